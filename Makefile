@@ -1,0 +1,38 @@
+# On a fresh machine with Python 3.11+ and make, `make run` or `make test` is all it takes.
+PYTHON ?= python3
+PIP := .venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: run test slow check wheel clean
+
+run: .venv/.installed
+	.venv/bin/bench run --objective span
+
+test: .venv/.installed
+	.venv/bin/pytest
+
+slow: .venv/.installed
+	.venv/bin/pytest -m "slow or not slow"
+
+check: .venv/.developed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+wheel: .venv/.developed
+	rm -rf dist
+	.venv/bin/python -m build --wheel
+	.venv/bin/check-wheel-contents dist
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache
+
+# A stamp, so that a changed dependency installs again and an unchanged one does not.
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; make PYTHON=python3.12"'
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) -e '.[test]'
+	touch $@
+
+.venv/.developed: .venv/.installed
+	$(PIP) -e '.[dev]'
+	touch $@
