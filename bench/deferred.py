@@ -1,0 +1,35 @@
+"""Imports that happen when they are needed, so that `bench list` does not wait seconds for torch.
+
+Objectives and tasks `import torch` at their top as anybody would. The standard `LazyLoader` was
+tried: a second `import torch` already loads it, because the import statement itself looks at the
+module's `__spec__`; here that and the other names that tools look at are there from the start.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Deferred(ModuleType):
+    """Stands in for a module until something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        module = importlib.import_module(self.__name__)
+        self.__dict__.update(vars(module))
+        return getattr(module, name)
+
+
+def defer(*names: str) -> None:
+    """Let `import NAME` return at once for each installed package that is not loaded yet."""
+    for name in names:
+        spec = None if name in sys.modules else importlib.util.find_spec(name)
+        if spec is not None:
+            module = _Deferred(name)
+            module.__spec__, module.__file__ = spec, spec.origin
+            sys.modules[name] = module

@@ -1,0 +1,176 @@
+"""Settings as frozen, validated, self-describing dataclasses.
+
+An objective or a probe *is* its settings: the fields are the knobs, the string under a field is
+its help text, and `--set`, `bench describe` and the run id are all read off the same class.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+import pydantic
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from bench.errors import BenchError, unknown_name
+
+T = TypeVar("T")
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+_CONFIG = ConfigDict(extra="forbid", validate_default=True)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def settings(cls: type[T]) -> type[T]:
+    """Make a class a frozen, keyword-only, validated dataclass.
+
+    A plain dataclass would accept `rate=7`; this refuses it where it is written.
+    """
+    return pydantic_dataclass(frozen=True, kw_only=True, config=_CONFIG)(cls)  # type: ignore[return-value]
+
+
+@dataclasses.dataclass(frozen=True)
+class Knob:
+    """One field of a settings class, as a person sees it."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+
+
+def knobs(cls: type) -> list[Knob]:
+    """The fields of a settings class with type, default and help text."""
+    properties = TypeAdapter(cls).json_schema().get("properties", {})
+    help_texts: dict[str, str] = {}
+    for ancestor in reversed(cls.__mro__):
+        help_texts |= _field_docs(ancestor)
+    return [
+        Knob(
+            field.name,
+            _kind(properties.get(field.name, {})),
+            properties.get(field.name, {}).get("default"),
+            help_texts.get(field.name, ""),
+        )
+        for field in dataclasses.fields(cls)
+    ]
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """The string under each field of one class, read off its source.
+
+    pydantic can do it (`use_attribute_docstrings`) but looks through every loaded module to find
+    the source, and so would load torch for `bench list`.
+    """
+    tree = _module_tree(cls)
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+            pairs = zip(node.body, node.body[1:], strict=False)
+            return {
+                field.target.id: " ".join(str(text.value.value).split())
+                for field, text in pairs
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+                if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+            }
+    return {}
+
+
+def _module_tree(cls: type) -> ast.Module | None:
+    """The syntax tree of the module that defines a class; None for one typed at a prompt."""
+    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    try:
+        return ast.parse(Path(path).read_bytes()) if path else None
+    except (OSError, SyntaxError):
+        return None
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """A field's admissible values in a few characters: `number 0..1`, `a|b`."""
+    if "enum" in schema:
+        return "|".join(str(value) for value in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(_kind(option) for option in schema["anyOf"])
+    kind = str(schema.get("type", schema.get("const", "")))
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is None and high is None:
+        return kind
+    return f"{kind} {'' if low is None else low}..{'' if high is None else high}"
+
+
+def as_mapping(value: Any) -> dict[str, Any]:
+    """A settings object as plain JSON values."""
+    plain: dict[str, Any] = TypeAdapter(type(value)).dump_python(value, mode="json")
+    return plain
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
+    """Build settings from plain values (strings are read as the field's type).
+
+    Args:
+        cls: A class made by `settings`.
+        values: Field name to value.
+        owner: What the settings belong to, for messages ("span", "training").
+
+    Raises:
+        BenchError: An unknown field, or a value out of range; names both.
+    """
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in names:
+            raise unknown_name(f"setting of {owner}", name, names, f"bench describe {owner}")
+    try:
+        return cls(**values)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (owner, *first["loc"]))
+        got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
+        raise BenchError(
+            f"{where}: {first['msg']}{got}; bench describe {owner} shows every setting"
+        ) from None
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling for one value: sorted keys, no spaces, finite numbers only."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+
+
+def sha256_json(value: Any) -> str:
+    """The sha256 of a value's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def code_sha256(classes: Iterable[type]) -> str:
+    """A fingerprint of the code of the modules that define the classes, blind to comments.
+
+    Part of a run's identity: whoever edits `objectives/mine.py` and repeats the command gets a
+    new run, not yesterday's result. Comments and docstrings change nothing that runs.
+    """
+    digest = hashlib.sha256()
+    for cls in classes:
+        tree = _module_tree(cls)
+        if tree is None:  # typed at a prompt: the name is all there is
+            digest.update(repr(cls).encode())
+            continue
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [  # type: ignore[attr-defined]
+                    part
+                    for part in body
+                    if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
+                ]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
