@@ -1,0 +1,255 @@
+"""Files that are either whole or not there: atomic writes, manifests, folders built aside.
+
+No format in use notices a flipped payload byte, and `kill -9` during a plain write leaves a file
+nobody can read; so everything is written under a temporary name, synced, renamed, and listed with
+its sha256 in a `manifest.json` written last. Temporary names say who made them (host, process and
+its start time) instead of being locked, because locks on a folder do not work on network disks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import socket
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bench.errors import FailedError, RefusedError
+
+MANIFEST = "manifest.json"
+_PREFIX = ".tmp-"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FOREIGN_SECONDS = 7 * 24 * 3600  # another host's process cannot be asked whether it lives
+_serial = itertools.count()
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn "no space left" (and quota, and file-size limit) into a `FailedError` naming `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise FailedError(
+            f"disk full: {path} could not be written ({error.strerror}); what was complete "
+            f"before is intact. Free some space and repeat the command"
+        ) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, payload: bytes) -> None:
+    """Replace a file as a whole: readers and crashes see the old bytes or the new, never a mixture.
+
+    Raises:
+        FailedError: The disk is full; the old file is intact.
+    """
+    temporary = path.parent / _temporary_name()
+    with disk_errors(path):
+        try:
+            with temporary.open("xb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Build a folder aside; it appears under its name whole, or not at all.
+
+    Yields a temporary sibling to write into. If `path` has come to exist meanwhile (another
+    process built the same content), the other's stays and this one is thrown away.
+
+    Raises:
+        FailedError: The disk is full.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / _temporary_name()
+        temporary.mkdir()
+        try:
+            yield temporary
+            for folder, _, names in os.walk(temporary):
+                for name in names:
+                    with open(os.path.join(folder, name), "rb") as file:
+                        os.fsync(file.fileno())
+                sync_folder(Path(folder))
+            try:
+                os.rename(temporary, path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep_leftovers(parent: Path) -> int:
+    """Remove temporary files and folders in `parent` whose process is dead; return how many."""
+    swept = 0
+    for leftover in sorted(parent.glob(f"{_PREFIX}*")):
+        if not _is_leftover(leftover):
+            continue
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+        swept += 1
+    return swept
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Wait for, then hold, an advisory lock that dies with the process.
+
+    It saves double work and is never what correctness rests on: where the file system has no
+    locks, everybody gets it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, names: Iterable[str], **facts: Any) -> dict[str, Any]:
+    """Write `manifest.json`: size and sha256 of each named file, and some facts beside them.
+
+    Args:
+        folder: Where the files lie; call this last.
+        names: Files by their path relative to `folder`.
+        facts: JSON values stored beside "files".
+    """
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
+        for name in sorted(names)
+    }
+    manifest = {"format": 1, **facts, "files": files}
+    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder, its files not yet verified.
+
+    Raises:
+        RefusedError: It is missing or malformed, or names a file outside the folder.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        files = {str(name): (int(f["bytes"]), str(f["sha256"]))
+                 for name, f in manifest["files"].items()}  # fmt: skip
+    except OSError as error:
+        raise RefusedError(
+            f"{path} cannot be read ({error.strerror}), so {folder} is not complete; "
+            f"remove the folder and repeat the command"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise RefusedError(
+            f"{path} is damaged: no table of files in it; remove {folder} and repeat the command"
+        ) from None
+    for name in files:
+        parts = PurePosixPath(name).parts
+        if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
+            raise RefusedError(f"{path} names {name!r}, which is outside its folder")
+    return dict(manifest)
+
+
+def verify_manifest(folder: Path, hash_up_to_bytes: int | None = None) -> dict[str, Any]:
+    """Check every file of a folder against its manifest, and return the manifest.
+
+    Args:
+        folder: A folder closed by `write_manifest`.
+        hash_up_to_bytes: Above this total size only sizes are compared; None: always hash.
+
+    Raises:
+        RefusedError: A file is missing, of another size or content; names it and both values.
+    """
+    manifest = read_manifest(folder)
+    files = manifest["files"]
+    is_hashed = hash_up_to_bytes is None or hash_up_to_bytes >= sum(
+        entry["bytes"] for entry in files.values()
+    )
+    for name, entry in files.items():
+        path = folder / name
+        try:
+            found: Any = path.stat().st_size
+            expected: Any = entry["bytes"]
+            what = "bytes"
+            if found == expected and is_hashed:
+                found, expected, what = file_sha256(path), entry["sha256"], "sha256"
+        except OSError as error:
+            raise RefusedError(
+                f"{path} is listed in the manifest but cannot be read ({error.strerror}); "
+                f"remove {folder} and repeat the command"
+            ) from None
+        if found != expected:
+            raise RefusedError(
+                f"{path} was changed after it was written: {what} expected {expected}, "
+                f"found {found}; remove {folder} and repeat the command"
+            )
+    return manifest
+
+
+def _temporary_name() -> str:
+    return f"{_PREFIX}{_host()}-{os.getpid()}-{_start_time(os.getpid())}-{next(_serial)}"
+
+
+@functools.cache
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in clock ticks: tells it from a later one with the same number."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return "0"
+    return stat.rsplit(b")", 1)[1].split()[19].decode()
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether the process that made a temporary name is gone."""
+    try:
+        host, pid, start, _ = path.name.removeprefix(_PREFIX).split("-")
+        if host != _host():
+            return time.time() - path.lstat().st_mtime > _FOREIGN_SECONDS
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    except PermissionError:  # it lives, and is somebody else's
+        return False
+    except (ValueError, OverflowError):  # not a name of ours
+        return False
+    return start != _start_time(int(pid))

@@ -1,0 +1,231 @@
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.errors import FailedError, RefusedError
+from bench.storage import (
+    exclusive,
+    new_folder,
+    sweep_leftovers,
+    verify_manifest,
+    write_atomic,
+    write_manifest,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    folder = tmp_path / "sealed"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(bytes(range(256)) * 10)
+    (folder / "inner").mkdir()
+    (folder / "inner" / "b.bin").write_bytes(b"beta")
+    write_manifest(folder, ["a.bin", "inner/b.bin"], purpose="a test")
+    return folder
+
+
+def test_write_atomic_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "x", b"old")
+    write_atomic(tmp_path / "x", b"new")
+    assert (tmp_path / "x").read_bytes() == b"new"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_manifest_keeps_facts_and_verifies(sealed: Path) -> None:
+    manifest = verify_manifest(sealed)
+    assert manifest["purpose"] == "a test"
+    assert manifest["files"]["inner/b.bin"]["bytes"] == 4
+
+
+@pytest.mark.parametrize("place", [0, 1000, 2559])
+def test_one_flipped_byte_is_refused(sealed: Path, place: int) -> None:
+    content = bytearray((sealed / "a.bin").read_bytes())
+    content[place] ^= 1
+    (sealed / "a.bin").write_bytes(content)
+    with pytest.raises(RefusedError, match=r"a\.bin.*sha256 expected \w{64}, found \w{64}"):
+        verify_manifest(sealed)
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_a_truncated_file_is_refused_even_unhashed(sealed: Path, length: int) -> None:
+    os.truncate(sealed / "inner" / "b.bin", length)
+    with pytest.raises(RefusedError, match=rf"b\.bin.*bytes expected 4, found {length}"):
+        verify_manifest(sealed, hash_up_to_bytes=0)
+
+
+def test_a_missing_file_or_manifest_is_refused(sealed: Path) -> None:
+    (sealed / "a.bin").unlink()
+    with pytest.raises(RefusedError, match=r"a\.bin.*cannot be read"):
+        verify_manifest(sealed)
+    (sealed / "manifest.json").unlink()
+    with pytest.raises(RefusedError, match=r"manifest\.json cannot be read"):
+        verify_manifest(sealed)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"files": {"a": 1}}', "[" * 100_000, '{"files": []}']
+)
+def test_a_damaged_manifest_is_refused(sealed: Path, text: str) -> None:
+    (sealed / "manifest.json").write_text(text)
+    with pytest.raises(RefusedError, match=r"manifest\.json is damaged"):
+        verify_manifest(sealed)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "", "inner/../../secret"])
+def test_a_manifest_cannot_point_outside(sealed: Path, name: str) -> None:
+    manifest = {"files": {name: {"bytes": 0, "sha256": ""}}}
+    (sealed / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RefusedError, match="outside its folder"):
+        verify_manifest(sealed)
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "made") as building:
+        (building / "x").write_text("1")
+        assert not (tmp_path / "made").exists()
+    assert (tmp_path / "made" / "x").read_text() == "1"
+    with contextlib.suppress(KeyError), new_folder(tmp_path / "failed") as building:
+        (building / "x").write_text("1")
+        raise KeyError
+    assert names(tmp_path) == ["made"]
+
+
+def test_who_comes_second_is_thrown_away(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "made") as slow:
+        (slow / "who").write_text("second")
+        with new_folder(tmp_path / "made") as fast:
+            (fast / "who").write_text("first")
+    assert (tmp_path / "made" / "who").read_text() == "first"
+    assert names(tmp_path) == ["made"]
+
+
+def test_a_full_disk_is_told_and_spares_the_old_file(tmp_path: Path) -> None:
+    """The limit on file size makes the system answer as a full disk does."""
+    code = f"""
+import resource, sys
+from pathlib import Path
+from bench.errors import FailedError
+from bench.storage import new_folder, write_atomic
+target = Path({str(tmp_path)!r}) / "file"
+write_atomic(target, b"old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for attempt in range(2):
+    try:
+        if attempt:
+            with new_folder(target.parent / "folder") as building:
+                (building / "x").write_bytes(b"n" * 5000)
+        else:
+            write_atomic(target, b"n" * 5000)
+    except FailedError as error:
+        assert "disk full" in str(error) and str(target.parent) in str(error), error
+    else:
+        sys.exit("written")
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_other_errors_are_not_called_a_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_atomic(tmp_path / "no" / "where", b"x")
+    assert not issubclass(FileNotFoundError, FailedError)
+
+
+def test_leftovers_of_the_dead_are_swept_and_of_the_living_kept(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from bench.storage import new_folder
+with new_folder(Path(sys.argv[1]) / "made") as building:
+    (building / "x").write_text("1")
+    print(building.name, flush=True)
+    os._exit(9)
+"""
+    run = [sys.executable, "-c", code, str(tmp_path)]
+    dead = subprocess.run(run, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    stranger = tmp_path / ".tmp-notes-of-a-person"
+    stranger.write_text("mine")
+    with new_folder(tmp_path / "alive") as building:
+        assert dead in names(tmp_path)
+        (tmp_path / building.name.rsplit("-", 2)[0]).touch()  # a name cut short is not ours
+        assert sweep_leftovers(tmp_path) == 1
+        assert dead not in names(tmp_path)
+        assert building.exists()
+    assert stranger.exists()
+
+
+def test_a_reused_process_number_does_not_protect_a_leftover(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "x") as building:
+        prefix, host, pid, start, serial = building.name.split("-")
+    leftover = tmp_path / "-".join([prefix, host, pid, str(int(start) - 5), serial])
+    leftover.mkdir()
+    foreign = tmp_path / "-".join([prefix, "00000000", pid, start, serial])
+    foreign.mkdir()
+    assert sweep_leftovers(tmp_path) == 1
+    assert foreign.exists()
+    assert not leftover.exists()
+    os.utime(foreign, (time.time() - 30 * 24 * 3600,) * 2)
+    assert sweep_leftovers(tmp_path) == 1
+
+
+def _hold(path: Path, log: Path) -> None:
+    with exclusive(path), log.open("a") as file:
+        file.write("in ")
+        file.flush()
+        time.sleep(0.05)
+        file.write("out ")
+
+
+def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
+    paths = (tmp_path / "lock", tmp_path / "log")
+    workers = [threading.Thread(target=_hold, args=paths) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert (tmp_path / "log").read_text() == "in out " * 4
+
+
+@pytest.mark.slow
+def test_kill_9_amid_a_write_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from bench.storage import write_atomic
+for number in range(10**6):
+    write_atomic(Path(sys.argv[1]), bytes([number % 256]) * 30_000_000)
+    print(number, flush=True)
+"""
+    target = tmp_path / "state"
+    draw = random.Random(0)
+    for _ in range(12):
+        run = [sys.executable, "-c", code, str(target)]
+        process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(draw.random() * 0.25)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        content = target.read_bytes()
+        assert len(content) == 30_000_000
+        assert content.count(content[:1]) == len(content)
+        sweep_leftovers(tmp_path)
+        assert names(tmp_path) == ["state"]
