@@ -1,0 +1,72 @@
+"""The four things that pass between loop, objective and encoder.
+
+Legend: B rows of a batch, L positions of a row, K predicted positions of a row (fixed capacity,
+so that shapes never change), D hidden width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+    from torch import Tensor
+
+IGNORED = -100
+"""The label of a position that is not predicted."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of text as the encoder could read them uncorrupted."""
+
+    tokens: Int[Tensor, "B L"]
+    real: Bool[Tensor, "B L"]
+    """An ordinary token: neither padding nor special. Only these may be hidden or predicted."""
+    word_start: Bool[Tensor, "B L"]
+    sentence_start: Bool[Tensor, "B L"]
+    example_ids: Int[Tensor, " B"]
+    present: Bool[Tensor, "B L"] | None = None
+    """Where a token stands (special ones too); None when no row is padded."""
+    progress: float = 0.0
+    """Share of the budget spent, 0..1, for schedules."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Attention:
+    """Who may see whom; an argument of the encoder, never another encoder class."""
+
+    pattern: Literal["full", "causal", "prefix"] = "full"
+    present: Bool[Tensor, "B L"] | None = None
+    """Keys that exist; None when no row is padded."""
+    prefix_lengths: Int[Tensor, " B"] | None = None
+    """For `prefix`: query i sees key j iff j < prefix or j <= i."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+    """A corrupted batch: what the encoder sees and what is asked back."""
+
+    inputs: Int[Tensor, "B L"]
+    attention: Attention
+    labels: Int[Tensor, "B K"]
+    """The wanted token, or `IGNORED`."""
+    positions: Int[Tensor, "B K"] | None = None
+    """Where each label is read; None: K = L, label i is read at position i."""
+    extras: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    """What else the objective's own loss needs."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loss:
+    """A sum and its count, so that micro-batches add up and the loop divides once.
+
+    The mean of micro-batch means is wrong wherever counts differ.
+    """
+
+    sum: Float[Tensor, ""]
+    """Nats, summed over predictions."""
+    predictions: Int[Tensor, ""]
+    parts: dict[str, tuple[Tensor, Tensor]] = dataclasses.field(default_factory=dict)
+    """Named (sum, count) pairs for the log, when a loss has several terms."""

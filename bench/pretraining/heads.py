@@ -1,0 +1,51 @@
+"""Heads: what an objective trains beside the encoder, and throws away or keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.pretraining.batch import IGNORED, Example, Loss
+from bench.pretraining.encoder import norm
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from bench.plan import EncoderShape
+    from bench.pretraining.encoder import Encoder
+
+
+class TokenHead(nn.Module):
+    """Predicts tokens: a dense layer, GELU, a norm, and the tied embedding (ModernBERT's head)."""
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        self.dense = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
+        self.norm = norm(shape.hidden_size)
+        self.bias = nn.Parameter(torch.zeros(shape.vocab_size))
+
+    def forward(
+        self, hidden: Float[Tensor, "*N D"], embedding: Float[Tensor, "V D"]
+    ) -> Float[Tensor, "*N V"]:
+        """Logits over the vocabulary; `embedding` is the encoder's own table."""
+        return F.linear(self.norm(F.gelu(self.dense(hidden))), embedding, self.bias)
+
+
+def at_positions(hidden: Float[Tensor, "B L D"], example: Example) -> Float[Tensor, "B K D"]:
+    """The features at the predicted positions only: the vocabulary is the costly part."""
+    if example.positions is None:
+        return hidden
+    index = example.positions[:, :, None].expand(-1, -1, hidden.shape[-1])
+    return hidden.gather(1, index)
+
+
+def token_loss(encoder: Encoder, head: nn.Module, example: Example) -> Loss:
+    """Cross-entropy of the wanted tokens, in nats, summed in float32."""
+    hidden = at_positions(encoder(example.inputs, example.attention), example)
+    logits = head(hidden.flatten(0, 1), encoder.embeddings.tok_embeddings.weight)
+    labels = example.labels.flatten()
+    total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+    return Loss(total, (labels != IGNORED).sum())

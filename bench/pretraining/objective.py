@@ -1,0 +1,165 @@
+"""The contract of an objective: it hides something and asks for it back.
+
+It owns corruption and loss, never optimizer, schedule, device, logging or seeds. Which positions,
+how the input shows them and what the target is are three independent choices (Raffel et al. 2020),
+so "whole word against token" is never secretly "100/0/0 against 80/10/10".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import model_validator
+
+from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
+from bench.settings import Fraction, as_mapping, settings
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
+    from torch import Tensor, nn
+
+    from bench.corpus.tokenizer import Vocabulary
+    from bench.plan import EncoderShape
+    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.noise import Noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What an objective adds to the encoder: forward FLOPs and parameters."""
+
+    flops_per_prediction: float = 0.0
+    flops_per_position: float = 0.0
+    parameters: int = 0
+    encoder_passes: int = 1
+    """Encoder forward passes a training step makes over its batch."""
+
+
+@settings
+class Objective(ABC):
+    """A pretraining objective. Its fields are its settings; an instance is what they say."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    scoring: ClassVar[Literal["masked", "causal"] | None] = None
+    """How a finished run scores a sentence: hidden tokens, next tokens, or not at all."""
+    trains: ClassVar[bool] = True
+    """False: zero steps, whatever the budget (the untrained control)."""
+
+    @abstractmethod
+    def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
+        """Hide something. Pure, vectorised, on the batch's device; never changes the batch."""
+
+    def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:
+        """What is trained beside the encoder and is no part of what probes read."""
+        from bench.pretraining.heads import TokenHead  # modules need torch; settings do not
+
+        return TokenHead(shape)
+
+    def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
+        """The sum of the loss over predictions, in nats, and their count."""
+        from bench.pretraining.heads import token_loss
+
+        return token_loss(encoder, head, example)
+
+    def extra_cost(self, shape: EncoderShape) -> Cost:
+        """The head's FLOPs and parameters; override with `head`."""
+        width, vocab_size = shape.hidden_size, shape.vocab_size
+        return Cost(
+            flops_per_prediction=2.0 * width * (width + vocab_size),
+            parameters=width * width + width + vocab_size,
+        )
+
+    def label(self) -> str:
+        """The name, with the settings that are not the default ones."""
+        defaults = as_mapping(type(self)())
+        changed = [
+            f"{name}={value}" for name, value in as_mapping(self).items() if value != defaults[name]
+        ]
+        return f"{self.name}[{','.join(changed)}]" if changed else self.name
+
+
+@settings
+class MaskedObjective(Objective):
+    """Hides some tokens and asks for them back; a subclass writes only `choose`."""
+
+    scoring: ClassVar[Literal["masked", "causal"] | None] = "masked"
+
+    rate: Fraction = 0.15
+    """Share of a row's ordinary tokens that are predicted."""
+    mask_fraction: Fraction = 0.8
+    """Share of the predicted tokens shown as [MASK]; what is left over is shown unchanged."""
+    random_fraction: Fraction = 0.1
+    """Share of the predicted tokens shown as a random ordinary token."""
+    draw: Literal["token", "word", "span"] = "token"
+    """What shares one draw of mask, random or keep: a token, a word, a run of chosen tokens."""
+    masking: Literal["dynamic", "static"] = "dynamic"
+    """`static`: the same masks in every epoch."""
+
+    @model_validator(mode="after")
+    def _fractions_fit(self) -> MaskedObjective:
+        if self.mask_fraction + self.random_fraction > 1 + 1e-9:
+            raise ValueError("mask_fraction + random_fraction must not exceed 1")
+        return self
+
+    @abstractmethod
+    def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
+        """The positions to predict: ordinary tokens, at most `quota` of them in each row."""
+
+    def quota(self, batch: Batch) -> Int[Tensor, " B"]:
+        """How many tokens of each row to predict: the nearest whole number to rate x tokens."""
+        return (batch.real.sum(1) * self.rate + 0.5).floor().long()
+
+    def capacity(self, batch: Batch) -> int:
+        """The most tokens a row may be asked for: known without looking at the batch."""
+        return int(batch.tokens.shape[1] * self.rate + 0.5)
+
+    def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
+        """Choose positions, then show each as [MASK], a random token or itself."""
+        if self.masking == "static":
+            noise = noise.static()
+        chosen = self.choose(batch, noise)
+        length = batch.tokens.shape[1]
+        positions, labels = gather_predicted(batch.tokens, chosen, self.capacity(batch))
+        policy = noise.uniform_at("policy", self._unit_starts(batch, chosen, positions))
+        random_tokens = vocabulary.draw_ordinary(noise.uniform_at("replacement", positions))
+        shown = torch.where(policy < self.mask_fraction, vocabulary.mask_id, random_tokens)
+        kept = policy >= self.mask_fraction + self.random_fraction
+        shown = torch.where(kept, labels, shown)
+        # Unused slots write to a column past the end: two writes to one place have no order.
+        slots = torch.where(labels == IGNORED, length, positions)
+        inputs = torch.nn.functional.pad(batch.tokens, (0, 1)).scatter(1, slots, shown)[:, :length]
+        return Example(inputs.contiguous(), Attention("full", batch.present), labels, positions)
+
+    def _unit_starts(
+        self, batch: Batch, chosen: Bool[Tensor, "B L"], positions: Int[Tensor, "B K"]
+    ) -> Int[Tensor, "B K"]:
+        """For each predicted position the one whose draw decides how it is shown."""
+        if self.draw == "token":
+            return positions
+        starts = batch.word_start
+        if self.draw == "span":
+            starts = chosen & ~torch.nn.functional.pad(chosen[:, :-1], (1, 0))
+        at = torch.arange(chosen.shape[1], device=chosen.device)
+        return torch.where(starts, at, 0).cummax(1).values.gather(1, positions)
+
+
+def gather_predicted(
+    tokens: Int[Tensor, "B L"], chosen: Bool[Tensor, "B L"], capacity: int
+) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
+    """Positions and labels of the chosen tokens in a fixed shape, left to right.
+
+    `nonzero` would give a shape that changes from step to step: a stall and a recompilation on a
+    GPU. Unused slots point at position 0 and carry no label.
+    """
+    capacity = max(capacity, 1)
+    slot = torch.where(chosen, chosen.long().cumsum(1) - 1, capacity).clamp(max=capacity)
+    at = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+    empty = tokens.new_zeros(tokens.shape[0], capacity + 1)
+    positions = empty.scatter(1, slot, at)[:, :capacity]
+    labels = torch.full_like(empty, IGNORED).scatter(1, slot, tokens)[:, :capacity]
+    return positions, labels

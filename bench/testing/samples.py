@@ -1,0 +1,56 @@
+"""Small batches shaped as the token store gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.corpus.tokenizer import Vocabulary
+from bench.pretraining.batch import Batch
+from bench.pretraining.noise import Noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLE_VOCABULARY = Vocabulary(
+    size=500, pad_id=0, unk_id=1, cls_id=2, sep_id=3, mask_id=4, special_ids=(0, 1, 2, 3, 4)
+)
+
+
+def sample_batch(rows: int, length: int, seed: int = 0, words: float = 0.6) -> Batch:
+    """Random rows: [CLS], tokens in words, now and then a [SEP]; the last row padded if several.
+
+    Args:
+        rows: B.
+        length: L.
+        seed: Another batch for each.
+        words: Share of tokens that begin a word.
+    """
+    ids = torch.arange(rows) + 1000
+    noise = Noise(seed, 0, ids)
+    shape = (rows, length)
+    tokens = SAMPLE_VOCABULARY.draw_ordinary(noise.uniform("tokens", shape))
+    tokens[noise.uniform("separators", shape) < 0.03] = SAMPLE_VOCABULARY.sep_id
+    tokens[:, 0] = SAMPLE_VOCABULARY.cls_id
+    present = torch.ones(shape, dtype=torch.bool)
+    if rows > 1:
+        present[-1, length // 2 :] = False
+        tokens[~present] = SAMPLE_VOCABULARY.pad_id
+    real = ~SAMPLE_VOCABULARY.is_special(tokens)
+    starts = noise.uniform("words", shape) < words
+    starts[:, 1:] |= ~real[:, :-1]
+    sentences = starts & real & (noise.uniform("sentences", shape) < 0.1)
+    return Batch(
+        tokens, real, starts & real, sentences, ids, present=None if rows == 1 else present
+    )
+
+
+def rows_of(batch: Batch, index: Tensor) -> Batch:
+    """Some rows of a batch, as a batch."""
+    fields = {
+        name: value[index] if isinstance(value, torch.Tensor) else value
+        for name, value in vars(batch).items()
+    }
+    return dataclasses.replace(batch, **fields)

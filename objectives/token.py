@@ -1,0 +1,51 @@
+"""Token masking, the masked language model of BERT.
+
+    the   quick  brown  fox    jumps        round(0.4 x 5) = 2 of them at rate 0.4
+    the   [MASK] brown  fox    lamp         80 % [MASK], 10 % random, 10 % kept
+          quick                jumps        predicted: every chosen token, shown or not
+
+The number chosen is exact in every row and drawn without replacement, so that a budget in
+predictions is exact too; `selection="bernoulli"` draws each token by itself as the release does.
+
+Differs: special tokens are never chosen nor drawn as replacement (they are in most collators).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from bench.pretraining.objective import MaskedObjective
+from bench.pretraining.selection import choose_units
+from bench.settings import settings
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from torch import Tensor
+
+    from bench.pretraining.batch import Batch
+    from bench.pretraining.noise import Noise
+
+
+@settings
+class Token(MaskedObjective):
+    """Hide single tokens."""
+
+    name: ClassVar[str] = "token"
+    summary: ClassVar[str] = "masked language model over single tokens"
+    source: ClassVar[str] = "Devlin et al. 2019, sec. 3.1"
+
+    selection: Literal["exact", "bernoulli"] = "exact"
+    """`exact`: the quota of each row, without replacement; `bernoulli`: each token by itself."""
+
+    def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
+        if self.selection == "bernoulli":
+            drawn = noise.uniform("units", tuple(batch.tokens.shape)) < self.rate
+            return drawn & batch.real
+        return choose_units(batch.real, batch.real, self.quota(batch), self.capacity(batch), noise)
+
+    def capacity(self, batch: Batch) -> int:
+        exact = super().capacity(batch)
+        if self.selection == "exact":
+            return exact
+        # Six deviations above the mean: a row in a billion would lose a prediction.
+        return min(batch.tokens.shape[1], exact + int(6 * max(exact, 1) ** 0.5))

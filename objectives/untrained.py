@@ -1,0 +1,38 @@
+"""The untrained encoder: an ordinary objective of zero steps, and a control in every table.
+
+    the  cat  sat        nothing is hidden, nothing is asked
+    the  cat  sat        the encoder keeps its initial weights
+
+What a random encoder scores is what the probe gets out of word identity alone; an objective has
+taught something only where it scores above that. Its token head is untrained too, so sentence
+pairs come out at chance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+
+from bench.pretraining.batch import IGNORED, Attention, Batch, Example
+from bench.pretraining.objective import Objective
+from bench.settings import settings
+
+if TYPE_CHECKING:
+    from bench.corpus.tokenizer import Vocabulary
+    from bench.pretraining.noise import Noise
+
+
+@settings
+class Untrained(Objective):
+    """Learn nothing."""
+
+    name: ClassVar[str] = "untrained"
+    summary: ClassVar[str] = "control: the encoder as it was initialised, zero steps"
+    source: ClassVar[str] = "control (cf. Zhang and Bowman 2018)"
+    scoring: ClassVar[Literal["masked", "causal"] | None] = "masked"
+    trains: ClassVar[bool] = False
+
+    def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
+        labels = torch.full_like(batch.tokens, IGNORED)
+        return Example(batch.tokens, Attention("full", batch.present), labels)
