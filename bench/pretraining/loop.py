@@ -1,0 +1,340 @@
+"""The one training loop: the same optimizer, schedule and order of text for every objective.
+
+What differs between runs is `objective.corrupt` and `objective.loss`, nothing here. The loop
+divides the summed loss by the summed count once per step, so a batch cut into micro-batches gives
+the same gradient. On a GPU the encoder runs in bf16 and compiled, with fixed shapes; on a CPU in
+float32 and uncompiled (compiling was tried: up to 37 s for 5 %).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from bench.corpus.order import Order
+from bench.errors import BenchError, RefusedError
+from bench.pretraining.batch import Batch, Loss
+from bench.pretraining.checkpoint import load_weights
+from bench.pretraining.encoder import Encoder, initialise
+from bench.pretraining.ledger import Ledger, check_passes, step_flops
+from bench.pretraining.noise import Noise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from bench.corpus.preparation import PreparedCorpus
+    from bench.corpus.store import TokenStore
+    from bench.plan import RunSpec
+    from bench.pretraining.objective import Objective
+
+CURVE_POINTS = 10
+VALIDATION_TOKENS = 8192
+_VALIDATION_SEED = 0x5EED  # never a run's own: masks of validation are the same for every seed
+
+
+class Diverged(Exception):
+    """The loss stopped being a finite number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows."""
+
+    share: float
+    step: int
+    nats: float
+    tokens: int
+    tokens_per_second: float
+
+
+class _Part(NamedTuple):
+    """What one micro-batch came to."""
+
+    nats: float
+    predictions: int
+    slots: int
+    tokens: int
+
+
+class Pretraining:
+    """One run in the making: encoder, head, optimizer, ledger and curve.
+
+    Args:
+        spec: What is run.
+        objective: As `spec` names and sets it.
+        corpus: Token stores and tokenizer.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(
+        self, spec: RunSpec, objective: Objective, corpus: PreparedCorpus, device: str
+    ) -> None:
+        self.spec, self.objective, self.corpus = spec, objective, corpus
+        self.device = torch.device(device)
+        self.vocabulary = corpus.tokenizer.vocabulary
+        self.length = spec.encoder.max_length
+        self.rows_per_step = spec.training.batch_tokens // self.length
+        self.num_micros = 1
+        self.order = Order(corpus.train.num_rows(self.length), self.rows_per_step, spec.seed)
+        self.encoder = Encoder(spec.encoder, spec.seed)
+        with torch.random.fork_rng(devices=[]):
+            self.head = objective.head(spec.encoder, self.vocabulary)
+        initialise(self.head, spec.seed, "head")
+        self.encoder.to(self.device)
+        self.head.to(self.device)
+        self.cost = objective.extra_cost(spec.encoder)
+        self.parameters = {
+            **{f"encoder.{name}": p for name, p in self.encoder.named_parameters()},
+            **{f"head.{name}": p for name, p in self.head.named_parameters()},
+        }
+        self.optimizer = _optimizer(self.parameters, spec)
+        self.ledger = Ledger()
+        self.curve: list[dict[str, float]] = []
+        self._recent = (0.0, 0)  # loss and predictions since the last point of the curve
+        if self.device.type == "cuda":
+            self.encoder.compile_stack()
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget spent."""
+        return self.ledger.progress(self.spec.budget) if self.objective.trains else 1.0
+
+    def train(
+        self,
+        on_progress: Callable[[Progress], None],
+        on_pause: Callable[[], None],
+    ) -> None:
+        """Spend the budget.
+
+        Args:
+            on_progress: Told of every step.
+            on_pause: Called between steps: saves checkpoints, raises to stop.
+
+        Raises:
+            Diverged: A loss that is no finite number, before it reached the weights.
+            BenchError: The objective broke its contract.
+        """
+        if not self.curve:
+            self._validate()
+        while self.progress < 1.0:
+            nats = self.step()
+            share = self.progress
+            if share >= 1.0 or share * CURVE_POINTS >= len(self.curve):
+                self._validate()
+            rate = self.ledger.tokens / max(self.ledger.seconds, 1e-9)
+            on_progress(Progress(share, self.ledger.steps, nats, self.ledger.tokens, rate))
+            on_pause()
+
+    def step(self) -> float:
+        """One optimizer step; returns the mean loss in nats."""
+        started = time.perf_counter()
+        share = self.progress
+        read_before = self.encoder.tokens_read
+        parts = self._gradient(share)
+        total, count = sum(part.nats for part in parts), sum(part.predictions for part in parts)
+        if not math.isfinite(total):
+            raise Diverged(f"loss {total} at step {self.ledger.steps}")
+        positions = self.rows_per_step * self.length
+        check_passes(
+            self.encoder.tokens_read - read_before,
+            positions * self.cost.encoder_passes,
+            self.objective.name,
+        )
+        self._update(count, share)
+        ledger = self.ledger
+        ledger.steps += 1
+        ledger.tokens += sum(part.tokens for part in parts)
+        ledger.predictions += count
+        slots = sum(part.slots for part in parts)
+        ledger.flops += step_flops(
+            self.spec.encoder, self.cost, self.rows_per_step, self.length, slots
+        )
+        ledger.seconds += time.perf_counter() - started
+        self._refuse_endless()
+        self._recent = (self._recent[0] + total, self._recent[1] + count)
+        return total / count if count else math.nan
+
+    def _gradient(self, share: float) -> list[_Part]:
+        """The summed gradient of the step's batch; out of memory halves the micro-batch."""
+        while True:
+            read_before = self.encoder.tokens_read
+            try:
+                return [self._backward(micro, share) for micro in range(self.num_micros)]
+            except torch.OutOfMemoryError:
+                if self.num_micros * 2 > self.rows_per_step:
+                    raise
+                self.num_micros *= 2
+                self.encoder.tokens_read = read_before
+                self.optimizer.zero_grad(set_to_none=True)
+
+    def _backward(self, micro: int, share: float) -> _Part:
+        """Corrupt one micro-batch and add its gradient of the summed loss."""
+        rows, epochs = self.order.batch(self.ledger.steps, micro, self.num_micros)
+        batch = self._read(self.corpus.train, rows, share)
+        noise = Noise(self.spec.seed, torch.from_numpy(epochs).to(self.device), batch.example_ids)
+        loss, slots = self._loss(self.objective, batch, noise)
+        loss.sum.backward()  # type: ignore[no-untyped-call]
+        tokens = batch.tokens.numel() if batch.present is None else int(batch.present.sum())
+        return _Part(float(loss.sum.detach()), int(loss.predictions), slots, tokens)
+
+    def _loss(self, objective: Objective, batch: Batch, noise: Noise) -> tuple[Loss, int]:
+        example = objective.corrupt(batch, self.vocabulary, noise)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = objective.loss(self.encoder, self.head, example, noise)
+        return loss, example.labels.numel()
+
+    def _update(self, count: int, share: float) -> None:
+        """Divide once, clip, step."""
+        if count == 0:  # nothing was predicted: nothing to learn, and no 0/0
+            self.ledger.empty_steps += 1
+            self.optimizer.zero_grad(set_to_none=True)
+            return
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients) / count
+        scale = torch.clamp(self.spec.training.clip_norm / (norm + 1e-6), max=1.0) / count
+        torch._foreach_mul_(gradients, scale)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(share)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def learning_rate(self, share: float) -> float:
+        """Linear warm-up, constant, linear decay to zero, as a function of the budget spent."""
+        training = self.spec.training
+        rising = (share + 1e-4) / training.warmup if training.warmup else 1.0
+        falling = (1.0 - share) / training.decay if training.decay else 1.0
+        return training.learning_rate * min(1.0, rising, falling)
+
+    def _read(self, store: TokenStore, rows: Any, share: float) -> Batch:
+        vocabulary = self.vocabulary
+        found = store.rows(rows, self.length, vocabulary.cls_id, vocabulary.pad_id)
+
+        def tensor(values: Any) -> Tensor:
+            moved = torch.from_numpy(values)
+            if self.device.type == "cuda":
+                moved = moved.pin_memory().to(self.device, non_blocking=True)
+            return moved
+
+        return Batch(
+            tokens=tensor(found.tokens),
+            real=tensor(found.real),
+            word_start=tensor(found.word_start),
+            sentence_start=tensor(found.sentence_start),
+            example_ids=tensor(rows),
+            present=None if found.present is None else tensor(found.present),
+            progress=share,
+        )
+
+    def _refuse_endless(self) -> None:
+        """A budget in predictions is never spent by an objective that makes none."""
+        ledger = self.ledger
+        if self.spec.budget.axis == "predictions" and ledger.empty_steps == ledger.steps == 100:
+            raise BenchError(
+                f"objective {self.objective.label()!r} predicted nothing in 100 steps, so a budget "
+                "in predictions would never end; raise its rate or name another axis"
+            )
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        """Add a point to the curve: loss on held-out documents under fixed masks."""
+        summed, count = self._recent
+        self._recent = (0.0, 0)
+        point = dataclasses.asdict(self.ledger) | {
+            "learning_rate": self.learning_rate(self.progress),
+            "train_nats": summed / count if count else math.nan,
+            "validation_nats": self._validation_nats(self.objective),
+        }
+        at_fixed_rate = self._at_fixed_rate()
+        if at_fixed_rate is not None:
+            point["validation_nats_at_15"] = self._validation_nats(at_fixed_rate)
+        self.curve.append(point)
+
+    def _at_fixed_rate(self) -> Objective | None:
+        """The objective at the customary rate: losses at unlike rates are not comparable."""
+        if getattr(self.objective, "rate", 0.15) == 0.15:
+            return None
+        return dataclasses.replace(self.objective, rate=0.15)  # type: ignore[call-arg]
+
+    def _validation_nats(self, objective: Objective) -> float:
+        store = self.corpus.heldout
+        if store is None:
+            return math.nan
+        read_before = self.encoder.tokens_read
+        self.encoder.eval()
+        num_rows = min(
+            store.num_rows(self.length, include_partial=True),
+            math.ceil(VALIDATION_TOKENS / self.length),
+        )
+        total, count = 0.0, 0
+        ids = torch.arange(num_rows).numpy()
+        for low in range(0, num_rows, self.rows_per_step):
+            batch = self._read(store, ids[low : low + self.rows_per_step], self.progress)
+            noise = Noise(_VALIDATION_SEED, 0, batch.example_ids)
+            loss, _ = self._loss(objective, batch, noise)
+            total += float(loss.sum)
+            count += int(loss.predictions)
+        self.encoder.train()
+        self.encoder.tokens_read = read_before
+        return total / count if count else math.nan
+
+
+def _optimizer(parameters: dict[str, nn.Parameter], spec: RunSpec) -> torch.optim.AdamW:
+    """AdamW in one fused kernel; only matrices decay."""
+    training = spec.training
+    matrices = [p for p in parameters.values() if p.ndim >= 2]
+    others = [p for p in parameters.values() if p.ndim < 2]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": training.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=training.learning_rate,
+        betas=(training.beta1, training.beta2),
+        fused=True,
+    )
+
+
+def checkpoint_of(run: Pretraining) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """All that the rest of the run depends on, as (tensors, JSON values)."""
+    moments: dict[str, Tensor] = {}
+    for name, parameter in run.parameters.items():
+        for key, value in run.optimizer.state.get(parameter, {}).items():
+            moments[f"{key}.{name}"] = value
+    state = {
+        "ledger": dataclasses.asdict(run.ledger),
+        "curve": run.curve,
+        "recent": run._recent,
+        "num_micros": run.num_micros,
+    }
+    parts = {"encoder": run.encoder.state_dict(), "head": run.head.state_dict()}
+    return {**parts, "optimizer": moments}, state
+
+
+def restore(
+    run: Pretraining, parts: dict[str, dict[str, Tensor]], state: dict[str, Any], path: Path
+) -> None:
+    """Put a run where `checkpoint_of` found it.
+
+    Raises:
+        RefusedError: Tensors of another name, shape or type.
+    """
+    load_weights(run.encoder, parts["encoder"], path)
+    load_weights(run.head, parts["head"], path)
+    for name, parameter in run.parameters.items():
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            value = parts["optimizer"].get(f"{key}.{name}")
+            if value is not None:
+                if key != "step" and value.shape != parameter.shape:
+                    raise RefusedError(f"{path} does not fit: {key} of {name} is {value.shape}")
+                run.optimizer.state[parameter][key] = value.to(parameter.device)
+    run.ledger = Ledger(**state["ledger"])
+    run.curve = state["curve"]
+    run._recent = (state["recent"][0], state["recent"][1])
+    run.num_micros = state["num_micros"]

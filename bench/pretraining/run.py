@@ -1,0 +1,277 @@
+"""A pretraining from specification to immutable folder, resumable at any moment.
+
+Unfinished work lies in a hidden folder keyed by the request, not by the content it was started
+from: so the same command after the corpus was edited meets its own work and refuses, with both
+fingerprints, instead of starting over in silence. A lock that dies with the process keeps two
+commands from doing one run twice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bench.corpus.tokenizer import TextTokenizer
+from bench.errors import RefusedError
+from bench.plan import EncoderShape, RunSpec, cores
+from bench.pretraining.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    read_tensors,
+    save_checkpoint,
+    write_tensors,
+)
+from bench.pretraining.encoder import Encoder
+from bench.pretraining.ledger import encoder_parameters
+from bench.pretraining.loop import Diverged, Pretraining, Progress, checkpoint_of, restore
+from bench.settings import from_mapping
+from bench.storage import exclusive, new_folder, verify_manifest, write_atomic, write_manifest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.corpus.preparation import PreparedCorpus
+    from bench.pretraining.objective import Objective
+
+FILES = ("run.json", "curve.parquet", "encoder.safetensors", "head.safetensors", "tokenizer.json")
+UNFINISHED = ".unfinished"
+"""Where work in progress lies, under the folder of all runs."""
+CHECKPOINT_SECONDS = 30.0
+
+
+def execute(
+    spec: RunSpec,
+    objective: Objective,
+    corpus: PreparedCorpus,
+    runs: Path,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], BaseException | None] = lambda: None,
+    allow_inexact: bool = False,
+) -> Path:
+    """Do a run, or what is left of it, and return its folder.
+
+    Args:
+        spec: What is run.
+        objective: As `spec` names and sets it.
+        corpus: As `spec` fingerprints it.
+        runs: The folder of all runs.
+        on_progress: Told of every step.
+        should_stop: Asked between steps; what it returns is raised once the state is saved.
+        allow_inexact: Resume although thread count or torch version changed.
+
+    Raises:
+        RefusedError: Unfinished work was started from something else, or is damaged.
+        FailedError: The disk is full.
+    """
+    final = runs / spec.id
+    work = runs / UNFINISHED / spec.request_id
+    with exclusive(work.with_suffix(".lock")):
+        if not final.exists():
+            torch.set_num_threads(spec.training.threads)
+            is_inexact = _claim(work, spec, allow_inexact)
+            run = Pretraining(spec, objective, corpus, spec.device)
+            found = load_checkpoint(work)
+            if found is not None:
+                restore(run, *found, work)
+            status, reason = _train(run, work, on_progress, should_stop)
+            facts = {"status": status, "reason": reason, "is_inexact": is_inexact}
+            _finish(run, final, facts)
+        shutil.rmtree(work, ignore_errors=True)
+    return final
+
+
+def _train(
+    run: Pretraining,
+    work: Path,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], BaseException | None],
+) -> tuple[str, str | None]:
+    """Train with a checkpoint now and then, and before any stop that can be asked for."""
+    saved_at = time.monotonic()
+
+    def pause() -> None:
+        nonlocal saved_at
+        stop = should_stop()
+        if stop is not None or time.monotonic() - saved_at > checkpoint_seconds():
+            save_checkpoint(work, run.ledger.steps, *checkpoint_of(run))
+            saved_at = time.monotonic()
+        if stop is not None:
+            raise stop
+
+    try:
+        run.train(on_progress, pause)
+    except Diverged as diverged:
+        return "diverged", str(diverged)
+    return "finished", None
+
+
+def checkpoint_seconds() -> float:
+    """Seconds between checkpoints (BENCH_CHECKPOINT_SECONDS; no result depends on it)."""
+    try:
+        return float(os.environ["BENCH_CHECKPOINT_SECONDS"])
+    except (KeyError, ValueError):
+        return CHECKPOINT_SECONDS
+
+
+def _claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
+    """Open the folder of unfinished work; refuse one started from something else."""
+    identity = spec.identity()
+    path = work / "identity.json"
+    if not path.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(identity).encode())
+        return False
+    try:
+        found = json.loads(path.read_bytes())
+        threads = found["training"]["threads"]
+    except (ValueError, KeyError, TypeError):
+        raise RefusedError(f"{path} is damaged; remove {work} to start over") from None
+    for key, what in (
+        ("corpus_sha256", "the corpus"),
+        ("tokenizer_sha256", "the tokenizer"),
+        ("objective_code", f"the code of objective {spec.objective}"),
+    ):
+        if found.get(key) != identity[key]:
+            raise RefusedError(
+                f"{what} changed since this run was begun: then {found.get(key)}, now "
+                f"{identity[key]}; restore it to resume, or remove {work} to start over"
+            )
+    changed = {
+        "torch version": (found.get("torch_version"), spec.torch_version),
+        "thread count": (threads, spec.training.threads),
+    }
+    for what, (before, now) in changed.items():
+        if before != now and not allow_inexact:
+            raise RefusedError(
+                f"not bit-exact: {what} was {before} when this run was begun and is {now} now; "
+                f"restore it, or go on with --allow-inexact, or remove {work} to start over"
+            )
+    return any(before != now for before, now in changed.values())
+
+
+def _finish(run: Pretraining, final: Path, facts: dict[str, Any]) -> None:
+    """Write the finished folder, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with new_folder(final) as folder:
+        record = _record(run) | facts
+        (folder / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        pq.write_table(pa.Table.from_pylist(run.curve), folder / "curve.parquet")
+        write_tensors(folder / "encoder.safetensors", run.encoder.state_dict())
+        write_tensors(folder / "head.safetensors", run.head.state_dict())
+        run.corpus.tokenizer.save(folder / "tokenizer.json")
+        write_manifest(folder, FILES)
+
+
+def _record(run: Pretraining) -> dict[str, Any]:
+    """All that a table or a sceptic asks of a run."""
+    spec, ledger = run.spec, run.ledger
+    spent = {name: getattr(ledger, name) for name in ("tokens", "predictions", "flops", "seconds")}
+    return {
+        "format": 1,
+        "id": spec.id,
+        "objective": spec.objective,
+        "label": spec.label,
+        "settings": dict(spec.settings),
+        "seed": spec.seed,
+        "size": spec.size,
+        "scoring": run.objective.scoring,
+        "spec": spec.identity(),
+        "comparison": spec.comparison,
+        "budget": {"axis": spec.budget.axis, "amount": spec.budget.amount},
+        "spent": {
+            **spent,
+            "steps": ledger.steps,
+            "empty_steps": ledger.empty_steps,
+            "epochs": ledger.steps * run.rows_per_step / run.order.num_rows,
+        },
+        "parameters": {
+            "encoder": encoder_parameters(spec.encoder),
+            "extra": run.cost.parameters,
+        },
+        "tokens_per_second": ledger.tokens / ledger.seconds if ledger.seconds else 0.0,
+        "num_micros": run.num_micros,
+        "corpus": run.corpus.name,
+        "corpus_sha256": spec.corpus_sha256,
+        "tokenizer_sha256": spec.tokenizer_sha256,
+        "reference_nats": reference_nats(run.corpus),
+        "versions": {
+            name: version(name) for name in ("objective-bench", "torch", "numpy", "tokenizers")
+        },
+        "git_commit": _git_commit(),
+        "hardware": _hardware(spec.device),
+        "threads": spec.training.threads,
+    }
+
+
+def reference_nats(corpus: PreparedCorpus) -> dict[str, float | None]:
+    """What knows nothing scores: log |V|, and the held-out cost of training frequencies."""
+    store = corpus.train
+    chances = (store.counts + 1) / (store.counts + 1).sum()
+    unigram = None
+    if corpus.heldout is not None:
+        counts = corpus.heldout.counts.copy()
+        counts[list(corpus.tokenizer.vocabulary.special_ids)] = 0
+        unigram = float(-(counts * np.log(chances)).sum() / max(counts.sum(), 1))
+    return {"log_vocabulary": math.log(store.vocabulary_size), "unigram": unigram}
+
+
+def load_run(folder: Path, objective: Objective) -> tuple[Encoder, nn.Module, TextTokenizer]:
+    """A finished run, verified: encoder, head and tokenizer.
+
+    Args:
+        folder: Of the run.
+        objective: What trained it; it knows the shape of its own head.
+
+    Raises:
+        RefusedError: A file was changed, is missing, or does not fit.
+    """
+    verify_manifest(folder)
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    shape = from_mapping(EncoderShape, record["spec"]["encoder"], "encoder")
+    tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
+    encoder, head = Encoder(shape, record["seed"]), objective.head(shape, tokenizer.vocabulary)
+    for module, name in ((encoder, FILES[2]), (head, FILES[3])):
+        load_weights(module, read_tensors(folder / name), folder / name)
+    return encoder.eval(), head.eval(), tokenizer
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout this runs from, with a mark where it was changed."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def _hardware(device: str) -> dict[str, Any]:
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
+    return {"cpu": model, "cores": cores(), "gpu": gpu, "system": platform.system()}
