@@ -1,0 +1,1 @@
+"""What a frozen encoder knows: features, probes, pair scoring and their controls."""

@@ -1,0 +1,194 @@
+"""Labelled data: found in a folder or on the hub, cut to a limit, fingerprinted.
+
+A table is `NAME/SPLIT.parquet` under `--data DIR`, in the columns its hub repository uses. From
+the hub only the parquet export is read, never a repository's own loading script: data is not
+code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.probing.task import DataRoot, Splits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HUB_EXPORT = "refs/convert/parquet"
+WAY_OUT = "give --data DIR with the data laid out NAME/SPLIT.parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Where one data set lives.
+
+    Args:
+        name: Its folder under `--data`, `glue/sst2`.
+        columns: The columns the task reads.
+        hub: Its repository on the hub.
+        config: The repository's configuration; `*` is all of them, one after the other.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    hub: str
+    config: str
+
+    def require(self, data: DataRoot, *splits: str) -> None:
+        """Say what is missing, without reading an example.
+
+        Raises:
+            BenchError: Where a file was looked for; or what the hub needs.
+        """
+        if data.folder is None:
+            require_hub(self)
+            return
+        for split in splits:
+            if not self.path(data.folder, split).is_file():
+                raise self._missing(data.folder, split)
+
+    def load(self, data: DataRoot, split: str) -> pd.DataFrame:
+        """One split, with at least the wanted columns.
+
+        Raises:
+            BenchError: It is missing, is no parquet, or lacks a column.
+        """
+        if data.folder is None:
+            frame = read_hub(self, split)
+            where = f"{self.hub} ({self.config}, {split}) on the hub"
+        else:
+            path = self.path(data.folder, split)
+            if not path.is_file():
+                raise self._missing(data.folder, split)
+            frame = read_parquet(path)
+            where = str(path)
+        lacking = [column for column in self.columns if column not in frame.columns]
+        if lacking:
+            raise BenchError(
+                f"{where} lacks the columns {lacking}: found {list(frame.columns)}, "
+                f"wanted {list(self.columns)}"
+            )
+        return frame[list(self.columns)]
+
+    def has(self, data: DataRoot, split: str) -> bool:
+        """Whether the folder holds the split; the hub holds whatever a task knows of."""
+        return data.folder is None or self.path(data.folder, split).is_file()
+
+    def path(self, folder: Path, split: str) -> Path:
+        """The file of a split."""
+        return folder / self.name / f"{split}.parquet"
+
+    def _missing(self, folder: Path, split: str) -> BenchError:
+        path = self.path(folder, split)
+        beside = sorted(file.name for file in path.parent.glob("*.parquet"))
+        found = f"its folder holds {beside}" if beside else "there is no such folder with data"
+        return BenchError(
+            f"no {split} split of {self.name}: looked for {path}; {found}. --data DIR must be "
+            f"laid out NAME/SPLIT.parquet; without --data the hub's {self.hub} is read"
+        )
+
+
+def require_hub(table: Table) -> None:
+    """Say at once that the hub cannot be read.
+
+    Raises:
+        BenchError: No `datasets`, or no network; names the way out.
+    """
+    from bench.corpus.hub import _require_network
+
+    if importlib.util.find_spec("datasets") is None:
+        raise BenchError(
+            f"the data set {table.name} is read from the hub, which needs the extra: "
+            f"pip install 'objective-bench[hf]'; or {WAY_OUT}"
+        )
+    try:
+        _require_network(f"the data set {table.name}")
+    except BenchError as error:
+        raise BenchError(f"{str(error).partition(';')[0]}; {WAY_OUT}") from None
+
+
+def read_hub(table: Table, split: str) -> pd.DataFrame:
+    """A split from the hub; labels given as numbers in lists come back by name.
+
+    Raises:
+        BenchError: No `datasets`, no network, or the hub's own complaint.
+    """
+    require_hub(table)
+    import datasets
+
+    files = {split: f"{table.config}/{split}/*.parquet"}
+    try:
+        found = datasets.load_dataset(table.hub, data_files=files, revision=HUB_EXPORT, split=split)
+    except Exception as error:  # the library and its network layers raise dozens of kinds
+        raise BenchError(
+            f"{table.hub} ({table.config}, {split}) could not be read from the hub: "
+            f"{type(error).__name__}: {error}"
+        ) from None
+    frame: pd.DataFrame = found.to_pandas()
+    for column, feature in found.features.items():
+        names = getattr(getattr(feature, "feature", None), "names", None)
+        if names:
+            frame[column] = [[names[tag] for tag in row] for row in frame[column]]
+    return frame
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A parquet file.
+
+    Raises:
+        BenchError: It is damaged or something else.
+    """
+    import pandas as pd
+    import pyarrow
+
+    try:
+        return pd.read_parquet(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise BenchError(f"{path} cannot be read as parquet ({error}); fetch it again") from None
+
+
+def as_splits(train: pd.DataFrame, test: pd.DataFrame, data: DataRoot) -> Splits:
+    """Cut each split to `--limit` and fingerprint what is left."""
+    train, test = limited(train, data.limit, "train"), limited(test, data.limit, "test")
+    return Splits(train, test, fingerprint(train, test))
+
+
+def limited(frame: pd.DataFrame, limit: int | None, split: str) -> pd.DataFrame:
+    """At most `limit` rows in their order: the same ones for every run, and nested in limits."""
+    if limit is None or len(frame) <= limit:
+        return frame.reset_index(drop=True)
+    import numpy as np
+    import torch
+
+    from bench.pretraining.noise import Noise
+    from bench.probing.probes import uniform
+
+    draws = uniform(Noise(0, 0, torch.arange(1)), f"limit.{split}", len(frame))
+    chosen = np.sort(np.argsort(draws, kind="stable")[:limit])
+    return frame.iloc[chosen].reset_index(drop=True)
+
+
+def fingerprint(*frames: pd.DataFrame) -> str:
+    """sha256 of the values, column by column; blind to how a file stored them."""
+    from bench.settings import canonical_json
+
+    digest = hashlib.sha256()
+    for frame in frames:
+        for column in sorted(frame.columns):
+            values = [_plain(value) for value in frame[column].tolist()]
+            digest.update(canonical_json([column, values]).encode())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON: arrays and NumPy scalars become lists and numbers, NaN becomes null."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if value != value else value

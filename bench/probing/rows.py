@@ -1,0 +1,84 @@
+"""Texts as rows of token ids: `[CLS] tokens [SEP]`, cut to what an encoder reads, and batched."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
+    from torch import Tensor
+
+    from bench.corpus.tokenizer import TextTokenizer
+
+Span = tuple[int, int]
+"""A word by its characters, [begin, end)."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """One text as the encoder reads it."""
+
+    tokens: Int[np.ndarray, " L"]
+    words: Int[np.ndarray, " L"]
+    """The word each token belongs to; -1 for a special token, which is never hidden or scored."""
+    starts: Int[np.ndarray, " L-2"]
+    ends: Int[np.ndarray, " L-2"]
+    truncated: bool
+
+    def first_tokens(self, spans: Sequence[Span]) -> Int[np.ndarray, " T"]:
+        """Where each word's first token stands; 0, the [CLS], if the cut left none of the word."""
+        begin, end = np.asarray(spans, dtype=np.int64).reshape(-1, 2).T
+        first = np.searchsorted(self.ends, begin, side="right")
+        starts = np.append(self.starts, np.iinfo(np.int32).max)
+        return np.where(starts[first] < end, first + 1, 0)
+
+
+def read_rows(tokenizer: TextTokenizer, texts: Sequence[str], max_length: int) -> list[Row]:
+    """Tokenise and cut; specials inside a text keep their place but belong to no word."""
+    vocabulary, room = tokenizer.vocabulary, max_length - 2
+    special, rows = np.asarray(vocabulary.special_ids), []
+    for encoded in tokenizer.encode(texts):
+        ids = encoded.ids[:room]
+        words = np.where(np.isin(ids, special), -1, np.cumsum(encoded.word_start[:room]))
+        rows.append(
+            Row(
+                tokens=np.concatenate(([vocabulary.cls_id], ids, [vocabulary.sep_id])),
+                words=np.concatenate(([-1], words, [-1])),
+                starts=encoded.starts[:room],
+                ends=encoded.ends[:room],
+                truncated=len(encoded.ids) > room,
+            )
+        )
+    return rows
+
+
+def pad(
+    rows: Sequence[Row], pad_id: int, device: torch.device
+) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"], Bool[Tensor, "B L"] | None]:
+    """Tokens, words (-1 in the padding), and where a token stands; None if everywhere."""
+    lengths = np.array([len(row.tokens) for row in rows])
+    tokens = np.full((len(rows), lengths.max()), pad_id, dtype=np.int64)
+    words = np.full_like(tokens, -1)
+    for i, row in enumerate(rows):
+        tokens[i, : lengths[i]], words[i, : lengths[i]] = row.tokens, row.words
+    present = None
+    if lengths.min() < lengths.max():
+        present = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(device)
+    return torch.from_numpy(tokens).to(device), torch.from_numpy(words).to(device), present
+
+
+def batches(
+    lengths: Sequence[int] | Int[np.ndarray, " N"], limit: int
+) -> Iterator[Int[np.ndarray, " B"]]:
+    """Indices in order of length, cut so that a padded batch holds at most `limit` tokens."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    for stop in range(1, len(order) + 1):
+        if stop == len(order) or (stop + 1 - start) * lengths[order[stop]] > limit:
+            yield order[start:stop]
+            start = stop

@@ -1,0 +1,147 @@
+"""The contract of a downstream task: it asks a frozen encoder and knows what guessing scores.
+
+A task sees a `Reader`, never the objective; it returns per-example outcomes, because paired tests
+need them. `value` alone is what a table prints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from jaxtyping import Float
+
+    from bench.pretraining.noise import Noise
+
+
+class NotApplicableError(Exception):
+    """The reader cannot answer this kind of question: the cell says so and is never a zero."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataRoot:
+    """Where labelled data comes from."""
+
+    folder: Path | None = None
+    """`--data DIR`, laid out `NAME/SPLIT.parquet`; None: the hub, through the `hf` extra."""
+    limit: int | None = None
+    """`--limit N`: at most N examples of each split (the first N after a seeded shuffle)."""
+    size: str = "tiny"
+    """The size dial, for generated tasks that grow with it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The examples of a task. `dev` is cut from `train` by the family where a probe needs it."""
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    sha256: str
+    """Fingerprint of the data as loaded: part of the score's key."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What one reader got on one task."""
+
+    value: float
+    """The headline reading, in the task's metric."""
+    stderr: float
+    """Its sampling error over examples."""
+    outcomes: pd.DataFrame
+    """A row per test example: `example`, `outcome` (its mean is `value` for accuracies), ..."""
+    readings: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    """Every reading by name with its (value, stderr), the headline first; e.g. PLL policies."""
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """JSON values: chosen layer and pooling, the grid, selectivity, tie rate, buckets."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Features:
+    """Frozen features of some texts. N texts, S layers (embeddings first), D width."""
+
+    pooled: Float[np.ndarray, "N S 3 D"]
+    """Mean, first and last over a text's tokens, in the order of `POOLINGS`."""
+    spans: Float[np.ndarray, "T S D"] | None = None
+    """The first sub-token of each asked word, texts and words in the order asked."""
+    truncated: int = 0
+    """How many of the texts were longer than the encoder reads."""
+
+
+POOLINGS = ("mean", "first", "last")
+
+
+class Reader(Protocol):
+    """A finished run as a task may use it."""
+
+    scoring: Literal["masked", "causal"] | None
+    """What the objective predicts: hidden tokens, next tokens, or none at all."""
+
+    def features(
+        self, texts: Sequence[str], spans: Sequence[Sequence[tuple[int, int]]] | None = None
+    ) -> Features:
+        """Frozen features; `spans` asks for words by character range [start, end)."""
+        ...
+
+    def log_likelihood(
+        self, texts: Sequence[str], policy: Literal["original", "word_l2r"]
+    ) -> Float[np.ndarray, "N 2"]:
+        """(log-likelihood in nats, number of scored tokens) of each text, in float32.
+
+        Pseudo-log-likelihood for a masked objective (two policies), the chain rule for a causal
+        one (the policy changes nothing).
+
+        Raises:
+            NotApplicableError: The objective predicts no tokens.
+        """
+        ...
+
+
+class Task(ABC):
+    """One downstream question. Subclass a family of `bench.probing` rather than this."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    metric: ClassVar[str]
+    family: ClassVar[str]
+    chance: ClassVar[float]
+    """What guessing scores, in the metric."""
+    probe: ClassVar[Any] = None
+    """Settings of the family's probe (part of the score's key); None where nothing is fitted."""
+
+    def require(self, data: DataRoot) -> None:  # noqa: B027  # nothing to require of generated data
+        """Say before anything starts what the data set lacks; reads no example.
+
+        Raises:
+            BenchError: Where the data set was looked for, and the way out.
+        """
+
+    def check(self, splits: Splits) -> None:  # noqa: B027  # a family knows its own columns
+        """Say what makes loaded examples unusable, before an encoder is trained for them.
+
+        Raises:
+            BenchError: A missing column, missing labels, one class, too few rows.
+        """
+
+    @abstractmethod
+    def load(self, data: DataRoot) -> Splits:
+        """Read the examples.
+
+        Raises:
+            BenchError: The data set is missing or malformed; says where it was looked for.
+        """
+
+    @abstractmethod
+    def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
+        """Ask the reader; deterministic given its arguments."""
+
+    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+        """What no encoder is needed for: majority, bag-of-words, window of words."""
+        return {}

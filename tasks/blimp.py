@@ -1,0 +1,40 @@
+"""BLiMP: does the run find the grammatical one of two sentences likelier, in 67 phenomena?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.datasets import Table, as_splits
+from bench.probing.minimal_pairs import MinimalPairs
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "blimp",
+    columns=("sentence_good", "sentence_bad", "field", "UID"),
+    hub="nyu-mll/blimp",
+    config="*",
+)
+PAIRS = {"sentence_good": "good", "sentence_bad": "bad", "field": "bucket"}
+DEFAULT_PAIRS = 67 * 20
+"""20 of each phenomenon's 1,000: a masked run reads each sentence once per token and policy."""
+
+
+class BLiMP(MinimalPairs):
+    """As many pairs of each phenomenon; more of them with `--limit`, 67,000 are all."""
+
+    name: ClassVar[str] = "blimp"
+    summary: ClassVar[str] = "grammatical against ungrammatical sentence, 67 x 20 pairs"
+    source: ClassVar[str] = "Warstadt et al. 2020"
+
+    def require(self, data: DataRoot) -> None:
+        """The only split there is."""
+        TABLE.require(data, "train")
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read the first pairs of each phenomenon, phenomena in turn."""
+        pairs = TABLE.load(data, "train")
+        turn = pairs.groupby("UID").cumcount().sort_values(kind="stable").index
+        limit = DEFAULT_PAIRS if data.limit is None else data.limit
+        test = pairs.loc[turn[:limit]].rename(columns=PAIRS)
+        test["bucket"] = test["bucket"].str.replace("/", "_")  # one phenomenon spells it so
+        return as_splits(test[:0], test, data)
