@@ -1,0 +1,246 @@
+"""What a table is made of: entries (rows), columns, cells; read from records into samples.
+
+A cell pairs examples only where the mean of the outcomes on disk is the score itself; else the
+scores are compared as values, which is wider and always right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from bench.reporting.records import RunRecord, ScoreRecord
+from bench.reporting.statistics import Interval, Sample, mean, paired_difference
+from bench.settings import canonical_json, sha256_json
+
+Variant = tuple[str, str, str, str]
+"""What makes two scores answers to one question: task, data sha256, probe, task code sha256."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entry:
+    """A row: an objective with its settings, read one way; or a control."""
+
+    name: str
+    """As shown and as `--baseline` and `--fail-if` name it: `causal, bidirectional`."""
+    objective: str
+    kind: Literal["trained", "untrained", "control"]
+    runs: tuple[RunRecord, ...] = ()
+    attention: str = "native"
+
+    @property
+    def finished(self) -> list[RunRecord]:
+        """The runs that count."""
+        return [run for run in self.runs if run.data["status"] == "finished"]
+
+    @property
+    def excluded(self) -> dict[str, list[int]]:
+        """Status -> seeds of the runs left out of every mean."""
+        left_out: dict[str, list[int]] = {}
+        for run in self.runs:
+            if run.data["status"] != "finished":
+                left_out.setdefault(run.data["status"], []).append(run.data["seed"])
+        return left_out
+
+    def cost(self, of: Callable[[dict[str, Any]], float | None]) -> float | None:
+        """The mean of a figure over the runs that count (over all, where none does)."""
+        figures = [of(run.data) for run in self.finished or self.runs]
+        known = [figure for figure in figures if figure is not None]
+        return sum(known) / len(known) if known else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Column:
+    """One reading of one task."""
+
+    name: str
+    task: str
+    reading: str | None
+    metric: str
+    chance: float | None
+    variant: Variant
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
+    """What an entry got in a column."""
+
+    status: str
+    """`ok`, `not_applicable`, `missing`, or why no run counts (`diverged`)."""
+    sample: Sample | None = None
+    interval: Interval | None = None
+    selectivity: float | None = None
+    examples: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """Runs that may be compared with each other."""
+
+    title: str
+    comparison: str
+    entries: list[Entry]
+    columns: list[Column]
+    cells: dict[tuple[str, str], Cell]
+    """By entry name and column name."""
+    baseline: str | None
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    """What to know before reading a number; shown on top."""
+    notes: list[str] = dataclasses.field(default_factory=list)
+    """What may not be concluded from the numbers; shown below them."""
+    best: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Column name -> the entry marked there, if any."""
+
+    def difference(self, name: str, other: str, column: str) -> Interval | None:
+        """The paired difference of two entries, or None where they share no seed or score."""
+        ours, theirs = self.cells[name, column].sample, self.cells[other, column].sample
+        return None if ours is None or theirs is None else paired_difference(ours, theirs)
+
+    def scale(self, column: Column) -> float:
+        """100 where the column is shown x 100."""
+        shown = [self.cells[entry.name, column.name].interval for entry in self.entries]
+        means = [interval.mean for interval in shown if interval is not None]
+        return 100.0 if all(abs(value) <= 1 for value in [*means, column.chance or 0.0]) else 1.0
+
+
+def entries_of(runs: list[RunRecord], baseline: str | None) -> list[Entry]:
+    """The baseline, objectives as first seen, the untrained; a run's second reading follows it."""
+    versions: dict[tuple[str, str], list[RunRecord]] = {}
+    for run in runs:
+        made_by = [run.data["objective"], run.data["settings"]]
+        code = sha256_json([*made_by, run.data["spec"].get("objective_code")])
+        versions.setdefault((run.data["label"], code), []).append(run)
+    labels = [label for label, _ in versions]
+    entries = []
+    for (label, code), members in versions.items():
+        name = label if labels.count(label) == 1 else f"{label} #{code[:4]}"
+        is_trained = any(run.data["spent"]["tokens"] > 0 for run in members)
+        kind: Literal["trained", "untrained"] = "trained" if is_trained else "untrained"
+        objective = members[0].data["objective"]
+        entries.append(Entry(name, objective, kind, tuple(members)))
+        seen = {score.data["attention"] for run in members for score in run.scores}
+        if "bidirectional" in seen:
+            other = f"{name}, bidirectional"
+            entries.append(Entry(other, objective, kind, tuple(members), "bidirectional"))
+    return sorted(entries, key=lambda entry: (entry.kind == "untrained", entry.name != baseline))
+
+
+def variant_of(score: ScoreRecord) -> Variant:
+    """The question a score answers."""
+    data = score.data
+    probe = canonical_json(data["probe"])
+    return data["task"], data["data_sha256"], probe, data["task_code_sha256"]
+
+
+def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
+    """A column for each reading of each question asked, in order of task, then as first seen."""
+    asked: dict[Variant, list[ScoreRecord]] = {}
+    for run in runs:
+        for score in run.scores:
+            if not order or score.data["task"] in order:
+                asked.setdefault(variant_of(score), []).append(score)
+    rank = {task: index for index, task in enumerate(order)}
+    columns = []
+    for variant in sorted(asked, key=lambda variant: rank.get(variant[0], 0)):
+        readings = list(
+            dict.fromkeys(name for score in asked[variant] for name in score.data["readings"])
+        )
+        data = asked[variant][0].data
+        name = variant[0] + _apart(variant, [key for key in asked if key[0] == variant[0]])
+        for reading in readings or [None]:
+            shown = f"{name} {reading}" if len(readings) > 1 else name
+            columns.append(
+                Column(shown, variant[0], reading, data["metric"], data["chance"], variant)
+            )
+    return columns
+
+
+def _apart(variant: Variant, siblings: list[Variant]) -> str:
+    """What tells a question from others of the same task: ` (limit=100, data 1a2b3c4d)`."""
+    probes = [json.loads(sibling[2]) for sibling in siblings]
+    probe = json.loads(variant[2])
+    parts = [
+        f"{key}={probe[key]}"
+        for key in probe
+        if any(other.get(key) != probe[key] for other in probes)
+        or (key == "limit" and probe[key] is not None)
+    ]
+    for index, what in ((1, "data"), (3, "code")):
+        if any(sibling[index] != variant[index] for sibling in siblings):
+            parts.append(f"{what} {variant[index][:8]}")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def controls_of(column: Column, controls: Sequence[ScoreRecord]) -> dict[str, ScoreRecord]:
+    """The controls of a question: under the same probe and code, else at least on its data."""
+    found: dict[str, ScoreRecord] = {}
+    for score in controls:
+        variant = variant_of(score)
+        if variant == column.variant:
+            found[score.data["control"]] = score
+        elif variant[:2] == column.variant[:2]:
+            found.setdefault(score.data["control"], score)
+    return found
+
+
+def read_cell(scores: dict[Any, ScoreRecord], column: Column, absent: str = "missing") -> Cell:
+    """Args: scores by seed (None: a control's)."""
+    read = {seed: _read(score, column.reading) for seed, score in sorted(scores.items())}
+    known = {seed: value for seed, value in read.items() if value is not None}
+    if not known:
+        refused = any(score.data["status"] == "not_applicable" for score in scores.values())
+        return Cell("not_applicable" if refused else absent)
+    outcomes = [_outcomes(scores[seed], column.reading, known[seed][0]) for seed in known]
+    first = outcomes[0]
+    aligned = [pair for pair in outcomes if pair and first and np.array_equal(pair[0], first[0])]
+    is_aligned = first is not None and len(aligned) == len(outcomes)
+    sample = Sample(
+        seeds=tuple(seed for seed in known if seed is not None),
+        values=np.array([value for value, _ in known.values()]),
+        stderrs=np.array([stderr for _, stderr in known.values()]),
+        examples=first[0] if first is not None and is_aligned else None,
+        outcomes=np.stack([pair[1] for pair in aligned]) if is_aligned else None,
+    )
+    details = [scores[seed].data["details"].get("selectivity") for seed in known]
+    numbers = [x for x in details if isinstance(x, int | float) and math.isfinite(x)]
+    return Cell(
+        status="ok",
+        sample=sample,
+        interval=mean(sample),
+        selectivity=sum(numbers) / len(numbers) if numbers else None,
+        examples=max(scores[seed].data["examples"] for seed in known),
+    )
+
+
+def _read(score: ScoreRecord, reading: str | None) -> tuple[float, float] | None:
+    """(value, stderr) of a reading; a score without readings answers to any of them."""
+    data = score.data
+    if data["status"] != "ok" or (data["readings"] and reading not in data["readings"]):
+        return None
+    value, stderr = data["readings"].get(reading, (data["value"], data["stderr"]))
+    return float(value), float(stderr)
+
+
+def _outcomes(
+    score: ScoreRecord, reading: str | None, value: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """(example names, outcomes) in order of name, if their mean is what the score says it is."""
+    frame = score.outcomes()
+    if frame is None or "example" not in frame or len(frame) < 2:
+        return None
+    headline = next(iter(score.data["readings"]), None)
+    names = [reading, *(["outcome"] if headline in (None, reading) else [])]
+    for name in names:
+        if name in frame and frame[name].dtype.kind in "biuf":
+            examples = np.asarray(frame["example"], dtype=str)
+            outcomes = frame[name].to_numpy(dtype=float)
+            order = np.argsort(examples, kind="stable")
+            is_unique = len(np.unique(examples)) == len(examples)
+            if is_unique and abs(outcomes.mean() - value) < 1e-6:
+                return examples[order], outcomes[order]
+    return None

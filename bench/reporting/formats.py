@@ -1,0 +1,90 @@
+"""The two record formats, as models: a malformed record is refused with its key named."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, model_validator
+
+NAME = r"[a-z][a-z0-9_]{0,63}"
+RUN_ID = rf"{NAME}-{NAME}-s[0-9]{{1,10}}-[0-9a-f]{{8}}"
+
+_Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+_Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Record(BaseModel):
+    """A format: the keys read here are checked, further ones are welcome."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class _Budget(Record):
+    axis: Literal["tokens", "predictions", "flops", "seconds"]
+    amount: NonNegativeFloat
+
+
+class _Spent(Record):
+    tokens: NonNegativeFloat
+    predictions: NonNegativeFloat
+    flops: NonNegativeFloat
+    seconds: NonNegativeFloat
+
+
+class _Parameters(Record):
+    encoder: int
+    extra: int
+
+
+class Run(Record):
+    """A pretraining: `run.json`."""
+
+    format: Literal[1]
+    id: Annotated[str, Field(pattern=f"^{RUN_ID}$")]
+    status: str
+    objective: _Name
+    settings: dict[str, Any]
+    label: str
+    seed: int
+    size: _Name
+    spec: dict[str, Any]
+    scoring: Literal["masked", "causal"] | None
+    budget: _Budget
+    spent: _Spent
+    parameters: _Parameters
+    tokens_per_second: NonNegativeFloat | None
+    corpus_sha256: str
+    tokenizer_sha256: str
+    comparison: str
+
+
+class Score(Record):
+    """A score or a control."""
+
+    format: Literal[1]
+    task: _Name
+    family: str
+    metric: str
+    chance: float | None
+    run: Annotated[str, Field(pattern=f"^{RUN_ID}$")] | None
+    control: _Name | None
+    attention: Literal["native", "bidirectional"]
+    status: Literal["ok", "not_applicable"]
+    value: float | None
+    stderr: NonNegativeFloat | None
+    readings: dict[str, tuple[float, NonNegativeFloat]]
+    details: dict[str, Any]
+    data_sha256: _Sha256
+    probe: dict[str, Any]
+    task_code_sha256: _Sha256
+    seconds: NonNegativeFloat
+    examples: Annotated[int, Field(ge=0)]
+    outcomes_sha256: _Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Score:
+        if (self.run is None) == (self.control is None):
+            raise ValueError("a score belongs to a run or is a control, one of the two")
+        if self.status == "ok" and (self.value is None or self.stderr is None):
+            raise ValueError("a score that is ok has a value and a stderr")
+        return self

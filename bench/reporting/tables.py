@@ -1,0 +1,341 @@
+"""A comparison as text: for a terminal, Markdown, LaTeX, CSV and JSON.
+
+Names come from strangers, so each format escapes all of them, numbers excepted.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import html
+import io
+import json
+import re
+from typing import Any, Literal, get_args
+
+from bench.errors import unknown_name
+from bench.reporting.comparison import Comparison, big_number
+from bench.reporting.entries import Cell, Entry, Table
+
+Format = Literal["table", "markdown", "latex", "csv", "json"]
+
+
+@dataclasses.dataclass
+class _Block:
+    """A grid of text under a heading; the first `fixed` columns repeat where it is split."""
+
+    heading: str
+    header: list[str]
+    rows: list[list[str]]
+    fixed: int = 1
+    rules: frozenset[int] = frozenset()
+    """Rows with a rule above."""
+    bold: frozenset[tuple[int, int]] = frozenset()
+    legend: str = ""
+
+
+def render(
+    compared: Comparison, format: Format = "table", width: int = 100, color: bool = False
+) -> str:
+    """A comparison as text.
+
+    Args:
+        compared: From `comparison`.
+        format: `table` for a terminal; `csv` and `json` are the long form.
+        width: Columns of the terminal; a wider table is split by tasks (`table` only).
+        color: Emphasis by escape codes (`table` only).
+
+    Raises:
+        BenchError: No such format.
+    """
+    if format not in get_args(Format):
+        raise unknown_name("format", format, get_args(Format), "bench compare --help")
+    if format == "json":
+        return json.dumps(compared.rows(), indent=1, allow_nan=False) + "\n"
+    if format == "csv":
+        return _csv(compared.rows())
+    if not compared.tables:
+        return "no finished runs to compare\n"
+    if format == "table":
+        return _terminal(compared, width, color)
+    write = _markdown if format == "markdown" else _latex
+    return "\n".join(write(table) for table in compared.tables)
+
+
+def _blocks(table: Table) -> list[_Block]:
+    grids = [_scores_block(table)] if table.columns else []
+    if table.baseline is not None and table.columns:
+        grids.append(_difference_block(table, table.baseline))
+    if any(cell.selectivity is not None for cell in table.cells.values()):
+        grids.append(_selectivity_block(table))
+    return [*grids, _cost_block(table)]
+
+
+def _scores_block(table: Table) -> _Block:
+    rows: list[list[str]] = []
+    bold: set[tuple[int, int]] = set()
+    for entry in table.entries:
+        row = [entry.name, _seeds_text(entry)]
+        for column in table.columns:
+            cell = table.cells[entry.name, column.name]
+            text = _cell_text(cell, table.scale(column))
+            if cell.interval is not None and cell.interval.seeds != len(entry.finished):
+                text += f" (n={cell.interval.seeds})"
+            if table.best.get(column.name) == entry.name:
+                bold.add((len(rows), len(row)))
+                text += " *"
+            row.append(text)
+        rows.append(row)
+    chances = [(column.chance, table.scale(column)) for column in table.columns]
+    rows.append(
+        ["chance", "", *("-" if value is None else f"{value * by:.1f}" for value, by in chances)]
+    )
+    metrics: dict[str, list[str]] = {}
+    for column in table.columns:
+        unit = column.metric + (" x 100" if table.scale(column) == 100 else "")
+        metrics.setdefault(unit, []).append(column.name)
+    legend = "mean over seeds ± half the 95 % interval, over seeds and test examples. "
+    legend += "; ".join(f"{unit}: {', '.join(names)}" for unit, names in metrics.items())
+    if bold:
+        legend += ". * best: separable from every other objective"
+    firsts = [next((i for i, e in enumerate(table.entries) if e.kind == kind), len(table.entries))
+              for kind in ("untrained", "control")]  # fmt: skip
+    header = ["objective", "seeds", *(column.name for column in table.columns)]
+    rules = frozenset({min(firsts)} - {0})
+    return _Block("scores", header, rows, 2, rules, frozenset(bold), legend)
+
+
+def _difference_block(table: Table, baseline: str) -> _Block:
+    rows: list[list[str]] = []
+    bold: set[tuple[int, int]] = set()
+    for entry in table.entries:
+        if entry.name == baseline:
+            continue
+        row = [entry.name]
+        for column in table.columns:
+            gap = table.difference(entry.name, baseline, column.name)
+            by = table.scale(column)
+            text = "-" if gap is None else f"{gap.mean * by:+.1f} ±{gap.half_width * by:.1f}"
+            if gap is not None and gap.is_separable:
+                bold.add((len(rows), len(row)))
+                text += " *"
+            row.append(text)
+        rows.append(row)
+    return _Block(
+        heading=f"difference to {baseline}",
+        header=["objective", *(column.name for column in table.columns)],
+        rows=rows,
+        bold=frozenset(bold),
+        legend="paired by seed and test example; ± is also the smallest gap that could have been "
+        "seen. * the 95 % interval excludes zero",
+    )
+
+
+def _selectivity_block(table: Table) -> _Block:
+    rows = []
+    for entry in table.entries:
+        cells = [table.cells[entry.name, column.name] for column in table.columns]
+        if any(cell.selectivity is not None for cell in cells):
+            pairs = zip(cells, table.columns, strict=True)
+            texts = [
+                "-" if cell.selectivity is None else f"{cell.selectivity * table.scale(column):.1f}"
+                for cell, column in pairs
+            ]
+            rows.append([entry.name, *texts])
+    header = ["objective", *(column.name for column in table.columns)]
+    legend = "score minus the score on shuffled labels: what the probe could not learn by itself"
+    return _Block("selectivity", header, rows, legend=legend)
+
+
+def _cost_block(table: Table) -> _Block:
+    rows = []
+    for entry in table.entries:
+        if entry.kind == "control" or entry.attention != "native":
+            continue
+        spent = [entry.cost(lambda run, axis=axis: run["spent"][axis])  # type: ignore[misc]
+                 for axis in ("tokens", "predictions", "flops", "seconds")]  # fmt: skip
+        tokens, predictions, flops, seconds = (value or 0.0 for value in spent)
+        speed = entry.cost(lambda run: run["tokens_per_second"])
+        extra = entry.runs[0].data["parameters"]["extra"]
+        rows.append(
+            [
+                entry.name,
+                big_number(tokens),
+                big_number(predictions),
+                f"{flops:.1e}".replace("e+", "e") if flops else "0",
+                f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}",
+                "-" if speed is None else big_number(speed),
+                big_number(extra),
+            ]
+        )
+    header = ["objective", "tokens", "predictions", "FLOPs", "seconds", "tokens/s", "extra params"]
+    return _Block("cost of one pretraining, mean over seeds", header, rows)
+
+
+def _seeds_text(entry: Entry) -> str:
+    if not entry.runs:
+        return "-"
+    finished, total = len(entry.finished), len(entry.runs)
+    return str(total) if finished == total else f"{finished} of {total}"
+
+
+def _cell_text(cell: Cell, scale: float) -> str:
+    if cell.interval is None:
+        return {"not_applicable": "n/a", "missing": "-"}.get(cell.status, cell.status)
+    return f"{cell.interval.mean * scale:.1f} ±{cell.interval.half_width * scale:.1f}"
+
+
+def _printable(text: str) -> str:
+    """Names come from strangers: no control character, escape code or direction override."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _terminal(compared: Comparison, width: int, color: bool) -> str:
+    """Plain text with rules; wide blocks are split by tasks, the first columns repeated."""
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=color, no_color=not color,
+        color_system="standard" if color else None, legacy_windows=False,
+    )  # fmt: skip
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(_printable(text), style=style))
+
+    for table in compared.tables:
+        say(table.title, "bold")
+        for warning in table.warnings:
+            say(f"! {warning}", "bold")
+        for block in _blocks(table):
+            grid = [block.header, *block.rows]
+            sizes = [max(cell_len(_printable(row[i])) for row in grid) + 2
+                     for i in range(len(block.header))]  # fmt: skip
+            say("")
+            say(block.heading, "bold")
+            for picked in _pages(sizes, block.fixed, width):
+                console.print(_rich_table(block, picked))
+            if block.legend:
+                say(block.legend, "dim")
+        say("")
+        for note in table.notes:
+            say(f"- {note}")
+        say("")
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
+
+
+def _pages(sizes: list[int], fixed: int, width: int) -> list[list[int]]:
+    """Columns of each page, so that none is wider than the terminal if it can be helped."""
+    pages: list[list[int]] = [[]]
+    for index in range(fixed, len(sizes)):
+        used = sum(sizes[i] for i in [*range(fixed), *pages[-1], index])
+        if pages[-1] and used > width:
+            pages.append([])
+        pages[-1].append(index)
+    return [[*range(fixed), *page] for page in pages]
+
+
+def _rich_table(block: _Block, picked: list[int]) -> Any:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(box=box.SIMPLE, show_edge=False, pad_edge=False, header_style="")
+    for index in picked:
+        justify: Literal["left", "right"] = "right" if index else "left"
+        grid.add_column(Text(_printable(block.header[index])), justify=justify, overflow="fold")
+    for number, row in enumerate(block.rows):
+        if number in block.rules:
+            grid.add_section()
+        grid.add_row(
+            *(
+                Text(_printable(row[i]), style="bold" if (number, i) in block.bold else "")
+                for i in picked
+            )
+        )
+    return grid
+
+
+def _markdown(table: Table) -> str:
+    """GitHub's pipe tables; notes as a list."""
+
+    def clean(text: str) -> str:
+        escaped = html.escape(_printable(text), quote=False)
+        return re.sub(r"([\\|`*\[\]])", r"\\\1", escaped)
+
+    lines = [f"### {clean(table.title)}", ""]
+    for warning in table.warnings:
+        lines += [f"> {clean(warning)}", ""]
+    for block in _blocks(table):
+        lines += [f"**{clean(block.heading)}**", ""]
+        marks = ["---", *["---:"] * (len(block.header) - 1)]
+        grid = [[clean(text) for text in row] for row in [block.header, *block.rows]]
+        for number, index in block.bold:
+            grid[number + 1][index] = f"**{grid[number + 1][index]}**"
+        lines += ["| " + " | ".join(row) + " |" for row in [grid[0], marks, *grid[1:]]]
+        lines += ["", *([clean(block.legend), ""] if block.legend else [])]
+    lines += [f"- {clean(note)}" for note in table.notes]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "|": r"\textbar{}",
+    '"': r"\textquotedbl{}", "*": r"$^{*}$",
+}  # fmt: skip
+
+
+def _latex(table: Table) -> str:
+    """A `booktabs` tabular for each block."""
+
+    def clean(text: str) -> str:
+        return "".join(_LATEX.get(char, char) for char in _printable(text))
+
+    lines = [rf"\paragraph{{{clean(table.title)}}}"]
+    lines += [rf"\emph{{{clean(warning)}}}\par" for warning in table.warnings]
+    for block in _blocks(table):
+        lines += ["", rf"\noindent {clean(block.heading)}\par"]
+        lines += [rf"\begin{{tabular}}{{l{'r' * (len(block.header) - 1)}}}", r"\toprule"]
+        # A cell that begins with a bracket would be read as the argument of \\.
+        lines += [" & ".join(f"{{{clean(name)}}}" for name in block.header) + r" \\", r"\midrule"]
+        for number, row in enumerate(block.rows):
+            lines += [r"\midrule"] if number in block.rules else []
+            texts = [
+                rf"\textbf{{{clean(text)}}}" if (number, i) in block.bold else clean(text)
+                for i, text in enumerate(row)
+            ]
+            lines.append(" & ".join(texts) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}\par"]
+        lines += [clean(block.legend)] if block.legend else []
+    if table.notes:
+        items = [rf"\item {clean(note)}" for note in table.notes]
+        lines += ["", r"\begin{itemize}", *items, r"\end{itemize}"]
+    return "\n".join(lines) + "\n"
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    """The long form, flat; a name that a spreadsheet would take for a formula is quoted."""
+    gap_keys = ("baseline", "mean", "low", "high", "seeds", "separable", "smallest_gap")
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    for number, row in enumerate(rows):
+        gap = row["difference"] or dict.fromkeys(gap_keys)
+        flat = {key: value for key, value in row.items() if key != "difference"}
+        flat |= {f"difference_{key}": gap[key] for key in gap_keys}
+        if number == 0:
+            writer.writerow(flat)
+        writer.writerow([_csv_value(value) for value in flat.values()])
+    return written.getvalue()
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, bool | dict):
+        value = json.dumps(value, sort_keys=True)
+    if isinstance(value, str):
+        value = _printable(value)
+        return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
+    return value
