@@ -1,0 +1,143 @@
+"""The two things `bench` does, callable from Python: run a comparison, and read one off records."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.experiment import Experiment, Request, resolve
+from bench.plan import RunSpec, cores
+from bench.registry import Registry
+
+if TYPE_CHECKING:
+    from bench.corpus.preparation import PreparedCorpus
+    from bench.engines.local import Job, Watcher
+    from bench.reporting.comparison import Comparison
+
+DEFAULT_OUT = Path("results")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run of jobs came to."""
+
+    specs: list[RunSpec]
+    jobs: list[Job]
+    tasks: list[str]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all well; 4 some failed; otherwise what all of them failed with; a stop wins."""
+        stopped = [job.exit_code for job in self.jobs if job.status == "stopped"]
+        if stopped:
+            return stopped[0]
+        bad = [job for job in self.jobs if job.status != "finished"]
+        if not bad:
+            return 0
+        if len(bad) == len([job for job in self.jobs if job.payload["kind"] == "run"]):
+            codes = {job.exit_code or 4 for job in bad}
+            return codes.pop() if len(codes) == 1 else 1
+        return 4
+
+
+def run(
+    objectives: Sequence[str],
+    *,
+    out: Path | str = DEFAULT_OUT,
+    allow_inexact: bool = False,
+    watch: Watcher = lambda job, event: None,
+    **request: Any,
+) -> Comparison:
+    """Pretrain, probe and compare, as `bench run` does.
+
+    Args:
+        objectives: Names; the untrained control is added.
+        out: Where records go.
+        allow_inexact: Resume although thread count or torch version changed.
+        watch: Told of every report of every worker.
+        request: The fields of `bench.experiment.Request`.
+
+    Raises:
+        BenchError: Something asked for does not exist or does not fit.
+    """
+    experiment = resolve(Request(objectives, **request), Registry())
+    prepared = prepare(experiment)
+    outcome = execute(experiment, prepared, Path(out), watch, allow_inexact)
+    return compare([spec.id for spec in outcome.specs], out=out, tasks=outcome.tasks)
+
+
+def prepare(
+    experiment: Experiment, on_progress: Callable[[str, int], None] | None = None
+) -> PreparedCorpus:
+    """Token stores of the experiment's corpus, from the cache or built into it."""
+    from bench.corpus.preparation import default_cache, prepare_corpus
+
+    return prepare_corpus(
+        experiment.corpus,
+        experiment.tokenizer,
+        experiment.shape.vocab_size,
+        default_cache(),
+        on_progress,
+    )
+
+
+def execute(
+    experiment: Experiment,
+    prepared: PreparedCorpus,
+    out: Path,
+    watch: Watcher,
+    allow_inexact: bool = False,
+) -> Outcome:
+    """Do all the runs of an experiment on this machine, finding what is done already."""
+    from bench.engines.local import Job, run_jobs
+
+    specs = experiment.specs(prepared)
+    shared = {
+        "out": str(out.resolve()),
+        "tasks": experiment.tasks,
+        "data": {
+            "folder": experiment.data.folder and str(experiment.data.folder.resolve()),
+            "limit": experiment.data.limit,
+            "size": experiment.data.size,
+        },
+    }
+    run = {"kind": "run", "prepared": str(prepared.folder), "allow_inexact": allow_inexact}
+    jobs = [
+        Job(f"{spec.label} s{spec.seed}", {**shared, **run, "spec": spec.to_json()})
+        for spec in specs
+    ]
+    if experiment.tasks:
+        jobs.append(Job("controls", {**shared, "kind": "controls"}))
+    threads = experiment.training.threads
+    is_alone = experiment.budget.axis == "seconds" or experiment.device == "cuda"
+    run_jobs(jobs, 1 if is_alone else max(1, cores() // threads), threads, watch)
+    return Outcome(specs, jobs, experiment.tasks)
+
+
+def compare(
+    runs: Sequence[str] = (),
+    *,
+    out: Path | str = DEFAULT_OUT,
+    baseline: str | None = None,
+    tasks: Sequence[str] = (),
+) -> Comparison:
+    """The comparison of finished runs.
+
+    Args:
+        runs: Ids, prefixes of ids, or folders; all runs of `out` if empty.
+        out: Where records are.
+        baseline: The objective that differences are taken to.
+        tasks: The columns, in order; all that were scored if empty.
+
+    Raises:
+        BenchError: No such run.
+        RefusedError: A record is damaged.
+    """
+    from bench.reporting.records import read_controls, read_runs
+    from bench.reporting.comparison import comparison
+
+    return comparison(
+        read_runs(Path(out), runs), read_controls(Path(out)), baseline=baseline, tasks=tasks
+    )

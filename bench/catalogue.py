@@ -1,0 +1,111 @@
+"""What there is, for `bench list` and `bench describe`: as plain values, and as text."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+from bench.errors import unknown_name
+from bench.experiment import sizes
+from bench.plan import EncoderShape, Training
+from bench.registry import PLURALS, Entry, Kind, Registry
+from bench.settings import knobs
+
+
+def catalogue(what: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Kind -> rows; broken plugins are rows of `broken`, with the reason.
+
+    Args:
+        what: "objectives", "tasks", "corpora" or "sizes"; None: all of them.
+    """
+    registry = Registry()
+    kinds: dict[str, Kind] = {plural: kind for kind, plural in PLURALS.items()}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for plural in (*kinds, "sizes") if what is None else (what,):
+        if plural == "sizes":
+            found["sizes"] = [{"name": name, **facts} for name, facts in sizes().items()]
+        else:
+            found[plural] = [_row(e, registry) for e in registry.entries if e.kind == kinds[plural]]
+    broken = [e for e in registry.entries if e.problem is not None]
+    if broken and what != "sizes":
+        found["broken"] = [
+            {"name": e.name, "provider": e.provider, "problem": e.problem} for e in broken
+        ]
+    return found
+
+
+def _row(entry: Entry, registry: Registry) -> dict[str, Any]:
+    item: Any = entry.item
+    row = {"name": entry.name, "summary": item.summary, "provider": entry.provider}
+    for field in ("source", "family", "metric", "chance", "suites"):
+        if hasattr(item, field):
+            row[field] = getattr(item, field)
+    if entry.name not in registry.of(entry.kind):  # type: ignore[arg-type]
+        row["problem"] = "two plugins provide this name"
+    if entry.kind == "objective":
+        row["settings"] = [vars(knob) for knob in knobs(item)]
+    return row
+
+
+def describe(name: str) -> dict[str, Any]:
+    """One thing by name, with its settings.
+
+    Raises:
+        BenchError: Nothing of that name.
+    """
+    for owner, settings in (("encoder", EncoderShape), ("training", Training)):
+        if name == owner:
+            summary = (inspect.getdoc(settings) or "").splitlines()[0]
+            rows = [vars(knob) for knob in knobs(settings)]
+            return {"name": owner, "kind": "settings", "summary": summary, "settings": rows}
+    if name in sizes():
+        return {"name": name, "kind": "size", **sizes()[name]}
+    registry = Registry()
+    wanted = name.replace("-", "_")
+    for entry in registry.entries:
+        if entry.name == wanted and entry.kind is not None:
+            item: Any = registry.get(entry.kind, name)
+            about = sys.modules[item.__module__].__doc__ or ""
+            return {"kind": entry.kind, **_row(entry, registry), "about": about.strip()}
+        if entry.name == wanted or entry.provider == name:
+            return {"kind": "broken plugin", **vars(entry), "summary": entry.problem}
+    known = [e.name for e in registry.entries] + ["encoder", "training", *sizes()]
+    raise unknown_name("objective, task, corpus or size", name, known, "bench list")
+
+
+def render(found: dict[str, list[dict[str, Any]]]) -> str:
+    """The catalogue as text, a line a thing."""
+    lines: list[str] = []
+    for kind, rows in found.items():
+        lines.append(f"{kind} ({len(rows)})")
+        width = max((len(row["name"]) for row in rows), default=0)
+        for row in rows:
+            text = row.get("problem") or row["summary"]
+            notes = [row["source"]] if row.get("source") else []
+            if not row.get("provider", "built-in:").startswith("built-in:"):
+                notes.append(f"from {row['provider']}")
+            note = f"  ({'; '.join(notes)})" if notes else ""
+            lines.append(f"  {row['name']:<{width}}  {text}{note}")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def render_one(found: dict[str, Any]) -> str:
+    """One thing as text."""
+    lines = [f"{found['name']} ({found['kind']}): {found['summary']}"]
+    for field in ("source", "provider", "family", "metric", "chance", "budget", "seeds"):
+        if found.get(field) not in (None, "", ()):
+            lines.append(f"  {field}: {found[field]}")
+    for part in ("encoder", "training"):
+        for name, value in found.get(part, {}).items():
+            lines.append(f"  {part}.{name} = {value}")
+    if found.get("about"):
+        lines += ["", found["about"]]
+    if found.get("settings"):
+        lines += ["", "settings (--set NAME.SETTING=VALUE):"]
+        for knob in found["settings"]:
+            default = "" if knob["default"] is None else f" = {knob['default']}"
+            lines.append(f"  {found['name']}.{knob['name']}{default}  [{knob['kind']}]")
+            lines.append(f"      {knob['help']}")
+    return "\n".join(lines)

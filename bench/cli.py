@@ -1,0 +1,277 @@
+"""The command line: flags in, exit code out. Every command is a few lines over the rooms.
+
+Heavy packages are deferred, not avoided (see `bench.deferred`), so that `bench list` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.deferred import defer
+from bench.errors import BenchError
+
+app = typer.Typer(
+    name="bench",
+    help="Which self-supervised objective should I pretrain my text encoder with?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """Spellings of a comparison."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+    JSON = "json"
+
+
+class Listed(StrEnum):
+    """What `bench list` lists."""
+
+    OBJECTIVES = "objectives"
+    TASKS = "tasks"
+    CORPORA = "corpora"
+    SIZES = "sizes"
+
+
+Objectives = Annotated[
+    list[str],
+    typer.Option("--objective", help="Objective to pretrain with; repeat it, or give `all`."),
+]
+Corpus = Annotated[
+    list[str],
+    typer.Option(help="`micro`, files or folders (.txt .md .jsonl .csv .parquet), or hf:NAME."),
+]
+Tasks = Annotated[
+    str | None, typer.Option(help="Tasks or suites by comma; `none` only pretrains. [micro]")
+]
+SizeName = Annotated[str, typer.Option("--size", help="The size dial: tiny, mini, small, base.")]
+BudgetText = Annotated[
+    str | None,
+    typer.Option("--budget", help="2M (tokens), 300kpred, 1e15flop or 60s. [of the size]"),
+]
+Seeds = Annotated[str | None, typer.Option(help="Pretraining seeds: 0, 0-2 or 0,3. [0-2]")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="OWNER.SETTING=VALUE: span.mean_length=4, encoder.num_layers=6."),
+]
+Data = Annotated[
+    Path | None, typer.Option(help="Folder of task data, NAME/SPLIT.parquet. [the hub]")
+]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="A tokenizer.json, or `char`. [byte-level BPE, trained]")
+]
+TextColumn = Annotated[str, typer.Option(help="The text's column in csv, jsonl and parquet.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Out = Annotated[Path, typer.Option(help="Folder of the records.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="At most so many examples of each split of a task.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable, on standard output.")]
+
+
+def _request(**given: Any) -> Any:
+    from bench.experiment import Request, resolve
+    from bench.registry import Registry
+
+    given["overrides"] = given["overrides"] or ()
+    return resolve(Request(**given), Registry())
+
+
+@app.command()
+def run(
+    objectives: Objectives,
+    corpus: Corpus = ["micro"],  # noqa: B006 (typer copies it)
+    tasks: Tasks = None,
+    size: SizeName = "tiny",
+    budget: BudgetText = None,
+    seeds: Seeds = None,
+    overrides: Overrides = None,
+    data: Data = None,
+    tokenizer: Tokenizer = None,
+    text_column: TextColumn = "text",
+    device: Device = "auto",
+    out: Out = Path("results"),
+    limit: Limit = None,
+    as_json: Json = False,
+    allow_inexact: Annotated[
+        bool, typer.Option(help="Resume although thread count or torch version changed.")
+    ] = False,
+) -> None:
+    """Pretrain with each objective under one budget, probe, and compare.
+
+    The untrained encoder is always among them. Finished work is found, unfinished work resumed.
+    """
+    from bench import api
+    from bench.console import Board, say
+
+    experiment = _request(
+        objectives=objectives, corpus=corpus, tasks=tasks, size=size, budget=budget, seeds=seeds,
+        overrides=overrides, data=data, tokenizer=tokenizer, text_column=text_column,
+        device=device, limit=limit,
+    )  # fmt: skip
+    prepared = api.prepare(experiment, _corpus_notes())
+    _say_corpus(experiment, prepared)
+    num_jobs = len(experiment.specs(prepared)) + bool(experiment.tasks)
+    with Board(num_jobs) as board:
+        outcome = api.execute(experiment, prepared, out, board, allow_inexact)
+    done = [spec.id for spec in outcome.specs if (out / "runs" / spec.id).is_dir()]
+    if done:
+        compared = api.compare(done, out=out, tasks=outcome.tasks)
+        _print_comparison(compared, Format.JSON if as_json else Format.TABLE)
+        say(f"records: {out}/runs; again at any time: bench compare --out {out}")
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def plan(
+    objectives: Objectives,
+    corpus: Corpus = ["micro"],  # noqa: B006 (typer copies it)
+    tasks: Tasks = None,
+    size: SizeName = "tiny",
+    budget: BudgetText = None,
+    seeds: Seeds = None,
+    overrides: Overrides = None,
+    data: Data = None,
+    tokenizer: Tokenizer = None,
+    text_column: TextColumn = "text",
+    device: Device = "auto",
+    out: Out = Path("results"),
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Say what `run` with the same flags would do, without doing it."""
+    from bench.forecast import forecast, render
+
+    experiment = _request(
+        objectives=objectives, corpus=corpus, tasks=tasks, size=size, budget=budget, seeds=seeds,
+        overrides=overrides, data=data, tokenizer=tokenizer, text_column=text_column,
+        device=device, limit=limit,
+    )  # fmt: skip
+    found = forecast(experiment, out)
+    typer.echo(json.dumps(found, indent=1) if as_json else render(found))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Listed | None, typer.Argument(help="All of them if not said.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the objectives, tasks, corpora and sizes there are, broken plugins included."""
+    from bench.catalogue import catalogue, render
+
+    found = catalogue(None if what is None else what.value)
+    typer.echo(json.dumps(found, indent=1) if as_json else render(found))
+
+
+@app.command()
+def describe(
+    name: Annotated[str, typer.Argument(help="Objective, task, corpus, size, or `training`.")],
+    as_json: Json = False,
+) -> None:
+    """Show one thing with all its settings."""
+    from bench.catalogue import describe as find
+    from bench.catalogue import render_one
+
+    found = find(name)
+    typer.echo(json.dumps(found, indent=1) if as_json else render_one(found))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Run ids, prefixes of them, or folders. [all]")
+    ] = None,
+    out: Out = Path("results"),
+    baseline: Annotated[
+        str | None, typer.Option(help="Objective that differences are taken to.")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to write it.")] = Format.TABLE,
+    fail_if: Annotated[
+        str | None,
+        typer.Option(help="Exit 1 if this holds: `span < token`, `sst2: span < token`."),
+    ] = None,
+) -> None:
+    """Compare finished runs: means, intervals, paired differences, cost, controls."""
+    from bench import api
+    from bench.console import say
+
+    compared = api.compare(runs or (), out=out, baseline=baseline)
+    if not compared.tables:
+        raise BenchError(f"no finished runs under {out}/runs; bench run makes them")
+    _print_comparison(compared, format)
+    if fail_if is not None:
+        from bench.reporting.gates import fail_if as ask
+
+        verdict = ask(compared, fail_if)
+        for line in verdict.lines:
+            say(line)
+        raise typer.Exit(1 if verdict.failed else 0)
+
+
+def _print_comparison(compared: Any, format: Format) -> None:
+    from bench.console import width_of_stdout
+    from bench.reporting.tables import render
+
+    text = render(compared, format.value, width_of_stdout(), sys.stdout.isatty())
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _corpus_notes() -> Any:
+    """A line each time the preparation of a corpus enters a new stage."""
+    from bench.console import say
+
+    said: set[str] = set()
+
+    def note(stage: str, _documents: int) -> None:
+        if stage not in said:
+            said.add(stage)
+            say(f"corpus: {stage} ...")
+
+    return note
+
+
+def _say_corpus(experiment: Any, prepared: Any) -> None:
+    """What is about to be trained on, with what was left out and how often it repeats."""
+    from bench.console import say
+
+    tokens = prepared.train.num_tokens
+    say(
+        f"corpus {prepared.name}: {prepared.documents:,} documents, {tokens:,} training tokens, "
+        f"vocabulary {prepared.tokenizer.vocabulary.size:,}; budget {experiment.budget}"
+    )
+    for kind, count in sorted(prepared.skipped.items()):
+        say(f"  left out or mended: {kind} {count:,}")
+    if prepared.heldout is None:
+        say("  warning: one document only, so nothing is held out and no validation loss is known")
+    if experiment.budget.axis == "tokens" and experiment.budget.amount > 4 * tokens:
+        epochs = experiment.budget.amount / tokens
+        say(f"  warning: the budget reads this corpus {epochs:.1f} times over; expect overfitting")
+
+
+def main() -> None:
+    """Run the command line; a `BenchError` is one line and an exit code, never a traceback."""
+    defer("torch", "pandas", "sklearn", "seaborn", "scipy")
+    try:
+        app(standalone_mode=True)
+    except BenchError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `bench list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

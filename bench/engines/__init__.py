@@ -1,0 +1,1 @@
+"""Ways to run many specifications, each as an operating-system process of its own."""

@@ -1,0 +1,266 @@
+"""One job in a process of its own: pretrain one specification and score it, or compute controls.
+
+Reads a job as JSON on standard input and reports as JSON lines on standard output; whatever else
+prints goes to standard error. A process a run, because a plugin may crash, hang or take all the
+memory, and because the thread count is a property of a process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from bench.errors import BenchError, StoppedError
+
+if TYPE_CHECKING:
+    from bench.pretraining.noise import Noise
+    from bench.probing.task import DataRoot, NotApplicableError, Reader, Score, Splits, Task
+
+Report = Callable[[Mapping[str, Any]], None]
+
+MAJORITY = "majority"
+_PROGRESS_SECONDS = 0.2
+_PR_SET_PDEATHSIG = 1
+
+
+class Stop:
+    """Turns SIGINT and SIGTERM into a question the loop asks between steps."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _frame: Any) -> None:
+        if self._signal is not None:  # asked twice: now
+            os._exit(128 + number)
+        self._signal = number
+
+    def __call__(self) -> BaseException | None:
+        if self._signal is None:
+            return None
+        error = StoppedError("stopped; the state is saved and the same command goes on from here")
+        if self._signal == signal.SIGINT:
+            error.exit_code = 130
+        return error
+
+    def check(self) -> None:
+        """Raise if asked to stop."""
+        error = self()
+        if error is not None:
+            raise error
+
+
+def main() -> int:
+    """Do the job on standard input."""
+    _die_with_parent()
+    report = _reporter()
+    stop = Stop()
+    try:
+        job = json.load(sys.stdin)
+        {"run": _run, "controls": _controls}[job["kind"]](job, report, stop)
+    except BenchError as error:
+        report({"event": "error", "message": str(error), "exit_code": error.exit_code})
+        return error.exit_code
+    except Exception as error:
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}"
+        report({"event": "error", "message": message, "exit_code": 1})
+        return 1
+    return 0
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for a SIGTERM when the parent dies, however it dies; elsewhere the pipe tells."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _reporter() -> Report:
+    """Keep the real standard output for reports and give everybody else standard error."""
+    channel: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def report(event: Mapping[str, Any]) -> None:
+        try:
+            channel.write(json.dumps(event) + "\n")
+            channel.flush()
+        except BrokenPipeError:  # the parent is gone: stop as if asked to
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return report
+
+
+def _run(job: dict[str, Any], report: Report, stop: Stop) -> None:
+    """Pretrain (or find it done), then score what has no score yet."""
+    from bench.corpus.preparation import open_prepared
+    from bench.plan import RunSpec
+    from bench.pretraining.loop import Progress
+    from bench.pretraining.run import execute
+    from bench.registry import Registry
+    from bench.settings import from_mapping
+
+    registry = Registry()
+    spec = RunSpec.from_json(job["spec"])
+    objective = from_mapping(
+        registry.get("objective", spec.objective), spec.settings, spec.objective
+    )
+    last = 0.0
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal last
+        if progress.share >= 1.0 or time.monotonic() - last >= _PROGRESS_SECONDS:
+            last = time.monotonic()
+            report({"event": "progress", **vars(progress)})
+
+    folder = execute(
+        spec,
+        objective,
+        open_prepared(Path(job["prepared"])),
+        Path(job["out"]) / "runs",
+        on_progress,
+        stop,
+        job["allow_inexact"],
+    )
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    report({"event": "pretrained", "run": spec.id, "status": record["status"]})
+    if record["status"] == "finished":
+        _score(job, folder, objective, registry, report, stop)
+    report({"event": "done", "run": spec.id, "status": record["status"]})
+
+
+def _score(
+    job: dict[str, Any],
+    folder: Path,
+    objective: Any,
+    registry: Any,
+    report: Report,
+    stop: Stop,
+) -> None:
+    from bench.pretraining.run import load_run
+    from bench.probing.reader import RunReader
+    from bench.probing.task import NotApplicableError
+
+    readers: dict[str, Reader] = {}
+    for name in job["tasks"]:
+        task: Task = registry.get("task", name)()
+        splits = task.load(_data_root(job))
+        for attention in _attentions(objective.scoring):
+            stop.check()
+            key = _Key(task, splits, {"attention": attention, "run": folder.name})
+            if key.path(folder).is_file():
+                continue
+            report({"event": "scoring", "task": name, "attention": attention})
+            started = time.perf_counter()
+            if attention not in readers:
+                encoder, head, tokenizer = load_run(folder, objective)
+                readers[attention] = RunReader(
+                    encoder, head, tokenizer, objective.scoring, attention
+                )
+            try:
+                answer: Score | NotApplicableError = task.score(
+                    readers[attention], splits, _noise(splits)
+                )
+            except NotApplicableError as reason:
+                answer = reason
+            key.write(folder, answer, time.perf_counter() - started)
+
+
+def _attentions(scoring: str | None) -> tuple[Literal["native", "bidirectional"], ...]:
+    """A causal run is read as trained and, a second time, with full attention."""
+    return ("native", "bidirectional") if scoring == "causal" else ("native",)
+
+
+def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
+    """What needs no encoder, once a task. Majority is written last: where it is, all are."""
+    from bench.registry import Registry
+
+    registry, out = Registry(), Path(job["out"])
+    for name in job["tasks"]:
+        stop.check()
+        task: Task = registry.get("task", name)()
+        splits = task.load(_data_root(job))
+        if _Key(task, splits, {"control": MAJORITY}).path(out).is_file():
+            continue
+        report({"event": "scoring", "task": name, "attention": "native"})
+        started = time.perf_counter()
+        found = task.controls(splits, _noise(splits))
+        seconds = (time.perf_counter() - started) / max(len(found), 1)
+        for control in sorted(found, key=lambda control: control == MAJORITY):
+            _Key(task, splits, {"control": control}).write(out, found[control], seconds)
+    report({"event": "done", "run": None, "status": "finished"})
+
+
+def _data_root(job: dict[str, Any]) -> DataRoot:
+    from bench.probing.task import DataRoot
+
+    data = job["data"]
+    return DataRoot(data["folder"] and Path(data["folder"]), data["limit"], data["size"])
+
+
+def _noise(splits: Splits) -> Noise:
+    """Probing's own noise: the same for every run, so that outcomes are paired."""
+    import torch
+
+    from bench.pretraining.noise import Noise
+
+    return Noise(0, 0, torch.arange(len(splits.test)))
+
+
+class _Key:
+    """Where a score belongs, and what of its record is known before it is asked for."""
+
+    def __init__(self, task: Task, splits: Splits, whose: Mapping[str, Any]) -> None:
+        from bench.reporting.records import score_key
+        from bench.settings import as_mapping, code_sha256
+
+        self._base: dict[str, Any] = {
+            "format": 1,
+            "task": task.name,
+            "family": task.family,
+            "metric": task.metric,
+            "chance": task.chance,
+            "run": None,
+            "control": None,
+            "attention": "native",
+            "data_sha256": splits.sha256,
+            "probe": {} if task.probe is None else as_mapping(task.probe),
+            "task_code_sha256": code_sha256(type(task).__mro__[:-2]),  # without ABC and object
+            **whose,
+        }
+        names = ("task", "data_sha256", "probe", "task_code_sha256", "attention")
+        self._key = score_key(*(self._base[name] for name in names))
+
+    def path(self, folder: Path) -> Path:
+        """The file that exists if the score is done."""
+        from bench.reporting.records import score_path
+
+        return score_path(folder, self._base["task"], self._key, self._base["control"])
+
+    def write(self, folder: Path, answer: Score | NotApplicableError, seconds: float) -> None:
+        """Keep an answer, or why there is none."""
+        from bench.probing.task import Score
+        from bench.reporting.records import write_score
+
+        found: dict[str, Any] = {"seconds": seconds}
+        if isinstance(answer, Score):
+            found |= {"status": "ok", "value": answer.value, "stderr": answer.stderr}
+            found |= {"readings": {name: list(pair) for name, pair in answer.readings.items()}}
+            found |= {"details": answer.details, "examples": len(answer.outcomes)}
+            write_score(folder, self._base | found, answer.outcomes)
+            return
+        found |= {"status": "not_applicable", "value": None, "stderr": None, "readings": {}}
+        found |= {"details": {"reason": str(answer)}, "examples": 0}
+        write_score(folder, self._base | found, None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""One command's worth of work: what was asked for, resolved against what there is.
+
+Between the command line and the rooms: it turns names into classes, text into settings, and the
+whole into run specifications; it never trains anything itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, unknown_name
+from bench.plan import (
+    SIZES,
+    Budget,
+    EncoderShape,
+    RunSpec,
+    Size,
+    Training,
+    parse_overrides,
+    parse_seeds,
+    shape_and_training,
+    size_named,
+)
+from bench.registry import Registry
+from bench.settings import as_mapping, code_sha256, from_mapping
+
+if TYPE_CHECKING:
+    from bench.corpus.preparation import PreparedCorpus
+    from bench.corpus.sources import Corpus
+    from bench.pretraining.objective import Objective
+    from bench.probing.task import DataRoot
+
+UNTRAINED = "untrained"
+"""The control that stands in every table."""
+DEFAULT_CORPUS = "micro"
+WORDS_AT_LEAST = 250_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What was asked for, as written."""
+
+    objectives: Sequence[str]
+    corpus: Sequence[str] = (DEFAULT_CORPUS,)
+    tasks: str | None = None
+    size: str = "tiny"
+    budget: str | None = None
+    seeds: str | None = None
+    overrides: Sequence[str] = ()
+    data: Path | None = None
+    tokenizer: str | None = None
+    text_column: str = "text"
+    device: str = "auto"
+    limit: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What was asked for, resolved and checked; nothing has been built or read yet."""
+
+    objectives: dict[str, Objective]
+    corpus: Corpus
+    tasks: list[str]
+    size: Size
+    shape: EncoderShape
+    training: Training
+    budget: Budget
+    seeds: list[int]
+    data: DataRoot
+    tokenizer: str | None
+    device: str
+
+    def specs(self, prepared: PreparedCorpus) -> list[RunSpec]:
+        """One specification for each objective and seed."""
+        vocab_size = prepared.tokenizer.vocabulary.size
+        shape = dataclasses.replace(self.shape, vocab_size=vocab_size)
+        return [
+            RunSpec(
+                objective=objective.name,
+                settings=as_mapping(objective),
+                objective_code=code_sha256([type(objective)]),
+                seed=seed,
+                size=self.size.name,
+                encoder=shape,
+                training=self.training,
+                budget=self.budget,
+                corpus_sha256=prepared.corpus_sha256,
+                tokenizer_sha256=prepared.tokenizer_sha256,
+                device=self.device,
+                torch_version=version("torch").split("+")[0],
+                label=objective.label(),
+            )
+            for seed in self.seeds
+            for objective in self.objectives.values()
+        ]
+
+
+def resolve(request: Request, registry: Registry) -> Experiment:
+    """Turn names into classes and text into settings, and check that everything is at hand.
+
+    Raises:
+        BenchError: Something asked for does not exist or does not fit; says what and the way out.
+    """
+    from bench.corpus.sources import open_corpus
+    from bench.probing.task import DataRoot
+
+    size = size_named(request.size)
+    budget = Budget.parse(request.budget or size.budget)
+    objectives = build_objectives(request, registry)
+    tasks = choose_tasks(request, registry)
+    data = DataRoot(request.data, request.limit, size.name)
+    if request.data is not None and not request.data.is_dir():
+        raise BenchError(f"--data {request.data}: no such folder (seen from {Path.cwd()})")
+    for task in tasks:
+        registry.get("task", task)().require(data)
+    if request.tokenizer not in (None, "char") and not Path(str(request.tokenizer)).is_file():
+        raise BenchError(
+            f"--tokenizer {request.tokenizer}: no such file; give a tokenizer.json or char"
+        )
+    overrides = parse_overrides(request.overrides)
+    shape, training = shape_and_training(size, overrides, None)
+    corpus = open_corpus(
+        request.corpus, registry.of("corpus"), request.text_column, num_words(budget, shape)
+    )
+    shape, training = shape_and_training(size, overrides, getattr(corpus, "vocab_size", None))
+    return Experiment(
+        objectives=objectives,
+        corpus=corpus,
+        tasks=tasks,
+        size=size,
+        shape=shape,
+        training=training,
+        budget=budget,
+        seeds=parse_seeds(request.seeds or size.seeds),
+        data=data,
+        tokenizer=request.tokenizer,
+        device=choose_device(request.device),
+    )
+
+
+def build_objectives(request: Request, registry: Registry) -> dict[str, Objective]:
+    """The objectives asked for with their settings, and the untrained control."""
+    asked = [name.replace("-", "_") for item in request.objectives for name in item.split(",")]
+    if not any(asked):
+        raise BenchError("name an objective: --objective span (bench list objectives shows all)")
+    if "all" in asked:
+        asked = [*registry.of("objective")]
+    names = list(dict.fromkeys([*asked, UNTRAINED]))
+    overrides = parse_overrides(request.overrides)
+    owners = ["encoder", "training", *names]
+    for owner in overrides:
+        if owner not in owners:
+            raise unknown_name("owner of settings in this command", owner, owners, "--set")
+    return {
+        name: from_mapping(registry.get("objective", name), overrides.get(name, {}), name)
+        for name in names
+    }
+
+
+def choose_tasks(request: Request, registry: Registry) -> list[str]:
+    """Task names from names and suites; each once, in the order asked."""
+    known = registry.of("task")
+    suites: dict[str, list[str]] = {"all": list(known), "none": []}
+    for name, task in known.items():
+        for suite in getattr(task, "suites", ()):
+            suites.setdefault(suite, []).append(name)
+    asked = request.tasks
+    if asked is None:
+        if list(request.corpus) != [DEFAULT_CORPUS]:
+            raise BenchError(
+                "--tasks says what to ask the encoders: names by comma, a suite, or none "
+                f"(bench list tasks shows all; suites: {', '.join(sorted(suites))})"
+            )
+        asked = DEFAULT_CORPUS
+    chosen: list[str] = []
+    for item in filter(None, (part.strip() for part in asked.split(","))):
+        name = item.replace("-", "_")
+        chosen.extend(suites[name] if name in suites else [registry.get("task", name).name])
+    return list(dict.fromkeys(chosen))
+
+
+def num_words(budget: Budget, shape: EncoderShape) -> int:
+    """Words a generated corpus should have so that the budget does not repeat it.
+
+    Rounded up to a power of two, so that near budgets share one corpus.
+    """
+    from bench.pretraining.ledger import TRAINING_FACTOR, encoder_row_flops
+
+    row = TRAINING_FACTOR * encoder_row_flops(shape, shape.max_length)
+    tokens = {
+        "tokens": budget.amount,
+        "predictions": budget.amount / 0.15,
+        "flops": budget.amount / row * shape.max_length,
+        "seconds": budget.amount * 50_000,
+    }[budget.axis]
+    words = WORDS_AT_LEAST
+    while words < tokens and words < 1 << 30:
+        words *= 2
+    return words
+
+
+def choose_device(asked: str) -> str:
+    """`auto` is the GPU where there is one.
+
+    Raises:
+        BenchError: No such device, or none of it here.
+    """
+    if asked not in ("auto", "cpu", "cuda"):
+        raise BenchError(f"--device {asked!r} is none of auto, cpu, cuda")
+    if asked == "cpu" or (asked == "auto" and version("torch").endswith("+cpu")):
+        return "cpu"  # said without importing torch
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if asked == "cuda":
+        raise BenchError("--device cuda: torch sees no CUDA device; --device cpu runs without one")
+    return "cpu"
+
+
+def sizes() -> dict[str, Any]:
+    """The size dial as plain values."""
+    return {
+        size.name: {
+            "summary": size.summary,
+            "encoder": as_mapping(size.encoder),
+            "training": as_mapping(size.training),
+            "budget": size.budget,
+            "seeds": size.seeds,
+        }
+        for size in SIZES.values()
+    }

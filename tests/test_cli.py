@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BLOCK_NETWORK = """
+import socket
+def refuse(*args, **kwargs):
+    raise OSError("network is blocked in this test")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+"""
+SMALL = [
+    "--budget", "20k", "--seeds", "0-1", "--limit", "120",
+    "--set", "encoder.hidden_size=32", "--set", "encoder.num_layers=2",
+    "--tasks", "sense_left,agreement,swapped_words",
+]  # fmt: skip
+
+
+def bench(
+    *arguments: str, cwd: Path, check: int | None = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, as a person runs it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+    )
+    if check is not None:
+        assert done.returncode == check, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of one small comparison, made with the network blocked."""
+    folder = tmp_path_factory.mktemp("finished run é")  # a space and an accent in the path
+    (folder / "sitecustomize.py").write_text(BLOCK_NETWORK)
+    path = f"{folder}{os.pathsep}{Path(__file__).parents[1]}"
+    done = bench("run", "--objective", "span", *SMALL, cwd=folder, PYTHONPATH=path,
+                 BENCH_CACHE=str(tmp_path_factory.getbasetemp() / "cache"), LC_ALL="C")  # fmt: skip
+    (folder / "stdout.txt").write_text(done.stdout)
+    (folder / "stderr.txt").write_text(done.stderr)
+    return folder
+
+
+def test_run_ends_in_a_table_with_controls(finished: Path) -> None:
+    table = (finished / "stdout.txt").read_text()
+    for row in ("span", "untrained", "bag_of_words", "majority", "window_of_words"):
+        assert row in table
+    for part in ("sense_left", "agreement", "predictions", "FLOPs", "separably"):
+        assert part in table
+    progress = (finished / "stderr.txt").read_text()
+    assert "loss" in progress
+    assert "tokens/s" in progress
+
+
+def test_compare_json_is_a_list_of_objects(finished: Path) -> None:
+    rows = json.loads(bench("compare", "--format", "json", cwd=finished).stdout)
+    keys = {
+        "objective", "task", "metric", "mean", "low", "high", "seeds", "chance",
+        "tokens", "predictions", "flops", "seconds",
+    }  # fmt: skip
+    assert all(keys <= row.keys() for row in rows)
+    span = [row for row in rows if row["objective"] == "span"]
+    assert {row["task"] for row in span} == {"sense_left", "agreement", "swapped_words"}
+    assert all(row["seeds"] == 2 and row["low"] <= row["mean"] <= row["high"] for row in span)
+    assert all(row["tokens"] >= 20_000 for row in span)
+    assert {row["objective"] for row in rows} >= {"untrained", "majority", "bag_of_words"}
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "latex", "csv"])
+def test_compare_formats(finished: Path, format: str) -> None:
+    found = bench("compare", "--format", format, "--baseline", "untrained", cwd=finished).stdout
+    assert "span" in found
+    assert "untrained" in found
+
+
+def test_the_same_command_again_does_nothing_twice(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "results").rglob("*.json")}
+    done = bench("run", "--objective", "span", *SMALL, "--json", cwd=finished)
+    after = {path: path.stat().st_mtime_ns for path in (finished / "results").rglob("*.json")}
+    assert before == after
+    assert json.loads(done.stdout)[0]["objective"]
+
+
+def test_a_gate_decides_the_exit_code(finished: Path) -> None:
+    bench("compare", "--fail-if", "span.sense_left > 0.0", cwd=finished, check=1)
+    bench("compare", "--fail-if", "span.sense_left < 0.01", cwd=finished, check=0)
+    bench("compare", "--fail-if", "span ~ token", cwd=finished, check=2)
+
+
+def test_a_new_task_on_old_runs_costs_its_probing_alone(finished: Path) -> None:
+    flags = [*SMALL[:-1], "word_class"]
+    done = bench("run", "--objective", "span", *flags, cwd=finished)
+    assert "loss" not in done.stderr  # nothing was trained
+    assert "word_class" in done.stdout
+
+
+def test_plan_says_what_is_done_already(finished: Path) -> None:
+    found = json.loads(bench("plan", "--objective", "span", *SMALL, "--json", cwd=finished).stdout)
+    assert found["finished_runs"] == 4
+    assert found["tokens_per_run"] == 20_000
+    text = bench("plan", "--objective", "span", *SMALL, cwd=finished).stdout
+    assert "4 finished already" in text
+
+
+def test_a_flipped_byte_in_a_result_is_refused(finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished / "results", tmp_path / "results")
+    (run,) = (tmp_path / "results" / "runs").glob("span-tiny-s0-*")
+    shutil.rmtree(run / "scores")
+    weights = run / "encoder.safetensors"
+    payload = bytearray(weights.read_bytes())
+    payload[-7] ^= 1
+    weights.write_bytes(payload)
+    done = bench("run", "--objective", "span", *SMALL, cwd=tmp_path, check=4)
+    assert "encoder.safetensors was changed" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["objectives", "tasks", "corpora", "sizes"])
+def test_list(what: str, tmp_path: Path) -> None:
+    found = json.loads(bench("list", what, "--json", cwd=tmp_path).stdout)
+    assert [row["name"] for row in found[what]]
+    assert all(row["summary"] for row in found[what])
+
+
+@pytest.mark.parametrize("name", ["span", "sst2", "micro", "tiny", "training", "whole-word"])
+def test_describe(name: str, tmp_path: Path) -> None:
+    text = bench("describe", name, cwd=tmp_path).stdout
+    assert name.replace("-", "_") in text
+    if name == "span":
+        assert "span.mean_length" in text
+        assert "span.rate" in text
+        assert "Differs:" in text
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list"], ["describe", "span"], ["plan"]])
+def test_light_commands_import_nothing_heavy(command: list[str], tmp_path: Path) -> None:
+    if command == ["plan"]:
+        command = ["plan", "--objective", "span"]
+    code = (
+        "import sys; sys.argv = ['bench', *sys.argv[1:]]\n"
+        "from bench import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = [m for m in ('torch._C', 'pandas.core', 'sklearn.base', 'seaborn.utils')"
+        " if m in sys.modules]\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--objective", "spam"], "did you mean 'span'"),
+        (["run", "--objective", "span", "--size", "tinny"], "did you mean 'tiny'"),
+        (["run", "--objective", "span", "--budget", "lots"], "2M (tokens)"),
+        (["run", "--objective", "span", "--seeds", "x"], "seeds 'x'"),
+        (["run", "--objective", "span", "--set", "span.rate=2"], "span.rate"),
+        (["run", "--objective", "span", "--set", "token.rate=0.2"], "owner of settings"),
+        (["run", "--objective", "span", "--tasks", "sst3"], "did you mean 'sst2'"),
+        (["run", "--objective", "span", "--tasks", "sst2", "--data", "."], "glue/sst2"),
+        (["run", "--objective", "span", "--data", "nowhere"], "no such folder"),
+        (["run", "--objective", "span", "--corpus", "no.txt", "--tasks", "none"], "no.txt"),
+        (["run", "--objective", "span", "--corpus", "empty.txt", "--tasks", "none"], "no text"),
+        (["run", "--objective", "span", "--corpus", "empty.txt"], "--tasks says"),
+        (["run", "--objective", "span", "--device", "tpu"], "none of auto, cpu, cuda"),
+        (["run", "--objective", "span", "--tokenizer", "none.json"], "no such file"),
+        (["run", "--objective", ""], "name an objective"),
+        (["describe", "../../etc/passwd"], "bench list"),
+        (["compare"], "no finished runs"),
+        (["compare", "span"], "no run named 'span'"),
+    ],
+)
+def test_a_user_s_mistake_is_one_line_and_exit_2(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.txt").write_text("\n \n")
+    done = bench(*arguments, cwd=tmp_path, check=2)
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_hub_without_network_fails_at_once(tmp_path: Path) -> None:
+    import time
+
+    (tmp_path / "sitecustomize.py").write_text(BLOCK_NETWORK)
+    started = time.monotonic()
+    done = bench(
+        "run", "--objective", "span", "--corpus", "hf:some/corpus", "--tasks", "none", cwd=tmp_path,
+        check=2, PYTHONPATH=f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}",
+    )  # fmt: skip
+    assert time.monotonic() - started < 30  # the wait is not on a socket; start-up alone is seconds
+    assert "hf" in done.stderr
