@@ -1,0 +1,118 @@
+"""`micro`: the embedded corpus, generated, without end, and with known answers.
+
+A first run needs no network and must show something true in minutes; two million tokens of natural
+text are too few for objectives to part, two million of this language are enough. Nothing repeats
+and nothing leaks, by construction rather than by luck. A document's number is written, scrambled,
+into its filler words, so that no two of 2^30 documents are equal. And a sentence's bag of words
+decides whether it belongs to the corpus, to the probes' training or to their test; the number of an
+auxiliary does not count, so a question and its corrupted twin (two words swapped, the wrong `are`)
+are on the same side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Literal
+
+from bench.corpus.microworld.draws import KEY_BITS, Draws, Sentence
+from bench.corpus.microworld.grammar import write
+from bench.corpus.microworld.lexicon import LONGEST_SCALE, Lexicon
+from bench.corpus.sources import Corpus
+from bench.errors import BenchError
+from bench.settings import sha256_json
+
+GENERATOR = 1
+"""Raised whenever the same parameters give other documents; part of every fingerprint."""
+MOST_WORDS = (1 << KEY_BITS) * 14
+"""2^30 documents differ; the shortest has 14 words."""
+
+SCALES = {"tiny": 1, "mini": 1, "small": 2, "base": 4}
+"""Size of the encoder -> scale of the lexicon, of the corpus and of the questions."""
+
+Split = Literal["train", "test"]
+_SPLITS: dict[int, Split] = {0: "train", 1: "test"}
+_LEVELLED = {"are": "is", "were": "was"}
+
+lexicon_of = functools.cache(Lexicon)
+"""The lexicon of a scale, built once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Micro(Corpus):
+    """The generated corpus, as long as it is asked to be."""
+
+    name: ClassVar[str] = "micro"
+    summary: ClassVar[str] = "generated English-like documents with known answers; no network"
+
+    vocab_size: ClassVar[int | None] = 800
+    """1.14 tokens a word: whole words and tokens differ, and a tiny encoder still learns."""
+
+    num_words: int = 1_000_000
+    """Stop after the document that reaches so many words (punctuation counts as words)."""
+    seed: int = 0
+    lexicon_scale: int = 1
+    """1 to 4: eight nouns a class and sixteen shared names, times this."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.lexicon_scale <= LONGEST_SCALE:
+            raise BenchError(
+                f"micro: lexicon_scale is {self.lexicon_scale}; it goes from 1 to {LONGEST_SCALE}"
+            )
+        if not 0 < self.num_words <= MOST_WORDS:
+            raise BenchError(
+                f"micro: {self.num_words:,} words asked for; it has 1 to {MOST_WORDS:,} before it "
+                "would repeat itself; give a text of your own with --corpus FILE"
+            )
+
+    @classmethod
+    def sized(cls, size: str, num_words: int) -> Micro:
+        """As long as asked, with the lexicon that goes with an encoder's size."""
+        return cls(num_words=num_words, lexicon_scale=SCALES.get(size, 1))
+
+    def fingerprint(self) -> str:
+        """A sha256 of the parameters and the generator's version: the text follows from them."""
+        return sha256_json({"micro": GENERATOR, **dataclasses.asdict(self)})
+
+    def documents(self) -> Iterator[str]:
+        """One document after the other, 14 to about 40 words each."""
+        num_words = index = 0
+        while num_words < self.num_words:
+            sentences = document(self.seed, index, self.lexicon_scale)
+            words = [word for sentence in sentences for word in sentence.words]
+            num_words += len(words)
+            index += 1
+            yield " ".join(words)
+
+
+def document(seed: int, index: int, scale: int = 1) -> list[Sentence]:
+    """The sentences of document `index`, 0 <= index < 2^30; none of them is a question's."""
+    number = mix(index ^ mix(zlib.crc32(str(seed).encode()), KEY_BITS), KEY_BITS)
+    attempt = 0
+    while True:
+        draws = Draws(f"micro {GENERATOR} {seed} {index} {attempt}", number)
+        sentences = write(draws, lexicon_of(scale))
+        if all(held_out(sentence.words) is None for sentence in sentences):
+            return sentences
+        attempt += 1
+
+
+def held_out(words: Sequence[str]) -> Split | None:
+    """The split of questions that a sentence belongs to; None: the corpus (3 of 4 sentences)."""
+    return _SPLITS.get(mix(sum(map(_word_code, words))) & 7)
+
+
+@functools.cache
+def _word_code(word: str) -> int:
+    return zlib.crc32(_LEVELLED.get(word, word).encode())
+
+
+def mix(value: int, bits: int = 32) -> int:
+    """Scramble the numbers below 2^bits: each step is a bijection, so none meet."""
+    mask, half = (1 << bits) - 1, bits // 2
+    value &= mask
+    value = ((value ^ value >> half) * 0x7FEB352D) & mask
+    value = ((value ^ value >> half - 1) * 0x846CA68B) & mask
+    return value ^ value >> half

@@ -1,0 +1,86 @@
+"""Which rows a step reads: a pure function of (seed, step), so there is no loader state to save.
+
+Each epoch is a permutation of the rows computed by arithmetic (a Feistel network over the next
+power of four, outsiders walked on until they land inside): no stored permutation, memory of the
+batch alone, and any step of any run can be asked for directly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+_LOW_32 = np.uint64(0xFFFFFFFF)
+_GOLDEN = np.uint64(0x9E3779B9)
+_ROUNDS = 8  # four suffice for large halves; a handful of rows has halves of one or two bits
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """The order in which the rows of a corpus are read, batch by batch.
+
+    Epochs follow each other without a gap: a batch may end one and begin the next.
+    """
+
+    num_rows: int
+    rows_per_step: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.num_rows < 1 or self.rows_per_step < 1:
+            raise ValueError(f"an order needs rows and rows per step, got {self}")
+
+    def batch(
+        self, step: int, micro: int = 0, num_micros: int = 1
+    ) -> tuple[Int64[np.ndarray, " B"], Int64[np.ndarray, " B"]]:
+        """Row ids of a step and the epoch each belongs to.
+
+        Args:
+            step: The optimizer step, from 0.
+            micro: Which part of the step's batch.
+            num_micros: Into how many parts it is cut; together, in order, they are the batch.
+        """
+        low, high = (self.rows_per_step * part // num_micros for part in (micro, micro + 1))
+        positions = step * self.rows_per_step + np.arange(low, high, dtype=np.int64)
+        epochs, places = np.divmod(positions, self.num_rows)
+        return self._permute(places.astype(np.uint64), epochs.astype(np.uint64)), epochs
+
+    def _permute(self, places: np.ndarray, epochs: np.ndarray) -> Int64[np.ndarray, " B"]:
+        keys = _round_keys(self.seed, epochs)
+        half_bits = np.uint64(max(1, ((self.num_rows - 1).bit_length() + 1) // 2))
+        rows = _feistel(places, keys, half_bits)
+        while (outside := np.flatnonzero(rows >= self.num_rows)).size:
+            rows[outside] = _feistel(rows[outside], keys[:, outside], half_bits)
+        return rows.astype(np.int64)
+
+
+def _feistel(x: np.ndarray, keys: np.ndarray, half_bits: np.uint64) -> np.ndarray:
+    """A bijection on the integers below 4 ** half_bits, another one for each set of keys."""
+    mask = (np.uint64(1) << half_bits) - np.uint64(1)
+    left, right = x >> half_bits, x & mask
+    for key in keys:
+        left, right = right, left ^ (_mix(right ^ key) & mask)
+    joined: np.ndarray = (left << half_bits) | right
+    return joined
+
+
+def _round_keys(seed: int, epochs: np.ndarray) -> np.ndarray:
+    """One 32-bit key for each round and row, from seed and epoch."""
+    key = np.zeros_like(epochs)
+    for word in (np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32 & 0xFFFFFFFF), epochs):
+        key = _mix(((key + _GOLDEN) & _LOW_32) ^ (word & _LOW_32))
+    rounds = np.arange(1, _ROUNDS + 1, dtype=np.uint64)[:, None] * _GOLDEN
+    return _mix((key + rounds) & _LOW_32)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """Scramble 32-bit values held in uint64; the hash of the noise, here on arrays."""
+    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & _LOW_32
+    x = ((x ^ (x >> np.uint64(15))) * np.uint64(0x846CA68B)) & _LOW_32
+    mixed: np.ndarray = x ^ (x >> np.uint64(16))
+    return mixed
