@@ -1,0 +1,42 @@
+"""Which sense has an ambiguous noun, when what decides stands to its right?
+
+`the crane near the old gate was fed and sleeping today but the bat by the red wall is oiled ... .`:
+an animal. A phrase always stands between, and the other clause holds verbs of the other sense,
+sometimes nearer. An encoder that reads from left to right is at chance whatever its training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from bench.corpus.microworld import SCALES, Split
+from bench.corpus.microworld.questions import one_word
+from bench.probing.datasets import as_splits
+from bench.probing.tagging import Tagging
+from bench.probing.task import DataRoot, Splits
+
+NUM_SENTENCES: Mapping[Split, int] = {"train": 2000, "test": 800}
+
+
+class SenseRight(Tagging):
+    """Animal, tool or food; the first noun of each sentence is asked about."""
+
+    name: ClassVar[str] = "sense_right"
+    summary: ClassVar[str] = "sense of an ambiguous noun, decided to its right"
+    source: ClassVar[str] = "generated; after word-in-context (Pilehvar and Camacho-Collados 2019)"
+    metric: ClassVar[str] = "accuracy"
+    chance: ClassVar[float] = 0.5
+    """Knowing the word leaves two senses, and the sentence holds verbs of both."""
+    suites: ClassVar[tuple[str, ...]] = ("micro",)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Generate the sentences; none is in the corpus, none in both splits."""
+        import pandas as pd
+
+        scale = SCALES.get(data.size, 1)
+        train, test = (
+            pd.DataFrame(one_word("sense_right", split, count, scale), columns=["words", "labels"])
+            for split, count in NUM_SENTENCES.items()
+        )
+        return as_splits(train, test, data)
