@@ -135,8 +135,8 @@ def compare(
         BenchError: No such run.
         RefusedError: A record is damaged.
     """
-    from bench.reporting.records import read_controls, read_runs
     from bench.reporting.comparison import comparison
+    from bench.reporting.records import read_controls, read_runs
 
     return comparison(
         read_runs(Path(out), runs), read_controls(Path(out)), baseline=baseline, tasks=tasks

@@ -1,6 +1,6 @@
 """The command line: flags in, exit code out. Every command is a few lines over the rooms.
 
-Heavy packages are deferred, not avoided (see `bench.deferred`), so that `bench list` answers at once.
+Heavy packages are deferred, not avoided (see `bench.deferred`): `bench list` answers at once.
 """
 
 from __future__ import annotations

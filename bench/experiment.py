@@ -124,9 +124,13 @@ def resolve(request: Request, registry: Registry) -> Experiment:
     overrides = parse_overrides(request.overrides)
     shape, training = shape_and_training(size, overrides, None)
     corpus = open_corpus(
-        request.corpus, registry.of("corpus"), request.text_column, num_words(budget, shape)
+        request.corpus,
+        registry.of("corpus"),
+        request.text_column,
+        size.name,
+        num_words(budget, shape),
     )
-    shape, training = shape_and_training(size, overrides, getattr(corpus, "vocab_size", None))
+    shape, training = shape_and_training(size, overrides, corpus.vocab_size)
     return Experiment(
         objectives=objectives,
         corpus=corpus,

@@ -22,7 +22,7 @@ import bench.registry
 # Annotations name what is imported for type checkers only; in tests they are checked for real.
 typing.TYPE_CHECKING = True
 with install_import_hook(["bench.pretraining", "bench.objectives"], "beartype.beartype"):
-    import bench.pretraining.run  # noqa: F401
+    import bench.pretraining.run
 
     REGISTRY = bench.registry.Registry()
 typing.TYPE_CHECKING = False

@@ -268,7 +268,7 @@ def test_metadata_and_settings(name: str) -> None:
     assert from_mapping(cls, as_mapping(objective), name) == objective
     assert hash(cls()) == hash(objective)
     assert objective.label() == name
-    with pytest.raises(BenchError, match="did you mean|shows all"):
+    with pytest.raises(BenchError, match=r"did you mean|shows all"):
         from_mapping(cls, {"no_such": 1}, name)
 
 

@@ -88,7 +88,7 @@ def test_a_broken_plugin_is_a_row_and_the_others_work(
     assert reason in problem
     assert f"well_{number}" in registry.of("objective")
     assert "span" in registry.of("objective")
-    with pytest.raises(BenchError, match="acme-broken.* is broken"):
+    with pytest.raises(BenchError, match=r"acme-broken.* is broken"):
         registry.get("objective", f"acme_broken_{number}")
 
 

@@ -99,17 +99,14 @@ def require_hub(table: Table) -> None:
     Raises:
         BenchError: No `datasets`, or no network; names the way out.
     """
-    from bench.corpus.hub import _require_network
+    from bench.corpus.hub import require_network
 
     if importlib.util.find_spec("datasets") is None:
         raise BenchError(
             f"the data set {table.name} is read from the hub, which needs the extra: "
             f"pip install 'objective-bench[hf]'; or {WAY_OUT}"
         )
-    try:
-        _require_network(f"the data set {table.name}")
-    except BenchError as error:
-        raise BenchError(f"{str(error).partition(';')[0]}; {WAY_OUT}") from None
+    require_network(f"the data set {table.name}", WAY_OUT)
 
 
 def read_hub(table: Table, split: str) -> pd.DataFrame:

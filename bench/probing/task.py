@@ -113,6 +113,8 @@ class Task(ABC):
     family: ClassVar[str]
     chance: ClassVar[float]
     """What guessing scores, in the metric."""
+    suites: ClassVar[tuple[str, ...]] = ()
+    """Names under which `--tasks` asks for several tasks at once."""
     probe: ClassVar[Any] = None
     """Settings of the family's probe (part of the score's key); None where nothing is fitted."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -49,7 +49,7 @@ def sample_batch(rows: int, length: int, seed: int = 0, words: float = 0.6) -> B
 
 def rows_of(batch: Batch, index: Tensor) -> Batch:
     """Some rows of a batch, as a batch."""
-    fields = {
+    fields: dict[str, Any] = {
         name: value[index] if isinstance(value, torch.Tensor) else value
         for name, value in vars(batch).items()
     }
