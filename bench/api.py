@@ -93,10 +93,13 @@ def execute(
     """Do all the runs of an experiment on this machine, finding what is done already."""
     from bench.engines.local import Job, run_jobs
 
+    for task in experiment.tasks.values():
+        asked = task()
+        asked.check(asked.load(experiment.data))  # before an encoder is trained for it
     specs = experiment.specs(prepared)
     shared = {
         "out": str(out.resolve()),
-        "tasks": experiment.tasks,
+        "tasks": list(experiment.tasks),
         "data": {
             "folder": experiment.data.folder and str(experiment.data.folder.resolve()),
             "limit": experiment.data.limit,
@@ -113,7 +116,7 @@ def execute(
     threads = experiment.training.threads
     is_alone = experiment.budget.axis == "seconds" or experiment.device == "cuda"
     run_jobs(jobs, 1 if is_alone else max(1, cores() // threads), threads, watch)
-    return Outcome(specs, jobs, experiment.tasks)
+    return Outcome(specs, jobs, list(experiment.tasks))
 
 
 def compare(

@@ -5,6 +5,7 @@ Heavy packages are deferred, not avoided (see `bench.deferred`): `bench list` an
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -116,6 +117,7 @@ def run(
     """
     from bench import api
     from bench.console import Board, say
+    from bench.experiment import UNTRAINED
 
     experiment = _request(
         objectives=objectives, corpus=corpus, tasks=tasks, size=size, budget=budget, seeds=seeds,
@@ -129,7 +131,8 @@ def run(
         outcome = api.execute(experiment, prepared, out, board, allow_inexact)
     done = [spec.id for spec in outcome.specs if (out / "runs" / spec.id).is_dir()]
     if done:
-        compared = api.compare(done, out=out, tasks=outcome.tasks)
+        control = next((UNTRAINED for run in done if run.startswith(f"{UNTRAINED}-")), None)
+        compared = api.compare(done, out=out, tasks=outcome.tasks, baseline=control)
         _print_comparison(compared, Format.JSON if as_json else Format.TABLE)
         say(f"records: {out}/runs; again at any time: bench compare --out {out}")
     raise typer.Exit(outcome.exit_code)
@@ -264,6 +267,9 @@ def _say_corpus(experiment: Any, prepared: Any) -> None:
 
 def main() -> None:
     """Run the command line; a `BenchError` is one line and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show ± still gets its table
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     defer("torch", "pandas", "sklearn", "seaborn", "scipy")
     try:
         app(standalone_mode=True)

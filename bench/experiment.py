@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
     from bench.corpus.sources import Corpus
     from bench.pretraining.objective import Objective
-    from bench.probing.task import DataRoot
+    from bench.probing.task import DataRoot, Task
 
 UNTRAINED = "untrained"
 """The control that stands in every table."""
@@ -64,7 +64,7 @@ class Experiment:
 
     objectives: dict[str, Objective]
     corpus: Corpus
-    tasks: list[str]
+    tasks: dict[str, type[Task]]
     size: Size
     shape: EncoderShape
     training: Training
@@ -115,8 +115,8 @@ def resolve(request: Request, registry: Registry) -> Experiment:
     data = DataRoot(request.data, request.limit, size.name)
     if request.data is not None and not request.data.is_dir():
         raise BenchError(f"--data {request.data}: no such folder (seen from {Path.cwd()})")
-    for task in tasks:
-        registry.get("task", task)().require(data)
+    for task in tasks.values():
+        task().require(data)
     if request.tokenizer not in (None, "char") and not Path(str(request.tokenizer)).is_file():
         raise BenchError(
             f"--tokenizer {request.tokenizer}: no such file; give a tokenizer.json or char"
@@ -165,8 +165,8 @@ def build_objectives(request: Request, registry: Registry) -> dict[str, Objectiv
     }
 
 
-def choose_tasks(request: Request, registry: Registry) -> list[str]:
-    """Task names from names and suites; each once, in the order asked."""
+def choose_tasks(request: Request, registry: Registry) -> dict[str, type[Task]]:
+    """Tasks from names and suites; each once, in the order asked."""
     known = registry.of("task")
     suites: dict[str, list[str]] = {"all": list(known), "none": []}
     for name, task in known.items():
@@ -184,7 +184,7 @@ def choose_tasks(request: Request, registry: Registry) -> list[str]:
     for item in filter(None, (part.strip() for part in asked.split(","))):
         name = item.replace("-", "_")
         chosen.extend(suites[name] if name in suites else [registry.get("task", name).name])
-    return list(dict.fromkeys(chosen))
+    return {name: registry.get("task", name) for name in chosen}
 
 
 def num_words(budget: Budget, shape: EncoderShape) -> int:

@@ -41,7 +41,7 @@ def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
     return {
         "runs": [o.label() for o in experiment.objectives.values()],
         "seeds": experiment.seeds,
-        "tasks": experiment.tasks,
+        "tasks": list(experiment.tasks),
         "size": experiment.size.name,
         "device": experiment.device,
         "threads": training.threads,

@@ -169,7 +169,8 @@ class Budget:
         return cls(cls._UNITS[match[3]], amount)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        return f"{self.amount:.4g} {self.axis}"
+        amount = f"{self.amount:,.0f}" if 1 <= self.amount < 1e12 else f"{self.amount:.4g}"
+        return f"{amount} {'FLOPs' if self.axis == 'flops' else self.axis}"
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -155,7 +155,7 @@ def _score(
         splits = task.load(_data_root(job))
         for attention in _attentions(objective.scoring):
             stop.check()
-            key = _Key(task, splits, {"attention": attention, "run": folder.name})
+            key = _Key(task, splits, job["data"], {"attention": attention, "run": folder.name})
             if key.path(folder).is_file():
                 continue
             report({"event": "scoring", "task": name, "attention": attention})
@@ -188,14 +188,16 @@ def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
         stop.check()
         task: Task = registry.get("task", name)()
         splits = task.load(_data_root(job))
-        if _Key(task, splits, {"control": MAJORITY}).path(out).is_file():
+        if _Key(task, splits, job["data"], {"control": MAJORITY}).path(out).is_file():
             continue
         report({"event": "scoring", "task": name, "attention": "native"})
         started = time.perf_counter()
         found = task.controls(splits, _noise(splits))
         seconds = (time.perf_counter() - started) / max(len(found), 1)
         for control in sorted(found, key=lambda control: control == MAJORITY):
-            _Key(task, splits, {"control": control}).write(out, found[control], seconds)
+            _Key(task, splits, job["data"], {"control": control}).write(
+                out, found[control], seconds
+            )
     report({"event": "done", "run": None, "status": "finished"})
 
 
@@ -218,10 +220,13 @@ def _noise(splits: Splits) -> Noise:
 class _Key:
     """Where a score belongs, and what of its record is known before it is asked for."""
 
-    def __init__(self, task: Task, splits: Splits, whose: Mapping[str, Any]) -> None:
+    def __init__(
+        self, task: Task, splits: Splits, data: Mapping[str, Any], whose: Mapping[str, Any]
+    ) -> None:
         from bench.reporting.records import score_key
         from bench.settings import as_mapping, code_sha256
 
+        limit = {} if data["limit"] is None else {"limit": data["limit"]}
         self._base: dict[str, Any] = {
             "format": 1,
             "task": task.name,
@@ -232,7 +237,7 @@ class _Key:
             "control": None,
             "attention": "native",
             "data_sha256": splits.sha256,
-            "probe": {} if task.probe is None else as_mapping(task.probe),
+            "probe": ({} if task.probe is None else as_mapping(task.probe)) | limit,
             "task_code_sha256": code_sha256(type(task).__mro__[:-2]),  # without ABC and object
             **whose,
         }

@@ -132,17 +132,16 @@ def _difference_block(table: Table, baseline: str) -> _Block:
 
 
 def _selectivity_block(table: Table) -> _Block:
+    known = {key for key, cell in table.cells.items() if cell.selectivity is not None}
+    columns = [column for column in table.columns if column.name in {name for _, name in known}]
     rows = []
     for entry in table.entries:
-        cells = [table.cells[entry.name, column.name] for column in table.columns]
-        if any(cell.selectivity is not None for cell in cells):
-            pairs = zip(cells, table.columns, strict=True)
-            texts = [
-                "-" if cell.selectivity is None else f"{cell.selectivity * table.scale(column):.1f}"
-                for cell, column in pairs
-            ]
-            rows.append([entry.name, *texts])
-    header = ["objective", *(column.name for column in table.columns)]
+        if entry.name not in {name for name, _ in known}:
+            continue
+        cells = [(table.cells[entry.name, column.name].selectivity, column) for column in columns]
+        texts = ["-" if x is None else f"{x * table.scale(column):.1f}" for x, column in cells]
+        rows.append([entry.name, *texts])
+    header = ["objective", *(column.name for column in columns)]
     legend = "score minus the score on shuffled labels: what the probe could not learn by itself"
     return _Block("selectivity", header, rows, legend=legend)
 
