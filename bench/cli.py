@@ -265,6 +265,19 @@ def _say_corpus(experiment: Any, prepared: Any) -> None:
         say(f"  warning: the budget reads this corpus {epochs:.1f} times over; expect overfitting")
 
 
+def spread(arguments: list[str], option: str = "--corpus") -> list[str]:
+    """`--corpus A B` as `--corpus A --corpus B`: a shell's `*.txt` comes as many words."""
+    found: list[str] = []
+    is_open = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            is_open = argument == option
+        elif is_open and found[-1] != option:
+            found.append(option)
+        found.append(argument)
+    return found
+
+
 def main() -> None:
     """Run the command line; a `BenchError` is one line and an exit code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show ± still gets its table
@@ -272,7 +285,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     defer("torch", "pandas", "sklearn", "seaborn", "scipy")
     try:
-        app(standalone_mode=True)
+        app(spread(sys.argv[1:]))
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         sys.exit(error.exit_code)

@@ -84,7 +84,9 @@ def render(found: dict[str, Any]) -> str:
     """The forecast as text."""
 
     def number(value: float | None) -> str:
-        return "unknown until run" if value is None else f"{value:.3g}"
+        if value is None:
+            return "unknown until run"
+        return f"{value:,.0f}" if value < 1e9 else f"{value:.2g}".replace("e+", "e")
 
     seconds = found["pretraining_seconds"]
     extra = ", ".join(f"{name} +{count:,}" for name, count in found["extra_parameters"].items())

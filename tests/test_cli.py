@@ -196,6 +196,14 @@ def test_a_user_s_mistake_is_one_line_and_exit_2(
     assert not (tmp_path / "results" / "runs").exists()
 
 
+def test_corpus_takes_several_files(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(f"some text of {name}, and more of it\n" * 40)
+    flags = ["--tasks", "none", "--json", "--corpus", "a.txt", "b.txt", "--objective", "span"]
+    assert "a.txt" in json.loads(bench("plan", *flags, cwd=tmp_path).stdout)["corpus"]
+    bench("plan", *flags[:-2], "c.txt", *flags[-2:], cwd=tmp_path, check=2)
+
+
 def test_hub_without_network_fails_at_once(tmp_path: Path) -> None:
     import time
 
