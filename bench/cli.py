@@ -63,7 +63,7 @@ BudgetText = Annotated[
     str | None,
     typer.Option("--budget", help="2M (tokens), 300kpred, 1e15flop or 60s. [of the size]"),
 ]
-Seeds = Annotated[str | None, typer.Option(help="Pretraining seeds: 0, 0-2 or 0,3. [0-2]")]
+Seeds = Annotated[str | None, typer.Option(help="Pretraining seeds: 0, 0-2 or 0,3. [of the size]")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="OWNER.SETTING=VALUE: span.mean_length=4, encoder.num_layers=6."),

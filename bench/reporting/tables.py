@@ -109,7 +109,7 @@ def _difference_block(table: Table, baseline: str) -> _Block:
     rows: list[list[str]] = []
     bold: set[tuple[int, int]] = set()
     for entry in table.entries:
-        if entry.name == baseline:
+        if entry.name == baseline or entry.kind == "control":
             continue
         row = [entry.name]
         for column in table.columns:
