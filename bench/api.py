@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.experiment import Experiment, Request, resolve
-from bench.plan import RunSpec, cores
+from bench.errors import BenchError, FailedError
+from bench.experiment import UNTRAINED, Experiment, Request, resolve
+from bench.plan import RunSpec
 from bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -29,21 +30,26 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 all well; 4 some failed; otherwise what all of them failed with; a stop wins."""
+        """0 all well; 4 some failed; what all the asked runs failed with; a stop wins."""
         stopped = [job.exit_code for job in self.jobs if job.status == "stopped"]
-        if stopped:
-            return stopped[0]
         bad = [job for job in self.jobs if job.status != "finished"]
-        if not bad:
-            return 0
-        if len(bad) == len([job for job in self.jobs if job.payload["kind"] == "run"]):
-            codes = {job.exit_code or 4 for job in bad}
-            return codes.pop() if len(codes) == 1 else 1
-        return 4
+        if stopped or not bad:
+            return stopped[0] if stopped else 0
+        runs = [job for job in self.jobs if job.payload["kind"] == "run"]
+        asked = [j for j in runs if j.payload["spec"]["objective"] != UNTRAINED] or runs
+        if any(job.status == "finished" for job in asked):
+            return 4
+        codes = {job.exit_code or 4 for job in asked}
+        return codes.pop() if len(codes) == 1 else 1
+
+    @property
+    def finished(self) -> list[str]:
+        """Ids of the runs that have a folder."""
+        return [job.run for job in self.jobs if job.run is not None]
 
 
 def run(
-    objectives: Sequence[str],
+    objectives: str | Sequence[str],
     *,
     out: Path | str = DEFAULT_OUT,
     allow_inexact: bool = False,
@@ -61,11 +67,18 @@ def run(
 
     Raises:
         BenchError: Something asked for does not exist or does not fit.
+        FailedError: No run finished.
     """
-    experiment = resolve(Request(objectives, **request), Registry())
+    names = [objectives] if isinstance(objectives, str) else objectives
+    if isinstance(request.get("corpus"), str):
+        request["corpus"] = [request["corpus"]]
+    experiment = resolve(Request(names, **request), Registry())
     prepared = prepare(experiment)
     outcome = execute(experiment, prepared, Path(out), watch, allow_inexact)
-    return compare([spec.id for spec in outcome.specs], out=out, tasks=outcome.tasks)
+    if not outcome.finished:
+        reasons = {job.message for job in outcome.jobs if job.message}
+        raise FailedError(f"no run finished: {'; '.join(sorted(reasons))}")
+    return compare(outcome.finished, out=out, tasks=outcome.tasks)
 
 
 def prepare(
@@ -93,6 +106,12 @@ def execute(
     """Do all the runs of an experiment on this machine, finding what is done already."""
     from bench.engines.local import Job, run_jobs
 
+    try:
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(
+            f"--out {out}: records cannot be written there ({error.strerror}); name another folder"
+        ) from None
     for task in experiment.tasks.values():
         asked = task()
         asked.check(asked.load(experiment.data))  # before an encoder is trained for it
@@ -113,9 +132,7 @@ def execute(
     ]
     if experiment.tasks:
         jobs.append(Job("controls", {**shared, "kind": "controls"}))
-    threads = experiment.training.threads
-    is_alone = experiment.budget.axis == "seconds" or experiment.device == "cuda"
-    run_jobs(jobs, 1 if is_alone else max(1, cores() // threads), threads, watch)
+    run_jobs(jobs, experiment.workers, experiment.training.threads, watch)
     return Outcome(specs, jobs, list(experiment.tasks))
 
 

@@ -6,7 +6,7 @@ import inspect
 import sys
 from typing import Any
 
-from bench.errors import unknown_name
+from bench.errors import BenchError, unknown_name
 from bench.experiment import sizes
 from bench.plan import EncoderShape, Training
 from bench.registry import PLURALS, Entry, Kind, Registry
@@ -52,7 +52,7 @@ def describe(name: str) -> dict[str, Any]:
     """One thing by name, with its settings.
 
     Raises:
-        BenchError: Nothing of that name.
+        BenchError: Nothing of that name, or a broken plugin.
     """
     for owner, settings in (("encoder", EncoderShape), ("training", Training)):
         if name == owner:
@@ -69,7 +69,7 @@ def describe(name: str) -> dict[str, Any]:
             about = sys.modules[item.__module__].__doc__ or ""
             return {"kind": entry.kind, **_row(entry, registry), "about": about.strip()}
         if entry.name == wanted or entry.provider == name:
-            return {"kind": "broken plugin", **vars(entry), "summary": entry.problem}
+            raise BenchError(f"plugin {entry.provider} is broken: {entry.problem}")
     known = [e.name for e in registry.entries] + ["encoder", "training", *sizes()]
     raise unknown_name("objective, task, corpus or size", name, known, "bench list")
 

@@ -129,7 +129,7 @@ def run(
     num_jobs = len(experiment.specs(prepared)) + bool(experiment.tasks)
     with Board(num_jobs) as board:
         outcome = api.execute(experiment, prepared, out, board, allow_inexact)
-    done = [spec.id for spec in outcome.specs if (out / "runs" / spec.id).is_dir()]
+    done = outcome.finished
     if done:
         control = next((UNTRAINED for run in done if run.startswith(f"{UNTRAINED}-")), None)
         compared = api.compare(done, out=out, tasks=outcome.tasks, baseline=control)

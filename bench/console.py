@@ -53,6 +53,8 @@ class Board:
             case "scoring":
                 read = "" if event["attention"] == "native" else f", {event['attention']}"
                 self._note(job, f"asking {event['task']}{read}")
+            case "note":
+                self._progress.console.print(f"{job.title}: {event['text']}", markup=False)
             case "end":
                 self._end(job)
 

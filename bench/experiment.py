@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, unknown_name
+from bench.errors import BenchError
 from bench.plan import (
     SIZES,
     Budget,
@@ -20,6 +20,7 @@ from bench.plan import (
     RunSpec,
     Size,
     Training,
+    cores,
     parse_overrides,
     parse_seeds,
     shape_and_training,
@@ -74,6 +75,12 @@ class Experiment:
     tokenizer: str | None
     device: str
 
+    @property
+    def workers(self) -> int:
+        """Runs side by side: alone where neighbours would spend a run's seconds or its GPU."""
+        is_alone = self.budget.axis == "seconds" or self.device == "cuda"
+        return 1 if is_alone else max(1, cores() // self.training.threads)
+
     def specs(self, prepared: PreparedCorpus) -> list[RunSpec]:
         """One specification for each objective and seed."""
         vocab_size = prepared.tokenizer.vocabulary.size
@@ -82,7 +89,7 @@ class Experiment:
             RunSpec(
                 objective=objective.name,
                 settings=as_mapping(objective),
-                objective_code=code_sha256([type(objective)]),
+                objective_code=code_sha256(own_classes(type(objective))),
                 seed=seed,
                 size=self.size.name,
                 encoder=shape,
@@ -146,6 +153,15 @@ def resolve(request: Request, registry: Registry) -> Experiment:
     )
 
 
+def own_classes(cls: type) -> list[type]:
+    """A class and what it inherits from, without the machine's own contract (that is `RECIPE`)."""
+    return [
+        ancestor
+        for ancestor in cls.__mro__
+        if not ancestor.__module__.startswith(("bench.pretraining.", "builtins", "abc"))
+    ]
+
+
 def build_objectives(request: Request, registry: Registry) -> dict[str, Objective]:
     """The objectives asked for with their settings, and the untrained control."""
     asked = [name.replace("-", "_") for item in request.objectives for name in item.split(",")]
@@ -158,7 +174,10 @@ def build_objectives(request: Request, registry: Registry) -> dict[str, Objectiv
     owners = ["encoder", "training", *names]
     for owner in overrides:
         if owner not in owners:
-            raise unknown_name("owner of settings in this command", owner, owners, "--set")
+            raise BenchError(
+                f"--set {owner}.…: nothing in this command is named {owner!r}; its settings belong "
+                f"to {', '.join(owners)}"
+            )
     return {
         name: from_mapping(registry.get("objective", name), overrides.get(name, {}), name)
         for name in names

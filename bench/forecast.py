@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.pretraining.ledger import TRAINING_FACTOR, encoder_parameters, encoder_row_flops
+from bench.settings import as_mapping
 
 if TYPE_CHECKING:
     from bench.experiment import Experiment
@@ -18,7 +19,6 @@ _FLOPS_PER_SECOND = 2e10
 def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
     """Runs, parameters, tokens, FLOPs, time, disk, and what is there already, as plain values."""
     from bench.corpus.preparation import default_cache, find_prepared
-    from bench.plan import cores
 
     shape, training, budget = experiment.shape, experiment.training, experiment.budget
     row = TRAINING_FACTOR * encoder_row_flops(shape, shape.max_length)
@@ -27,11 +27,13 @@ def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
         "tokens": budget.amount,
         "predictions": None,
         "flops": budget.amount / row * shape.max_length,
-        "seconds": budget.amount * speed,
+        "seconds": None if speed is None else budget.amount * speed,
     }[budget.axis]
     trained = [o for o in experiment.objectives.values() if o.trains]
-    seconds = None if tokens is None else tokens / speed
-    waves = -(-len(trained) * len(experiment.seeds) // max(1, cores() // training.threads))
+    seconds = None if tokens is None or speed is None else tokens / speed
+    if budget.axis == "seconds":
+        seconds = budget.amount
+    waves = -(-len(trained) * len(experiment.seeds) // experiment.workers)
     parameters = encoder_parameters(shape)
     extra = {o.label(): o.extra_cost(shape).parameters for o in trained}
     prepared = find_prepared(
@@ -60,12 +62,21 @@ def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
     }
 
 
-def _tokens_per_second(experiment: Experiment, out: Path, flops: float) -> tuple[float, str]:
-    """From the newest run of this shape under `out`, else from a rule of thumb."""
-    for path in sorted((out / "runs").glob(f"*-{experiment.size.name}-*/run.json"), reverse=True):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["tokens_per_second"] and record["spec"]["device"] == experiment.device:
-            return record["tokens_per_second"], f"as in {record['id']}"
+def _tokens_per_second(experiment: Experiment, out: Path, flops: float) -> tuple[float | None, str]:
+    """From the newest run of this encoder under `out`, else from a rule of thumb for a CPU."""
+    shape = as_mapping(experiment.shape)
+    paths = (out / "runs").glob(f"*-{experiment.size.name}-*/run.json")
+    for path in sorted(paths, key=lambda p: p.stat().st_mtime, reverse=True):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            speed, spec = record["tokens_per_second"], record["spec"]
+        except (ValueError, KeyError, OSError):  # damaged: `run` and `compare` will say so
+            continue
+        is_alike = all(spec["encoder"][k] == v for k, v in shape.items() if k != "vocab_size")
+        if speed and is_alike and spec["device"] == experiment.device:
+            return speed, f"as in {record['id']}"
+    if experiment.device != "cpu":
+        return None, "no run on this device yet"
     cores = experiment.training.threads
     return _FLOPS_PER_SECOND * cores / flops, "a rule of thumb, good to a factor of three"
 
@@ -102,7 +113,7 @@ def render(found: dict[str, Any]) -> str:
         f"budget      {found['budget']} a run: {number(found['tokens_per_run'])} tokens, "
         f"{number(found['encoder_flops_per_run'])} FLOPs of the encoder",
         f"time        {'unknown' if seconds is None else f'{seconds / 60:.1f} minutes'} of "
-        f"pretraining on {found['device']} at {found['tokens_per_second']:,.0f} tokens/s "
+        f"pretraining on {found['device']} at {number(found['tokens_per_second'])} tokens/s "
         f"({found['speed_is']}); probing comes on top",
         f"disk        {found['disk_megabytes']:.1f} MB",
     ]

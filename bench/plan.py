@@ -10,9 +10,9 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from bench.errors import BenchError, unknown_name
 from bench.settings import (
@@ -72,16 +72,16 @@ class Training:
     """Share of the budget over which the learning rate rises linearly."""
     decay: Fraction = 0.4
     """Share of the budget, at its end, over which it falls linearly to zero."""
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.01
     """Decoupled weight decay of matrices."""
-    beta1: Fraction = 0.9
+    beta1: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """AdamW's first moment."""
-    beta2: Fraction = 0.98
+    beta2: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
     """AdamW's second moment."""
     clip_norm: PositiveFloat = 1.0
     """Gradients are scaled down to this norm."""
     threads: PositiveInt = 1
-    """CPU threads (at most the cores there are); they change bits, so they are identity."""
+    """CPU threads of a run; they change bits, so they are part of its identity."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ SIZES = {
     size.name: size
     for size in (
         # Many small steps: with 4,096 tokens each a tiny encoder stays on the unigram plateau.
-        _size("tiny", "minutes on one core", (64, 3, 4, 64, 2048), (4e-3, 512, 1), "2M"),
+        _size("tiny", "minutes on one core", (64, 3, 4, 64, 2048), (4e-3, 512, 1), "1.6M"),
         _size("mini", "an hour on a laptop", (128, 4, 4, 128, 4096), (2e-3, 4096, 2), "20M"),
         _size("small", "a GPU hour", (384, 12, 6, 256, 16384), (1e-3, 65536, 8), "1G"),
         _size(

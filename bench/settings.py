@@ -159,7 +159,7 @@ def code_sha256(classes: Iterable[type]) -> str:
     new run, not yesterday's result. Comments and docstrings change nothing that runs.
     """
     digest = hashlib.sha256()
-    for cls in classes:
+    for cls in {cls.__module__: cls for cls in classes}.values():
         tree = _module_tree(cls)
         if tree is None:  # typed at a prompt: the name is all there is
             digest.update(repr(cls).encode())
@@ -172,5 +172,5 @@ def code_sha256(classes: Iterable[type]) -> str:
                     for part in body
                     if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
                 ]
-        digest.update(ast.dump(tree).encode())
+        digest.update(ast.unparse(ast.fix_missing_locations(tree)).encode())
     return digest.hexdigest()

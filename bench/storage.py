@@ -20,7 +20,7 @@ import shutil
 import socket
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,6 +29,7 @@ from bench.errors import FailedError, RefusedError
 MANIFEST = "manifest.json"
 _PREFIX = ".tmp-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_LOCK_SECONDS = 0.1  # between looks at a lock that another holds
 _FOREIGN_SECONDS = 7 * 24 * 3600  # another host's process cannot be asked whether it lives
 _serial = itertools.count()
 
@@ -122,16 +123,28 @@ def sweep_leftovers(parent: Path) -> int:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Wait for, then hold, an advisory lock that dies with the process.
 
     It saves double work and is never what correctness rests on: where the file system has no
     locks, everybody gets it.
+
+    Args:
+        path: The lock's file; its folder is made.
+        while_waiting: Called now and then while another holds it; may raise.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                while_waiting()
+                time.sleep(_LOCK_SECONDS)
+                continue
+            except OSError:
+                pass
+            break
         yield
 
 

@@ -98,8 +98,10 @@ class Span(MaskedObjective):
 
     def _lengths(self, uniform: Tensor) -> Tensor:
         """Inverse distribution function of the truncated geometric."""
-        bounds = torch.tensor(cumulative(self.mean_length, self.max_length), device=uniform.device)
-        return torch.bucketize(uniform, bounds[:-1], right=True) + 1
+        lengths = torch.ones_like(uniform, dtype=torch.long)
+        for bound in cumulative(self.mean_length, self.max_length)[:-1]:
+            lengths += uniform >= bound
+        return lengths
 
     def _overshoot(
         self, batch: Batch, chosen: Tensor, last_run: Tensor, quota: Tensor

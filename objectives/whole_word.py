@@ -1,8 +1,8 @@
 """Whole-word masking: a word is hidden with all its tokens or not at all.
 
-    un    ##believ ##able  news   today     words: unbelievable(3) news(1) today(1)
-    un    ##believ ##able  news   [MASK]    quota 2: `unbelievable` would overshoot, is skipped
-                                  today     one more would fit: `news`, if drawn next
+    un    ##believ ##able  news    today      words of 3, 1 and 1 tokens; rate 0.4: quota 2
+    un    ##believ ##able  [MASK]  [MASK]     drawn first, the long word would overshoot: skipped
+                           news    today
 
 A word is what the tokenizer's pre-tokenizer cuts, so byte-level BPE, WordPiece and scripts without
 spaces work alike. Words are taken in random order until the row's quota of tokens is met.

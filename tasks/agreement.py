@@ -15,8 +15,8 @@ from bench.probing.datasets import as_splits
 from bench.probing.minimal_pairs import MinimalPairs
 from bench.probing.task import DataRoot, Splits
 
-NUM_PAIRS = 402
-"""134 with each number of nouns in between: a pair costs as many readings as it has words."""
+NUM_PAIRS = 300
+"""100 with each number of nouns in between: a pair costs as many readings as it has words."""
 
 
 class Agreement(MinimalPairs):

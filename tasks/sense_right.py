@@ -16,7 +16,7 @@ from bench.probing.datasets import as_splits
 from bench.probing.tagging import Tagging
 from bench.probing.task import DataRoot, Splits
 
-NUM_SENTENCES: Mapping[Split, int] = {"train": 2000, "test": 800}
+NUM_SENTENCES: Mapping[Split, int] = {"train": 1500, "test": 800}
 
 
 class SenseRight(Tagging):

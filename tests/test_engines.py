@@ -17,7 +17,7 @@ from bench.storage import file_sha256
 
 ROOT = Path(__file__).parents[1]
 FLAGS = [
-    "--objective", "token", "--tasks", "none", "--seeds", "0", "--budget", "150k",
+    "--objective", "token", "--tasks", "none", "--seeds", "0", "--budget", "100k",
     "--set", "encoder.hidden_size=32", "--set", "encoder.num_layers=2",
 ]  # fmt: skip
 

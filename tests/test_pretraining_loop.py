@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -55,6 +56,16 @@ class Broken(Objective):
 
     def loss(self, encoder: Any, head: Any, example: Example, noise: Noise) -> Loss:
         loss = super().loss(encoder, head, example, noise)
+        if self.how == "crash":
+            raise ZeroDivisionError
+        if self.how == "batch":
+            example.inputs.add_(0)  # the batch's own tokens: nothing is hidden here
+        if self.how == "seed":
+            torch.manual_seed(0)
+        if self.how == "dtype":
+            torch.set_default_dtype(torch.float64)
+        if self.how == "gradient":
+            next(iter(head.parameters())).register_hook(lambda g: g * math.nan)
         if self.how == "twice":
             encoder(example.inputs, example.attention)
         if self.how == "out of memory" and len(example.inputs) > 2:
@@ -219,8 +230,6 @@ def test_resuming_from_something_else_is_refused(
     field: str, value: str, message: str, make_spec: MakeSpec, corpus: PreparedCorpus,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    import dataclasses
-
     (spec, objective), _ = interrupted(make_spec, corpus, tmp_path)
     changed = dataclasses.replace(spec, **{field: value})
     with pytest.raises(RefusedError, match=message):
@@ -241,6 +250,63 @@ def test_non_finite_loss_stops_before_the_weights(
     encoder, _, _ = load_run(folder, objective)
     assert all(p.isfinite().all() for p in encoder.parameters())
     assert record["spent"]["steps"] < 16
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [("batch", "batch.tokens"), ("seed", "torch's global generator"), ("dtype", "default dtype")],
+)
+def test_meddling_with_what_is_shared_is_refused(
+    how: str, what: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
+) -> None:
+    spec, objective = make_spec(Broken, how=how)
+    try:
+        with pytest.raises(BenchError, match=f"'broken' broke its contract: it changed.*{what}"):
+            execute(spec, objective, corpus, tmp_path, quiet)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_weights(
+    make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
+) -> None:
+    spec, objective = make_spec(Broken, how="gradient")
+    folder = execute(spec, objective, corpus, tmp_path, quiet)
+    assert "gradient norm" in json.loads((folder / "run.json").read_text())["reason"]
+    encoder, _, _ = load_run(folder, objective)
+    assert all(p.isfinite().all() for p in encoder.parameters())
+
+
+def test_work_without_a_checkpoint_may_be_begun_anew(
+    make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
+) -> None:
+    """A plugin crashed at once, its author mended it: nothing is at stake, nothing is refused."""
+    spec, objective = make_spec(Broken, how="crash")
+    with pytest.raises(ZeroDivisionError):
+        execute(spec, objective, corpus, tmp_path, quiet)
+    mended = dataclasses.replace(spec, objective_code="f" * 64)
+    assert execute(mended, make_spec(Broken, how="none")[1], corpus, tmp_path, quiet).is_dir()
+
+
+def test_a_damaged_finished_run_is_refused(
+    make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
+) -> None:
+    spec, objective = make_spec()
+    path = execute(spec, objective, corpus, tmp_path, quiet) / "encoder.safetensors"
+    payload = bytearray(path.read_bytes())
+    payload[-7] ^= 1
+    path.write_bytes(payload)
+    with pytest.raises(RefusedError, match=r"encoder\.safetensors was changed"):
+        execute(spec, objective, corpus, tmp_path, quiet)
+
+
+def test_inexact_stays_inexact(make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path) -> None:
+    (spec, objective), _ = interrupted(make_spec, corpus, tmp_path)
+    other = dataclasses.replace(spec, torch_version="9.9")
+    with pytest.raises(StoppedError):
+        execute(other, objective, corpus, tmp_path, quiet, stop_after(2), allow_inexact=True)
+    folder = execute(spec, objective, corpus, tmp_path, quiet, allow_inexact=True)
+    assert json.loads((folder / "run.json").read_text())["is_inexact"] is True
 
 
 def test_an_undeclared_second_pass_is_refused(

@@ -42,7 +42,11 @@ class Stop:
     def _note(self, number: int, _frame: Any) -> None:
         if self._signal is not None:  # asked twice: now
             os._exit(128 + number)
-        self._signal = number
+        self.request(number)
+
+    def request(self, number: int) -> None:
+        """Ask for a stop, as the signal would the first time."""
+        self._signal = self._signal or number
 
     def __call__(self) -> BaseException | None:
         if self._signal is None:
@@ -61,9 +65,9 @@ class Stop:
 
 def main() -> int:
     """Do the job on standard input."""
-    _die_with_parent()
-    report = _reporter()
     stop = Stop()
+    _die_with_parent()
+    report = _reporter(stop)
     try:
         job = json.load(sys.stdin)
         {"run": _run, "controls": _controls}[job["kind"]](job, report, stop)
@@ -84,7 +88,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _reporter() -> Report:
+def _reporter(stop: Stop) -> Report:
     """Keep the real standard output for reports and give everybody else standard error."""
     channel: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -93,8 +97,8 @@ def _reporter() -> Report:
         try:
             channel.write(json.dumps(event) + "\n")
             channel.flush()
-        except BrokenPipeError:  # the parent is gone: stop as if asked to
-            os.kill(os.getpid(), signal.SIGTERM)
+        except BrokenPipeError:  # the parent is gone
+            stop.request(signal.SIGTERM)
 
     return report
 
@@ -128,7 +132,8 @@ def _run(job: dict[str, Any], report: Report, stop: Stop) -> None:
         Path(job["out"]) / "runs",
         on_progress,
         stop,
-        job["allow_inexact"],
+        say=lambda text: report({"event": "note", "text": text}),
+        allow_inexact=job["allow_inexact"],
     )
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     report({"event": "pretrained", "run": spec.id, "status": record["status"]})
@@ -150,6 +155,7 @@ def _score(
     from bench.probing.task import NotApplicableError
 
     readers: dict[str, Reader] = {}
+    device = job["spec"]["device"]
     for name in job["tasks"]:
         task: Task = registry.get("task", name)()
         splits = task.load(_data_root(job))
@@ -160,11 +166,10 @@ def _score(
                 continue
             report({"event": "scoring", "task": name, "attention": attention})
             started = time.perf_counter()
-            if attention not in readers:
-                encoder, head, tokenizer = load_run(folder, objective)
-                readers[attention] = RunReader(
-                    encoder, head, tokenizer, objective.scoring, attention
-                )
+            if not readers:
+                loaded = load_run(folder, objective, device)
+                for kind in _attentions(objective.scoring):
+                    readers[kind] = RunReader(*loaded, objective.scoring, kind)
             try:
                 answer: Score | NotApplicableError = task.score(
                     readers[attention], splits, _noise(splits)

@@ -100,9 +100,10 @@ class Encoder(nn.Module):
     Args:
         shape: Width, depth and vocabulary.
         seed: Of the initial weights: the same for every objective of a seed, on every device.
+            None where weights are to be loaded.
     """
 
-    def __init__(self, shape: EncoderShape, seed: int) -> None:
+    def __init__(self, shape: EncoderShape, seed: int | None = None) -> None:
         super().__init__()
         self.shape = shape
         self.tokens_read = 0  # positions that went through forward: the ledger checks it
@@ -115,12 +116,14 @@ class Encoder(nn.Module):
         self.sine: Tensor
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
-        self.stack: Callable[[Tensor, Tensor | None, bool], list[Tensor]] = self._stack
-        initialise(self, seed, "encoder", residual_layers=shape.num_layers)
+        self._last: Callable[[Tensor, Tensor | None, bool], Tensor] = self._run
+        if seed is not None:
+            initialise(self, seed, "encoder", residual_layers=shape.num_layers)
 
     def forward(self, tokens: Int[Tensor, "B L"], attention: Attention) -> Float[Tensor, "B L D"]:
         """Features of the last layer."""
-        return self.hidden_states(tokens, attention)[-1]
+        mask = self._read(tokens, attention)
+        return self._last(tokens, mask.allowed, mask.is_causal)
 
     def hidden_states(
         self, tokens: Int[Tensor, "B L"], attention: Attention
@@ -130,17 +133,23 @@ class Encoder(nn.Module):
         Raises:
             ValueError: A row is longer than the encoder's positions.
         """
+        mask = self._read(tokens, attention)
+        return self._stack(tokens, mask.allowed, mask.is_causal)
+
+    def compile_forward(self) -> None:
+        """Compile what runs on the device; the counting and the mask stay outside, uncompiled."""
+        self._last = torch.compile(self._run, dynamic=False)
+
+    def _read(self, tokens: Tensor, attention: Attention) -> Mask:
         if tokens.shape[1] > self.shape.max_length:
             raise ValueError(
                 f"{tokens.shape[1]} positions, the encoder has {self.shape.max_length}"
             )
         self.tokens_read += tokens.numel()
-        mask = Mask.of(attention, tokens.shape[1])
-        return self.stack(tokens, mask.allowed, mask.is_causal)
+        return Mask.of(attention, tokens.shape[1])
 
-    def compile_stack(self) -> None:
-        """Compile what runs on the device; the counting and the mask stay outside, uncompiled."""
-        self.stack = torch.compile(self._stack, dynamic=False)
+    def _run(self, tokens: Tensor, allowed: Tensor | None, is_causal: bool) -> Tensor:
+        return self._stack(tokens, allowed, is_causal)[-1]
 
     def _stack(self, tokens: Tensor, allowed: Tensor | None, is_causal: bool) -> list[Tensor]:
         length = tokens.shape[1]

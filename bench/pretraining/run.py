@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+import bench
 from bench.corpus.tokenizer import TextTokenizer
 from bench.errors import RefusedError
 from bench.plan import EncoderShape, RunSpec, cores
 from bench.pretraining.checkpoint import (
+    checkpoints,
     load_checkpoint,
     load_weights,
     read_tensors,
@@ -58,6 +60,7 @@ def execute(
     runs: Path,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], BaseException | None] = lambda: None,
+    say: Callable[[str], None] = lambda text: None,
     allow_inexact: bool = False,
 ) -> Path:
     """Do a run, or what is left of it, and return its folder.
@@ -69,6 +72,7 @@ def execute(
         runs: The folder of all runs.
         on_progress: Told of every step.
         should_stop: Asked between steps; what it returns is raised once the state is saved.
+        say: Told in words what is being waited for.
         allow_inexact: Resume although thread count or torch version changed.
 
     Raises:
@@ -77,7 +81,19 @@ def execute(
     """
     final = runs / spec.id
     work = runs / UNFINISHED / spec.request_id
-    with exclusive(work.with_suffix(".lock")):
+    lock = work.with_suffix(".lock")
+    has_waited = False
+
+    def wait() -> None:
+        nonlocal has_waited
+        if not has_waited:
+            say("another process is doing this run; waiting for it")
+        has_waited = True
+        stop = should_stop()
+        if stop is not None:
+            raise stop
+
+    with exclusive(lock, wait):
         if not final.exists():
             torch.set_num_threads(spec.training.threads)
             is_inexact = _claim(work, spec, allow_inexact)
@@ -88,8 +104,22 @@ def execute(
             status, reason = _train(run, work, on_progress, should_stop)
             facts = {"status": status, "reason": reason, "is_inexact": is_inexact}
             _finish(run, final, facts)
+        verify_run(final, spec)
         shutil.rmtree(work, ignore_errors=True)
+        lock.unlink(missing_ok=True)  # whoever still waits for it will find the run finished
     return final
+
+
+def verify_run(folder: Path, spec: RunSpec) -> None:
+    """Make sure that a finished folder is whole, and the run that was asked for.
+
+    Raises:
+        RefusedError: A file was changed or is missing, or it is another run.
+    """
+    verify_manifest(folder)
+    found = json.loads((folder / "run.json").read_bytes())["spec"]
+    if found != json.loads(json.dumps(spec.identity())):
+        raise RefusedError(f"{folder} holds another run than its name says; remove it")
 
 
 def _train(
@@ -127,16 +157,16 @@ def checkpoint_seconds() -> float:
 
 def _claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
     """Open the folder of unfinished work; refuse one started from something else."""
-    identity = spec.identity()
+    identity = spec.identity() | {"is_inexact": False}
     path = work / "identity.json"
-    if not path.exists():
+    if not checkpoints(work):  # nothing is at stake yet: whoever mends a plugin may go on
         work.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(identity).encode())
         return False
     try:
         found = json.loads(path.read_bytes())
-        threads = found["training"]["threads"]
-    except (ValueError, KeyError, TypeError):
+        threads, was_inexact = found["training"]["threads"], found["is_inexact"]
+    except (OSError, ValueError, KeyError, TypeError):
         raise RefusedError(f"{path} is damaged; remove {work} to start over") from None
     for key, what in (
         ("corpus_sha256", "the corpus"),
@@ -158,7 +188,9 @@ def _claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
                 f"not bit-exact: {what} was {before} when this run was begun and is {now} now; "
                 f"restore it, or go on with --allow-inexact, or remove {work} to start over"
             )
-    return any(before != now for before, now in changed.values())
+    is_inexact = was_inexact or any(before != now for before, now in changed.values())
+    write_atomic(path, json.dumps(identity | {"is_inexact": is_inexact}).encode())
+    return bool(is_inexact)
 
 
 def _finish(run: Pretraining, final: Path, facts: dict[str, Any]) -> None:
@@ -200,7 +232,7 @@ def _record(run: Pretraining) -> dict[str, Any]:
         },
         "parameters": {
             "encoder": encoder_parameters(spec.encoder),
-            "extra": run.cost.parameters,
+            "extra": sum(p.numel() for p in run.head.parameters()),
         },
         "tokens_per_second": ledger.tokens / ledger.seconds if ledger.seconds else 0.0,
         "num_micros": run.num_micros,
@@ -209,7 +241,9 @@ def _record(run: Pretraining) -> dict[str, Any]:
         "tokenizer_sha256": spec.tokenizer_sha256,
         "reference_nats": reference_nats(run.corpus),
         "versions": {
-            name: version(name) for name in ("objective-bench", "torch", "numpy", "tokenizers")
+            "bench": bench.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "numpy", "tokenizers")},
         },
         "git_commit": _git_commit(),
         "hardware": _hardware(spec.device),
@@ -220,21 +254,26 @@ def _record(run: Pretraining) -> dict[str, Any]:
 def reference_nats(corpus: PreparedCorpus) -> dict[str, float | None]:
     """What knows nothing scores: log |V|, and the held-out cost of training frequencies."""
     store = corpus.train
-    chances = (store.counts + 1) / (store.counts + 1).sum()
+    ordinary = np.ones(store.vocabulary_size, dtype=bool)
+    ordinary[list(corpus.tokenizer.vocabulary.special_ids)] = False  # never predicted
+    chances = store.counts[ordinary] + 1.0
     unigram = None
     if corpus.heldout is not None:
-        counts = corpus.heldout.counts.copy()
-        counts[list(corpus.tokenizer.vocabulary.special_ids)] = 0
-        unigram = float(-(counts * np.log(chances)).sum() / max(counts.sum(), 1))
+        counts = corpus.heldout.counts[ordinary]
+        nats = -np.log(chances / chances.sum())
+        unigram = float((counts * nats).sum() / max(counts.sum(), 1))
     return {"log_vocabulary": math.log(store.vocabulary_size), "unigram": unigram}
 
 
-def load_run(folder: Path, objective: Objective) -> tuple[Encoder, nn.Module, TextTokenizer]:
+def load_run(
+    folder: Path, objective: Objective, device: str = "cpu"
+) -> tuple[Encoder, nn.Module, TextTokenizer]:
     """A finished run, verified: encoder, head and tokenizer.
 
     Args:
         folder: Of the run.
         objective: What trained it; it knows the shape of its own head.
+        device: Where to put the weights.
 
     Raises:
         RefusedError: A file was changed, is missing, or does not fit.
@@ -243,10 +282,10 @@ def load_run(folder: Path, objective: Objective) -> tuple[Encoder, nn.Module, Te
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     shape = from_mapping(EncoderShape, record["spec"]["encoder"], "encoder")
     tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
-    encoder, head = Encoder(shape, record["seed"]), objective.head(shape, tokenizer.vocabulary)
+    encoder, head = Encoder(shape), objective.head(shape, tokenizer.vocabulary)
     for module, name in ((encoder, FILES[2]), (head, FILES[3])):
         load_weights(module, read_tensors(folder / name), folder / name)
-    return encoder.eval(), head.eval(), tokenizer
+    return encoder.to(device).eval(), head.to(device).eval(), tokenizer
 
 
 def _git_commit() -> str | None:
@@ -256,7 +295,16 @@ def _git_commit() -> str | None:
         return None
     try:
         found = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty"],
+            [
+                "git",
+                "-C",
+                str(here),
+                "describe",
+                "--always",
+                "--abbrev=40",
+                "--exclude=*",
+                "--dirty",
+            ],
             capture_output=True,
             text=True,
             timeout=10,
