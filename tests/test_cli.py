@@ -98,6 +98,7 @@ def test_a_gate_decides_the_exit_code(finished: Path) -> None:
     bench("compare", "--fail-if", "span ~ token", cwd=finished, check=2)
 
 
+@pytest.mark.slow
 def test_a_new_task_on_old_runs_costs_its_probing_alone(finished: Path) -> None:
     flags = [*SMALL[:-1], "word_class"]
     done = bench("run", "--objective", "span", *flags, cwd=finished)
