@@ -80,11 +80,20 @@ class Noise:
     def _row_keys(self) -> Tensor:
         """A 32-bit key a row of all that its draws depend on, folded in a word at a time."""
         ids = self.example_ids.long()
-        epoch = torch.as_tensor(self.epoch, device=ids.device).long()
-        key = torch.zeros_like(ids)
+        epoch = self.epoch if isinstance(self.epoch, int) else self.epoch.long()
+        key: int | Tensor = 0
         for word in (self.seed & _LOW_32, self.seed >> 32 & _LOW_32, epoch, ids, ids >> 32):
-            key = mix((key + _GOLDEN) & _LOW_32 ^ (word & _LOW_32))
+            key = (key + _GOLDEN) & _LOW_32 ^ (word & _LOW_32)
+            key = _mix_int(key) if isinstance(key, int) else mix(key)
+        assert not isinstance(key, int)
         return key
+
+
+def _mix_int(x: int) -> int:
+    """`mix` of one number: what all rows share costs no tensor operation."""
+    x = ((x >> 16 ^ x) * 0x7FEB352D) & _LOW_32
+    x = ((x >> 15 ^ x) * 0x846CA68B) & _LOW_32
+    return x >> 16 ^ x
 
 
 def _unit_interval(bits: Tensor) -> Tensor:

@@ -55,6 +55,8 @@ def choose_units(
     taken = alive
     for _ in range(ROUNDS):
         taken = alive & ((size * alive).cumsum(1) <= quota[:, None])
+        if not real.is_cuda and torch.equal(taken, alive):  # on a GPU looking costs more
+            break
         room = quota - (size * taken).sum(1)
         alive = taken | (alive & (size <= room[:, None]))
     chosen = torch.zeros(rows, length + 1, dtype=torch.bool, device=real.device)
