@@ -6,17 +6,23 @@ is whole or absent; a flipped byte, a truncated file or tensors of another shape
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from bench.errors import RefusedError
+from bench.pretraining.ledger import Ledger
 from bench.storage import new_folder, sweep_leftovers, verify_manifest, write_manifest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from bench.pretraining.loop import Pretraining
 
 _STATE = "state.json"
 
@@ -100,3 +106,49 @@ def load_checkpoint(work: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
     verify_manifest(folder)
     parts = {path.stem: read_tensors(path) for path in sorted(folder.glob("*.safetensors"))}
     return parts, json.loads((folder / _STATE).read_text(encoding="utf-8"))
+
+
+def checkpoint_of(run: Pretraining) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """All that the rest of the run depends on, as (tensors, JSON values)."""
+    moments: dict[str, Tensor] = {}
+    for name, parameter in run.parameters.items():
+        for key, value in run.optimizer.state.get(parameter, {}).items():
+            moments[f"{key}.{name}"] = value
+    state = {
+        "ledger": dataclasses.asdict(run.ledger),
+        "curve": run.curve,
+        "recent": run.recent,
+        "num_micros": run.num_micros,
+    }
+    parts = {"encoder": run.encoder.state_dict(), "head": run.head.state_dict()}
+    return {**parts, "optimizer": moments}, state
+
+
+def restore(
+    run: Pretraining, parts: dict[str, dict[str, Tensor]], state: dict[str, Any], path: Path
+) -> None:
+    """Put a run where `checkpoint_of` found it.
+
+    Raises:
+        RefusedError: Tensors of another name, shape or type.
+    """
+    load_weights(run.encoder, parts["encoder"], path)
+    load_weights(run.head, parts["head"], path)
+    moments = parts["optimizer"]
+    keys = ("step", "exp_avg", "exp_avg_sq")
+    if moments.keys() not in (set(), {f"{key}.{name}" for key in keys for name in run.parameters}):
+        raise RefusedError(f"{path} does not fit: its optimizer state is of other parameters")
+    for name, parameter in run.parameters.items() if moments else ():
+        for key in keys:
+            value = moments[f"{key}.{name}"]
+            wanted = torch.Size() if key == "step" else parameter.shape
+            if value.shape != wanted or value.dtype != torch.float32:
+                raise RefusedError(
+                    f"{path} does not fit: {key} of {name} should be float32 {tuple(wanted)}, "
+                    f"found {value.dtype} {tuple(value.shape)}"
+                )
+            run.optimizer.state[parameter][key] = value.to(parameter.device)
+    run.ledger = Ledger(**state["ledger"])
+    run.curve = state["curve"]
+    run.recent = (state["recent"][0], state["recent"][1])
+    run.num_micros = state["num_micros"]

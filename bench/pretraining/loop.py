@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from bench.corpus.order import Order
-from bench.errors import BenchError, RefusedError
+from bench.errors import BenchError
 from bench.pretraining.batch import Batch, Loss
-from bench.pretraining.checkpoint import load_weights
 from bench.pretraining.encoder import Encoder, initialise
 from bench.pretraining.guard import guarded
 from bench.pretraining.ledger import Ledger, check_passes, step_flops
@@ -28,8 +27,6 @@ from bench.pretraining.noise import Noise
 from bench.pretraining.objective import MaskedObjective
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor, nn
 
     from bench.corpus.preparation import PreparedCorpus
@@ -102,7 +99,7 @@ class Pretraining:
         self.optimizer = _optimizer(self.parameters, spec)
         self.ledger = Ledger()
         self.curve: list[dict[str, float]] = []
-        self._recent = (0.0, 0)  # loss and predictions since the last point of the curve
+        self.recent = (0.0, 0)  # loss and predictions since the last point of the curve
         if self.device.type == "cuda":
             self.encoder.compile_forward()
 
@@ -172,7 +169,7 @@ class Pretraining:
         )
         ledger.seconds += time.perf_counter() - started
         self._refuse_endless()
-        self._recent = (self._recent[0] + total, self._recent[1] + count)
+        self.recent = (self.recent[0] + total, self.recent[1] + count)
         return total / count if count else math.nan
 
     def _gradient(self, share: float) -> list[_Part]:
@@ -266,8 +263,8 @@ class Pretraining:
     @torch.no_grad()
     def _validate(self) -> None:
         """Add a point to the curve: loss on held-out documents under fixed masks."""
-        summed, count = self._recent
-        self._recent = (0.0, 0)
+        summed, count = self.recent
+        self.recent = (0.0, 0)
         point = dataclasses.asdict(self.ledger) | {
             "learning_rate": self.learning_rate(self.progress),
             "train_nats": summed / count if count else math.nan,
@@ -323,49 +320,3 @@ def _optimizer(parameters: dict[str, nn.Parameter], spec: RunSpec) -> torch.opti
         betas=(training.beta1, training.beta2),
         fused=True,
     )
-
-
-def checkpoint_of(run: Pretraining) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """All that the rest of the run depends on, as (tensors, JSON values)."""
-    moments: dict[str, Tensor] = {}
-    for name, parameter in run.parameters.items():
-        for key, value in run.optimizer.state.get(parameter, {}).items():
-            moments[f"{key}.{name}"] = value
-    state = {
-        "ledger": dataclasses.asdict(run.ledger),
-        "curve": run.curve,
-        "recent": run._recent,
-        "num_micros": run.num_micros,
-    }
-    parts = {"encoder": run.encoder.state_dict(), "head": run.head.state_dict()}
-    return {**parts, "optimizer": moments}, state
-
-
-def restore(
-    run: Pretraining, parts: dict[str, dict[str, Tensor]], state: dict[str, Any], path: Path
-) -> None:
-    """Put a run where `checkpoint_of` found it.
-
-    Raises:
-        RefusedError: Tensors of another name, shape or type.
-    """
-    load_weights(run.encoder, parts["encoder"], path)
-    load_weights(run.head, parts["head"], path)
-    moments = parts["optimizer"]
-    keys = ("step", "exp_avg", "exp_avg_sq")
-    if moments.keys() not in (set(), {f"{key}.{name}" for key in keys for name in run.parameters}):
-        raise RefusedError(f"{path} does not fit: its optimizer state is of other parameters")
-    for name, parameter in run.parameters.items() if moments else ():
-        for key in keys:
-            value = moments[f"{key}.{name}"]
-            wanted = torch.Size() if key == "step" else parameter.shape
-            if value.shape != wanted or value.dtype != torch.float32:
-                raise RefusedError(
-                    f"{path} does not fit: {key} of {name} should be float32 {tuple(wanted)}, "
-                    f"found {value.dtype} {tuple(value.shape)}"
-                )
-            run.optimizer.state[parameter][key] = value.to(parameter.device)
-    run.ledger = Ledger(**state["ledger"])
-    run.curve = state["curve"]
-    run._recent = (state["recent"][0], state["recent"][1])
-    run.num_micros = state["num_micros"]

@@ -28,16 +28,18 @@ from bench.corpus.tokenizer import TextTokenizer
 from bench.errors import RefusedError
 from bench.plan import EncoderShape, RunSpec, cores
 from bench.pretraining.checkpoint import (
+    checkpoint_of,
     checkpoints,
     load_checkpoint,
     load_weights,
     read_tensors,
+    restore,
     save_checkpoint,
     write_tensors,
 )
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.ledger import encoder_parameters
-from bench.pretraining.loop import Diverged, Pretraining, Progress, checkpoint_of, restore
+from bench.pretraining.loop import Diverged, Pretraining, Progress
 from bench.settings import from_mapping
 from bench.storage import exclusive, new_folder, verify_manifest, write_atomic, write_manifest
 
