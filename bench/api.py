@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, FailedError
 from bench.experiment import UNTRAINED, Experiment, Request, resolve
-from bench.plan import RunSpec
 from bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ DEFAULT_OUT = Path("results")
 class Outcome:
     """What a run of jobs came to."""
 
-    specs: list[RunSpec]
     jobs: list[Job]
     tasks: list[str]
 
@@ -133,7 +131,7 @@ def execute(
     if experiment.tasks:
         jobs.append(Job("controls", {**shared, "kind": "controls"}))
     run_jobs(jobs, experiment.workers, experiment.training.threads, watch)
-    return Outcome(specs, jobs, list(experiment.tasks))
+    return Outcome(jobs, list(experiment.tasks))
 
 
 def compare(

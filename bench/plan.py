@@ -126,11 +126,33 @@ SIZES = {
     size.name: size
     for size in (
         # Many small steps: with 4,096 tokens each a tiny encoder stays on the unigram plateau.
-        _size("tiny", "minutes on one core", (64, 3, 4, 64, 2048), (4e-3, 512, 1), "1.6M"),
-        _size("mini", "an hour on a laptop", (128, 4, 4, 128, 4096), (2e-3, 4096, 2), "20M"),
-        _size("small", "a GPU hour", (384, 12, 6, 256, 16384), (1e-3, 65536, 8), "1G"),
         _size(
-            "base", "ModernBERT-base's shape", (768, 22, 12, 512, 32768), (5e-4, 262144, 16), "10G"
+            "tiny",
+            "64 wide, 3 layers: minutes on a CPU",
+            (64, 3, 4, 64, 2048),
+            (4e-3, 512, 1),
+            "1.6M",
+        ),
+        _size(
+            "mini",
+            "128 wide, 4 layers: for a CPU with patience",
+            (128, 4, 4, 128, 4096),
+            (2e-3, 4096, 2),
+            "20M",
+        ),
+        _size(
+            "small",
+            "384 wide, 12 layers: for a GPU",
+            (384, 12, 6, 256, 16384),
+            (1e-3, 65536, 8),
+            "1G",
+        ),
+        _size(
+            "base",
+            "768 wide, 22 layers: ModernBERT-base's shape",
+            (768, 22, 12, 512, 32768),
+            (5e-4, 262144, 16),
+            "10G",
         ),
     )
 }

@@ -3,8 +3,8 @@
     [CLS]  the  cat  sat         every position predicts the token to its right
     the    cat  sat  (none)      attention sees only the left
 
-Nothing is hidden but the future, so every position carries loss: at equal tokens it makes six
-times the predictions of a masked objective at 15 %, and it leads at very short budgets.
+Nothing is hidden but the future, so every position carries loss: at equal tokens it makes nearly
+seven times the predictions of a masked objective at 15 %, and it leads at very short budgets.
 
 Differs: separators and padding are read but never predicted, as in every objective here.
 """

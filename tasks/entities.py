@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from bench.corpus.microworld import SCALES, Split
 from bench.corpus.microworld.questions import names
-from bench.probing.datasets import as_splits
+from bench.probing.datasets import generated_splits
 from bench.probing.tagging import Tagging
 from bench.probing.task import DataRoot, Splits
 
@@ -32,11 +32,5 @@ class Entities(Tagging):
 
     def load(self, data: DataRoot) -> Splits:
         """Generate the sentences; none is in the corpus, none in both splits."""
-        import pandas as pd
-
         scale = SCALES.get(data.size, 1)
-        train, test = (
-            pd.DataFrame(names(split, count, scale), columns=["words", "labels"])
-            for split, count in NUM_SENTENCES.items()
-        )
-        return as_splits(train, test, data)
+        return generated_splits(names, NUM_SENTENCES, ("words", "labels"), scale, data)

@@ -13,7 +13,7 @@ from typing import ClassVar
 from bench.corpus.microworld import SCALES, Split
 from bench.corpus.microworld.questions import swapped
 from bench.probing.classification import TextClassification
-from bench.probing.datasets import as_splits
+from bench.probing.datasets import generated_splits
 from bench.probing.task import DataRoot, Splits
 
 NUM_SENTENCES: Mapping[Split, int] = {"train": 1500, "test": 800}
@@ -31,11 +31,5 @@ class SwappedWords(TextClassification):
 
     def load(self, data: DataRoot) -> Splits:
         """Generate the sentences; none is in the corpus, none in both splits."""
-        import pandas as pd
-
         scale = SCALES.get(data.size, 1)
-        train, test = (
-            pd.DataFrame(swapped(split, count, scale), columns=["text", "label"])
-            for split, count in NUM_SENTENCES.items()
-        )
-        return as_splits(train, test, data)
+        return generated_splits(swapped, NUM_SENTENCES, ("text", "label"), scale, data)

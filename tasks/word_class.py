@@ -8,11 +8,12 @@ Every sentence holds one of each.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 from bench.corpus.microworld import SCALES, Split
 from bench.corpus.microworld.questions import one_word
-from bench.probing.datasets import as_splits
+from bench.probing.datasets import generated_splits
 from bench.probing.tagging import Tagging
 from bench.probing.task import DataRoot, Splits
 
@@ -32,11 +33,7 @@ class WordClass(Tagging):
 
     def load(self, data: DataRoot) -> Splits:
         """Generate the sentences; none is in the corpus, none in both splits."""
-        import pandas as pd
-
         scale = SCALES.get(data.size, 1)
-        train, test = (
-            pd.DataFrame(one_word("word_class", split, count, scale), columns=["words", "labels"])
-            for split, count in NUM_SENTENCES.items()
+        return generated_splits(
+            partial(one_word, "word_class"), NUM_SENTENCES, ("words", "labels"), scale, data
         )
-        return as_splits(train, test, data)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bench.pretraining.noise import Noise
 
 ROUNDS = 4
-"""Each round leaves less room than the one before; after four, under 1 row in 10,000 still has
-room for a unit it did not get (English words of a byte-level BPE), and then falls short by it."""
+"""Each round leaves less room than the one before. Four gave what forty give in all of 64,119 rows
+of English (byte-level BPE of 2,048 entries, length 64 to 512); a row they fail falls short."""
 _NEVER = 2**62
 _SPARE = 32  # units looked at beyond the quota, for those that are skipped
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,31 @@ def as_splits(train: pd.DataFrame, test: pd.DataFrame, data: DataRoot) -> Splits
     """Cut each split to `--limit` and fingerprint what is left."""
     train, test = limited(train, data.limit, "train"), limited(test, data.limit, "test")
     return Splits(train, test, fingerprint(train, test))
+
+
+def generated_splits(
+    make: Callable[[Any, int, int], Sequence[tuple[Any, ...]]],
+    sizes: Mapping[Any, int],
+    columns: Sequence[str],
+    scale: int,
+    data: DataRoot,
+) -> Splits:
+    """Splits of a task whose examples are made, not read.
+
+    Args:
+        make: (split, how many, scale) to rows; no row may be in both splits.
+        sizes: How many of "train" and of "test".
+        columns: Their names.
+        scale: How hard, as `make` understands it.
+        data: For its limit.
+    """
+    import pandas as pd
+
+    train, test = (
+        pd.DataFrame(make(split, sizes[split], scale), columns=list(columns))
+        for split in ("train", "test")
+    )
+    return as_splits(train, test, data)
 
 
 def limited(frame: pd.DataFrame, limit: int | None, split: str) -> pd.DataFrame:
