@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
-from bench.pretraining.objective import Objective
+from bench.pretraining.objective import Objective, Scoring
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class Causal(Objective):
     name: ClassVar[str] = "causal"
     summary: ClassVar[str] = "next-token prediction with causal attention"
     source: ClassVar[str] = "Radford et al. 2018, sec. 3.1"
-    scoring: ClassVar[Literal["masked", "causal"] | None] = "causal"
+    scoring: ClassVar[Scoring | None] = "causal"
+    reading: ClassVar[Literal["full", "causal"]] = "causal"
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         following = torch.where(batch.real, batch.tokens, IGNORED)[:, 1:]

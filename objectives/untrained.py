@@ -10,12 +10,12 @@ pairs come out at chance.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
-from bench.pretraining.objective import Objective
+from bench.pretraining.objective import Objective, Scoring
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Untrained(Objective):
     name: ClassVar[str] = "untrained"
     summary: ClassVar[str] = "control: the encoder as it was initialised, zero steps"
     source: ClassVar[str] = "control (cf. Zhang and Bowman 2018)"
-    scoring: ClassVar[Literal["masked", "causal"] | None] = "masked"
+    scoring: ClassVar[Scoring | None] = "masked"
     trains: ClassVar[bool] = False
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:

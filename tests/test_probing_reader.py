@@ -53,7 +53,8 @@ def parts(tokenizer):
 
 def make(parts, tokenizer, scoring="masked", attention="native"):
     encoder, head = parts
-    return RunReader(encoder, head, tokenizer, scoring, attention)
+    reading = "causal" if scoring == "causal" else "full"
+    return RunReader(encoder, head, tokenizer, scoring, reading, attention)
 
 
 def row(tokenizer, text, room=30):
@@ -142,7 +143,7 @@ def test_the_cache_is_bounded(parts, tokenizer, monkeypatch):
     np.testing.assert_allclose(run.features(TEXTS).pooled, first.pooled, atol=1e-6)
 
 
-def slow_likelihood(parts, tokenizer, text, policy):
+def slow_likelihood(parts, tokenizer, text, policy, shift=0):
     """One text, one hidden token, one forward pass at a time."""
     encoder, head = parts
     encoded, tokens = row(tokenizer, text)
@@ -156,17 +157,19 @@ def slow_likelihood(parts, tokenizer, text, policy):
         with torch.no_grad():
             hidden = encoder(torch.tensor([shown]), Attention("full"))
             logits = head(hidden[0], encoder.embeddings.tok_embeddings.weight)
-        total += torch.log_softmax(logits[i + 1], -1)[tokens[i + 1]].item()
+        total += torch.log_softmax(logits[i + 1 - shift], -1)[tokens[i + 1]].item()
     return total, len(words)
 
 
+@pytest.mark.parametrize("scoring", ["masked", "shifted"])
 @pytest.mark.parametrize("policy", ["original", "word_l2r"])
 @pytest.mark.parametrize("batch_tokens", [40, 16_384])
-def test_pseudo_log_likelihood(parts, tokenizer, policy, batch_tokens, monkeypatch):
+def test_pseudo_log_likelihood(parts, tokenizer, policy, scoring, batch_tokens, monkeypatch):
     monkeypatch.setattr(reader_module, "CPU_BATCH_TOKENS", batch_tokens)
     monkeypatch.setattr(reader_module, "BATCH_LOGITS", 700)  # two tokens at a time
-    found = make(parts, tokenizer).log_likelihood(TEXTS, policy)
-    wanted = [slow_likelihood(parts, tokenizer, text, policy) for text in TEXTS]
+    found = make(parts, tokenizer, scoring).log_likelihood(TEXTS, policy)
+    shift = 1 if scoring == "shifted" else 0
+    wanted = [slow_likelihood(parts, tokenizer, text, policy, shift) for text in TEXTS]
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
@@ -222,7 +225,7 @@ def test_what_cannot_be_scored_says_so(parts, tokenizer):
     for run in (
         RunReader(encoder, None, tokenizer, "masked"),
         RunReader(encoder, head, tokenizer, None),
-        RunReader(encoder, head, tokenizer, "causal", "bidirectional"),
+        RunReader(encoder, head, tokenizer, "causal", "causal", "bidirectional"),
     ):
         with pytest.raises(NotApplicableError):
             run.log_likelihood(TEXTS, "original")

@@ -159,7 +159,7 @@ def _score(
     for name in job["tasks"]:
         task: Task = registry.get("task", name)()
         splits = task.load(_data_root(job))
-        for attention in _attentions(objective.scoring):
+        for attention in _attentions(objective.reading):
             stop.check()
             key = _Key(task, splits, job["data"], {"attention": attention, "run": folder.name})
             if key.path(folder).is_file():
@@ -168,8 +168,8 @@ def _score(
             started = time.perf_counter()
             if not readers:
                 loaded = load_run(folder, objective, device)
-                for kind in _attentions(objective.scoring):
-                    readers[kind] = RunReader(*loaded, objective.scoring, kind)
+                for kind in _attentions(objective.reading):
+                    readers[kind] = RunReader(*loaded, objective.scoring, objective.reading, kind)
             try:
                 answer: Score | NotApplicableError = task.score(
                     readers[attention], splits, _noise(splits)
@@ -179,9 +179,9 @@ def _score(
             key.write(folder, answer, time.perf_counter() - started)
 
 
-def _attentions(scoring: str | None) -> tuple[Literal["native", "bidirectional"], ...]:
+def _attentions(reading: str) -> tuple[Literal["native", "bidirectional"], ...]:
     """A causal run is read as trained and, a second time, with full attention."""
-    return ("native", "bidirectional") if scoring == "causal" else ("native",)
+    return ("native", "bidirectional") if reading == "causal" else ("native",)
 
 
 def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:

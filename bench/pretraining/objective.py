@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from bench.pretraining.noise import Noise
 
 
+Scoring = Literal["masked", "shifted", "causal"]
+"""Hidden tokens; hidden tokens, each predicted one position to its left; next tokens."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Cost:
     """What an objective adds to the encoder: forward FLOPs and parameters."""
@@ -45,8 +49,10 @@ class Objective(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
-    scoring: ClassVar[Literal["masked", "causal"] | None] = None
-    """How a finished run scores a sentence: hidden tokens, next tokens, or not at all."""
+    scoring: ClassVar[Scoring | None] = None
+    """How a finished run scores a sentence; None: not at all, it predicts no tokens."""
+    reading: ClassVar[Literal["full", "causal"]] = "full"
+    """The attention under which its features are read."""
     trains: ClassVar[bool] = True
     """False: zero steps, whatever the budget (the untrained control)."""
 
@@ -87,7 +93,7 @@ class Objective(ABC):
 class MaskedObjective(Objective):
     """Hides some tokens and asks for them back; a subclass writes only `choose`."""
 
-    scoring: ClassVar[Literal["masked", "causal"] | None] = "masked"
+    scoring: ClassVar[Scoring | None] = "masked"
 
     rate: Fraction = 0.15
     """Share of a row's ordinary tokens that are predicted."""

@@ -42,6 +42,7 @@ class RunReader:
         head: What predicts tokens from (hidden [N D], embedding [V D]), or None.
         tokenizer: The run's own.
         scoring: How a sentence is scored, or None where the objective predicts no tokens.
+        reading: The attention under which the objective has its features read.
         attention: `bidirectional` reads a causal run with full attention.
     """
 
@@ -50,7 +51,8 @@ class RunReader:
         encoder: Encoder,
         head: nn.Module | None,
         tokenizer: TextTokenizer,
-        scoring: Literal["masked", "causal"] | None,
+        scoring: Literal["masked", "shifted", "causal"] | None,
+        reading: Literal["full", "causal"] = "full",
         attention: Literal["native", "bidirectional"] = "native",
     ) -> None:
         self.encoder = encoder.eval()
@@ -58,8 +60,7 @@ class RunReader:
         self.tokenizer = tokenizer
         self.scoring = None if head is None else scoring
         self.attention = attention
-        is_causal = scoring == "causal" and attention == "native"
-        self._pattern: Literal["full", "causal"] = "causal" if is_causal else "full"
+        self._pattern = reading if attention == "native" else "full"
         self._texts: dict[str, tuple[Float[np.ndarray, "S 3 D"], bool]] = {}
         self._words: dict[tuple[str, tuple[Span, ...]], Float[np.ndarray, "T S D"]] = {}
         self._cached_bytes = 0
@@ -210,7 +211,9 @@ class RunReader:
             shown = tokens.masked_fill(hide, self.tokenizer.vocabulary.mask_id)
             present = None if present is None else present[copies]
             hidden = self.encoder(shown, Attention("full", present))
-            found[index] = self._log_probabilities(hidden[b, at], tokens[b, at])
+            # A row begins with [CLS], so that a token always has a left neighbour to be read at.
+            read = at - 1 if self.scoring == "shifted" else at
+            found[index] = self._log_probabilities(hidden[b, read], tokens[b, at])
         return found
 
     def _log_probabilities(

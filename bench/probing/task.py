@@ -80,8 +80,9 @@ POOLINGS = ("mean", "first", "last")
 class Reader(Protocol):
     """A finished run as a task may use it."""
 
-    scoring: Literal["masked", "causal"] | None
-    """What the objective predicts: hidden tokens, next tokens, or none at all."""
+    scoring: Literal["masked", "shifted", "causal"] | None
+    """What the objective predicts: hidden tokens (`shifted`: each one position to its left), next
+    tokens, or none at all."""
 
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[tuple[int, int]]] | None = None

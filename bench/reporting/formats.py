@@ -48,7 +48,7 @@ class Run(Record):
     seed: int
     size: _Name
     spec: dict[str, Any]
-    scoring: Literal["masked", "causal"] | None
+    scoring: Literal["masked", "shifted", "causal"] | None
     budget: _Budget
     spent: _Spent
     parameters: _Parameters
