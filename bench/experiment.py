@@ -89,7 +89,7 @@ class Experiment:
             RunSpec(
                 objective=objective.name,
                 settings=as_mapping(objective),
-                objective_code=code_sha256(own_classes(type(objective))),
+                objective_code=code_sha256(own_classes(objective)),
                 seed=seed,
                 size=self.size.name,
                 encoder=shape,
@@ -153,13 +153,14 @@ def resolve(request: Request, registry: Registry) -> Experiment:
     )
 
 
-def own_classes(cls: type) -> list[type]:
-    """A class and what it inherits from, without the machine's own contract (that is `RECIPE`)."""
-    return [
+def own_classes(objective: Objective) -> list[type]:
+    """Its class and what that inherits from, without the machine's own contract (`RECIPE`)."""
+    own = [
         ancestor
-        for ancestor in cls.__mro__
+        for ancestor in type(objective).__mro__
         if not ancestor.__module__.startswith(("bench.pretraining.", "builtins", "abc"))
     ]
+    return own + [cls for part in objective.ingredients() for cls in own_classes(part)]
 
 
 def build_objectives(request: Request, registry: Registry) -> dict[str, Objective]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 
-from bench.pretraining.objective import MaskedObjective
+from bench.pretraining.objective import MaskedObjective, highest_rate
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Span(MaskedObjective):
         rows, length = batch.tokens.shape
         # A token stays uncovered by runs drawn at random with chance exp(-runs x mean / length);
         # half as many again, and eight more for short rows, make running out of them rare.
-        needed = -math.log1p(-min(self.rate, 0.98)) * length / self.mean_length
+        needed = -math.log1p(-min(highest_rate(self.rate), 0.98)) * length / self.mean_length
         shape = (rows, int(1.5 * needed) + 8)
         starts = batch.word_start & batch.real
         word = starts.long().cumsum(1)

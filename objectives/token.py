@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bench.pretraining.objective import MaskedObjective
+from bench.pretraining.objective import MaskedObjective, rate_at
 from bench.pretraining.selection import choose_units
 from bench.settings import settings
 
@@ -39,7 +39,9 @@ class Token(MaskedObjective):
 
     def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
         if self.selection == "bernoulli":
-            drawn = noise.uniform("units", tuple(batch.tokens.shape)) < self.rate
+            drawn = noise.uniform("units", tuple(batch.tokens.shape)) < rate_at(
+                self.rate, batch.progress
+            )
             return drawn & batch.real
         return choose_units(batch.real, batch.real, self.quota(batch), self.capacity(batch), noise)
 

@@ -7,6 +7,7 @@ so that shapes never change), D hidden width, V vocabulary.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Batch:
     """Where a token stands (special ones too); None when no row is padded."""
     progress: float = 0.0
     """Share of the budget spent, 0..1, for schedules."""
+    mined: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    """What `Objective.mine` found in the training part."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,9 +54,11 @@ class Example:
     inputs: Int[Tensor, "B L"]
     attention: Attention
     labels: Int[Tensor, "B K"]
-    """The wanted token, or `IGNORED`."""
+    """The wanted token, or `IGNORED`. Ids from the vocabulary's size on are the head's own."""
     positions: Int[Tensor, "B K"] | None = None
-    """Where each label is read; None: K = L, label i is read at position i."""
+    """Where each label is read; None: label i is read at position i, or by a decoder of its own."""
+    origins: Int[Tensor, "B L"] | None = None
+    """For each input the position of the text it stands at, -1 where none; None: the same one."""
     extras: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     """What else the objective's own loss needs."""
 
@@ -68,5 +73,8 @@ class Loss:
     sum: Float[Tensor, ""]
     """Nats, summed over predictions."""
     predictions: Int[Tensor, ""]
+    """Tokens asked back: an axis of the budget."""
+    divisor: Float[Tensor, ""] | None = None
+    """What the loop divides the sum by, if not the predictions; it adds up as they do."""
     parts: dict[str, tuple[Tensor, Tensor]] = dataclasses.field(default_factory=dict)
-    """Named (sum, count) pairs for the log, when a loss has several terms."""
+    """Named (sum, count) pairs for the curve, when a loss has several terms."""

@@ -17,6 +17,7 @@ import torch
 
 from bench.errors import RefusedError
 from bench.pretraining.ledger import Ledger
+from bench.pretraining.loop import Mean
 from bench.storage import new_folder, sweep_leftovers, verify_manifest, write_manifest
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def checkpoint_of(run: Pretraining) -> tuple[dict[str, dict[str, Tensor]], dict[
     state = {
         "ledger": dataclasses.asdict(run.ledger),
         "curve": run.curve,
-        "recent": run.recent,
+        "recent": {name: [mean.total, mean.divisor] for name, mean in run.recent.items()},
         "num_micros": run.num_micros,
     }
     parts = {"encoder": run.encoder.state_dict(), "head": run.head.state_dict()}
@@ -150,5 +151,5 @@ def restore(
             run.optimizer.state[parameter][key] = value.to(parameter.device)
     run.ledger = Ledger(**state["ledger"])
     run.curve = state["curve"]
-    run.recent = (state["recent"][0], state["recent"][1])
+    run.recent = {name: Mean(*sums) for name, sums in state["recent"].items()}
     run.num_micros = state["num_micros"]

@@ -89,8 +89,13 @@ class Embeddings(nn.Module):
         self.tok_embeddings = nn.Embedding(shape.vocab_size, shape.hidden_size)
         self.norm = norm(shape.hidden_size)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.norm(self.tok_embeddings(tokens))  # type: ignore[no-any-return]
+    def forward(self, tokens: Tensor, extra: Tensor | None = None) -> Tensor:
+        if extra is None:
+            return self.norm(self.tok_embeddings(tokens))  # type: ignore[no-any-return]
+        own = self.tok_embeddings.num_embeddings
+        found = self.tok_embeddings(tokens.clamp(max=own - 1))
+        added = F.embedding((tokens - own).clamp(min=0), extra)
+        return self.norm(torch.where((tokens >= own)[:, :, None], added, found))  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
@@ -115,14 +120,26 @@ class Encoder(nn.Module):
         self.sine: Tensor
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
-        self._last: Callable[[Tensor, Tensor | None, bool], Tensor] = self._run
+        self._last: Callable[[Tensor, Tensor | None, bool, Tensor | None], Tensor] = self._run
         if seed is not None:
             initialise(self, seed, "encoder", residual_layers=shape.num_layers)
 
-    def forward(self, tokens: Int[Tensor, "B L"], attention: Attention) -> Float[Tensor, "B L D"]:
-        """Features of the last layer."""
+    def forward(
+        self,
+        tokens: Int[Tensor, "B L"],
+        attention: Attention,
+        extra: Float[Tensor, "S D"] | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """Features of the last layer.
+
+        Args:
+            tokens: Ids; from the vocabulary's size on they are rows of `extra`.
+            attention: Who sees whom.
+            extra: Embeddings that an objective adds (sentinels): part of its head, so that every
+                objective trains the same encoder.
+        """
         mask = self._read(tokens, attention)
-        return self._last(tokens, mask.allowed, mask.is_causal)
+        return self._last(tokens, mask.allowed, mask.is_causal, extra)
 
     def hidden_states(
         self, tokens: Int[Tensor, "B L"], attention: Attention
@@ -147,13 +164,21 @@ class Encoder(nn.Module):
         self.tokens_read += tokens.numel()
         return Mask.of(attention, tokens.shape[1])
 
-    def _run(self, tokens: Tensor, allowed: Tensor | None, is_causal: bool) -> Tensor:
-        return self._stack(tokens, allowed, is_causal)[-1]
+    def _run(
+        self, tokens: Tensor, allowed: Tensor | None, is_causal: bool, extra: Tensor | None
+    ) -> Tensor:
+        return self._stack(tokens, allowed, is_causal, extra)[-1]
 
-    def _stack(self, tokens: Tensor, allowed: Tensor | None, is_causal: bool) -> list[Tensor]:
+    def _stack(
+        self,
+        tokens: Tensor,
+        allowed: Tensor | None,
+        is_causal: bool,
+        extra: Tensor | None = None,
+    ) -> list[Tensor]:
         length = tokens.shape[1]
         rotary = (self.cosine[:length], self.sine[:length])
-        states = [self.embeddings(tokens)]
+        states = [self.embeddings(tokens, extra)]
         for layer in self.layers:
             states.append(layer(states[-1], rotary, allowed, is_causal))
         states[-1] = self.final_norm(states[-1])

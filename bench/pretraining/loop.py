@@ -12,9 +12,10 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from bench.corpus.order import Order
@@ -38,6 +39,8 @@ CURVE_POINTS = 10
 VALIDATION_TOKENS = 8192
 GUARDED_STEPS = 3
 """Steps on which an objective is watched for what it must leave alone."""
+MINED_TOKENS = 2**24
+"""What an objective may look at before it starts."""
 _VALIDATION_SEED = 2**62  # beyond any run's own: masks of validation are the same for every seed
 
 
@@ -61,8 +64,10 @@ class _Part(NamedTuple):
 
     nats: float
     predictions: int
+    divisor: float
     slots: int
     tokens: int
+    terms: dict[str, tuple[float, float]]
 
 
 class Pretraining:
@@ -99,7 +104,9 @@ class Pretraining:
         self.optimizer = _optimizer(self.parameters, spec)
         self.ledger = Ledger()
         self.curve: list[dict[str, float]] = []
-        self.recent = (0.0, 0)  # loss and predictions since the last point of the curve
+        self.recent: dict[str, Mean] = {}  # the loss and its parts since the curve's last point
+        self.mined: dict[str, Tensor] = {}
+        self.mined = self._mine()
         if self.device.type == "cuda":
             self.encoder.compile_forward()
 
@@ -137,9 +144,13 @@ class Pretraining:
             on_pause()
 
     def _warm_up(self) -> None:
-        """Compile before the clock starts: seconds are a budget, and the next run finds a cache."""
+        """Compile before the clock starts: seconds are a budget, and the next run finds a cache.
+
+        At both ends of the budget, for objectives that change on the way.
+        """
         read_before = self.encoder.tokens_read
         self._gradient(0.0)
+        self._gradient(1.0)
         self.optimizer.zero_grad(set_to_none=True)
         self.encoder.tokens_read = read_before
 
@@ -149,7 +160,7 @@ class Pretraining:
         share = self.progress
         read_before = self.encoder.tokens_read
         parts = self._gradient(share)
-        total, count = sum(part.nats for part in parts), sum(part.predictions for part in parts)
+        total, divisor = sum(part.nats for part in parts), sum(part.divisor for part in parts)
         if not math.isfinite(total):
             raise Diverged(f"loss {total} at step {self.ledger.steps}")
         positions = self.rows_per_step * self.length
@@ -158,19 +169,20 @@ class Pretraining:
             positions * self.cost.encoder_passes,
             self.objective.name,
         )
-        self._update(count, share)
+        self._update(divisor, share)
         ledger = self.ledger
         ledger.steps += 1
         ledger.tokens += sum(part.tokens for part in parts)
-        ledger.predictions += count
+        ledger.predictions += sum(part.predictions for part in parts)
         slots = sum(part.slots for part in parts)
         ledger.flops += step_flops(
             self.spec.encoder, self.cost, self.rows_per_step, self.length, slots
         )
         ledger.seconds += time.perf_counter() - started
         self._refuse_endless()
-        self.recent = (self.recent[0] + total, self.recent[1] + count)
-        return total / count if count else math.nan
+        for name, summed, count in _terms(parts):
+            self.recent.setdefault(name, Mean()).add(summed, count)
+        return total / divisor if divisor else math.nan
 
     def _gradient(self, share: float) -> list[_Part]:
         """The summed gradient of the step's batch; out of memory halves the micro-batch."""
@@ -193,7 +205,9 @@ class Pretraining:
         loss, slots = self._loss(self.objective, batch, noise)
         loss.sum.backward()  # type: ignore[no-untyped-call]
         tokens = batch.tokens.numel() if batch.present is None else int(batch.present.sum())
-        return _Part(float(loss.sum.detach()), int(loss.predictions), slots, tokens)
+        nats, predictions = float(loss.sum.detach()), int(loss.predictions)
+        terms = {name: (float(s.detach()), float(n)) for name, (s, n) in loss.parts.items()}
+        return _Part(nats, predictions, _divisor(loss), slots, tokens, terms)
 
     def _loss(self, objective: Objective, batch: Batch, noise: Noise) -> tuple[Loss, int]:
         """Corrupt and ask: (loss, slots whose logits were computed)."""
@@ -205,17 +219,17 @@ class Pretraining:
             loss = objective.loss(self.encoder, self.head, example, noise)
         return loss, example.labels.numel()
 
-    def _update(self, count: int, share: float) -> None:
+    def _update(self, divisor: float, share: float) -> None:
         """Divide once, clip, step."""
-        if count == 0:  # nothing was predicted: nothing to learn, and no 0/0
+        if divisor == 0:  # nothing was predicted: nothing to learn, and no 0/0
             self.ledger.empty_steps += 1
             self.optimizer.zero_grad(set_to_none=True)
             return
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients) / count
+        norm = torch.nn.utils.get_total_norm(gradients) / divisor
         if not math.isfinite(float(norm)):
             raise Diverged(f"gradient norm {float(norm)} at step {self.ledger.steps}")
-        scale = torch.clamp(self.spec.training.clip_norm / (norm + 1e-6), max=1.0) / count
+        scale = torch.clamp(self.spec.training.clip_norm / (norm + 1e-6), max=1.0) / divisor
         torch._foreach_mul_(gradients, scale)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(share)
@@ -242,7 +256,19 @@ class Pretraining:
             example_ids=tensor(rows),
             present=None if found.present is None else tensor(found.present),
             progress=share,
+            mined=self.mined,
         )
+
+    def _mine(self) -> dict[str, Tensor]:
+        """What the objective needs to know of the text, read once from its beginning."""
+        store, rows = self.corpus.train, max(1, MINED_TOKENS // self.length // 64)
+        last = min(store.num_rows(self.length), MINED_TOKENS // self.length)
+        batches = (
+            self._read(store, np.arange(low, min(low + rows, last)), 0.0)
+            for low in range(0, last, rows)
+        )
+        found = self.objective.mine(batches, self.vocabulary)
+        return {name: tensor.to(self.device) for name, tensor in found.items()}
 
     def _tensor(self, values: Any) -> Tensor:
         """An array on the device, without waiting for the copy."""
@@ -263,11 +289,11 @@ class Pretraining:
     @torch.no_grad()
     def _validate(self) -> None:
         """Add a point to the curve: loss on held-out documents under fixed masks."""
-        summed, count = self.recent
-        self.recent = (0.0, 0)
+        recent, self.recent = self.recent, {}
         point = dataclasses.asdict(self.ledger) | {
             "learning_rate": self.learning_rate(self.progress),
-            "train_nats": summed / count if count else math.nan,
+            "train_nats": math.nan,
+            **{name: mean.value for name, mean in recent.items()},
             "validation_nats": self._validation_nats(self.objective),
         }
         at_fixed_rate = self._at_fixed_rate()
@@ -292,18 +318,45 @@ class Pretraining:
             store.num_rows(self.length, include_partial=True),
             math.ceil(VALIDATION_TOKENS / self.length),
         )
-        total, count = 0.0, 0
+        mean = Mean()
         ids = torch.arange(num_rows).numpy()
         for low in range(0, num_rows, self.rows_per_step):
             batch = self._read(store, ids[low : low + self.rows_per_step], self.progress)
             noise = Noise(_VALIDATION_SEED, 0, batch.example_ids)
             loss, _ = self._loss(objective, batch, noise)
-            total += float(loss.sum)
-            count += int(loss.predictions)
+            mean.add(float(loss.sum), _divisor(loss))
         self.encoder.train()
         self.head.train()
         self.encoder.tokens_read = read_before
-        return total / count if count else math.nan
+        return mean.value
+
+
+@dataclasses.dataclass
+class Mean:
+    """Sums and their divisors, divided once."""
+
+    total: float = 0.0
+    divisor: float = 0.0
+
+    def add(self, total: float, divisor: float) -> None:
+        self.total += total
+        self.divisor += divisor
+
+    @property
+    def value(self) -> float:
+        return self.total / self.divisor if self.divisor else math.nan
+
+
+def _terms(parts: list[_Part]) -> Iterator[tuple[str, float, float]]:
+    """(Column of the curve, sum, count) of the whole loss and of each of its terms."""
+    for part in parts:
+        yield "train_nats", part.nats, part.divisor
+        for name, (summed, count) in part.terms.items():
+            yield f"train_{name}_nats", summed, count
+
+
+def _divisor(loss: Loss) -> float:
+    return float(loss.predictions if loss.divisor is None else loss.divisor)
 
 
 def _optimizer(parameters: dict[str, nn.Parameter], spec: RunSpec) -> torch.optim.AdamW:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
 from bench.settings import Fraction, as_mapping, settings
@@ -29,6 +30,37 @@ if TYPE_CHECKING:
 
 Scoring = Literal["masked", "shifted", "causal"]
 """Hidden tokens; hidden tokens, each predicted one position to its left; next tokens."""
+
+
+def _rates(value: float | str) -> tuple[float, float]:
+    """Where a rate begins and where it ends."""
+    start, arrow, end = str(value).partition("->")
+    return float(start), float(end if arrow else start)
+
+
+def _checked(value: float | str) -> float | str:
+    try:
+        fits = all(0.0 <= rate <= 1.0 for rate in _rates(value))
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{value!r} is neither a number from 0 to 1 nor two of them: 0.30->0.15")
+    return value if "->" in str(value) else float(value)
+
+
+Rate = Annotated[float | str, AfterValidator(_checked)]
+"""A share of tokens, or where a linear schedule begins and ends: `0.30->0.15`."""
+
+
+def rate_at(rate: float | str, progress: float) -> float:
+    """The rate after a share of the budget (Ankner et al. 2024: linear from high to low)."""
+    start, end = _rates(rate)
+    return start + (end - start) * progress
+
+
+def highest_rate(rate: float | str) -> float:
+    """The most it ever is: what fixed shapes must hold."""
+    return max(_rates(rate))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +112,19 @@ class Objective(ABC):
             parameters=width * width + width + vocab_size,
         )
 
+    def mine(self, batches: Iterable[Batch], vocabulary: Vocabulary) -> dict[str, Tensor]:
+        """Learn from the training part before the first step; comes back as `Batch.mined`.
+
+        Args:
+            batches: The training part from its beginning, bounded, uncorrupted.
+            vocabulary: Of the tokens.
+        """
+        return {}
+
+    def ingredients(self) -> tuple[Objective, ...]:
+        """The objectives it is made of; their code is part of its identity."""
+        return ()
+
     def label(self) -> str:
         """The name, with the settings that are not the default ones."""
         defaults = as_mapping(type(self)())
@@ -90,21 +135,31 @@ class Objective(ABC):
 
 
 @settings
-class MaskedObjective(Objective):
+class DrawnObjective(Objective):
+    """Draws what it hides, anew in every epoch or once and for all."""
+
+    masking: Literal["dynamic", "static"] = "dynamic"
+    """`static`: the same corruption in every epoch."""
+
+    def settled(self, noise: Noise) -> Noise:
+        """The noise to draw from."""
+        return noise.static() if self.masking == "static" else noise
+
+
+@settings
+class MaskedObjective(DrawnObjective):
     """Hides some tokens and asks for them back; a subclass writes only `choose`."""
 
     scoring: ClassVar[Scoring | None] = "masked"
 
-    rate: Fraction = 0.15
-    """Share of a row's ordinary tokens that are predicted."""
+    rate: Rate = 0.15
+    """Share of a row's ordinary tokens that are predicted; `0.30->0.15` moves over the budget."""
     mask_fraction: Fraction = 0.8
     """Share of the predicted tokens shown as [MASK]; what is left over is shown unchanged."""
     random_fraction: Fraction = 0.1
     """Share of the predicted tokens shown as a random ordinary token."""
     draw: Literal["token", "word", "span"] = "token"
     """What shares one draw of mask, random or keep: a token, a word, a run of chosen tokens."""
-    masking: Literal["dynamic", "static"] = "dynamic"
-    """`static`: the same masks in every epoch."""
 
     @model_validator(mode="after")
     def _fractions_fit(self) -> MaskedObjective:
@@ -118,16 +173,16 @@ class MaskedObjective(Objective):
 
     def quota(self, batch: Batch) -> Int[Tensor, " B"]:
         """How many tokens of each row to predict: the nearest whole number to rate x tokens."""
-        return (batch.real.sum(1) * self.rate + 0.5).floor().long()
+        rate = rate_at(self.rate, batch.progress)
+        return (batch.real.sum(1) * rate + 0.5).floor().long()
 
     def capacity(self, batch: Batch) -> int:
-        """The most tokens a row may be asked for: known without looking at the batch."""
-        return int(batch.tokens.shape[1] * self.rate + 0.5)
+        """The most tokens a row may be asked for: known without looking, the same all along."""
+        return int(batch.tokens.shape[1] * highest_rate(self.rate) + 0.5)
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         """Choose positions, then show each as [MASK], a random token or itself."""
-        if self.masking == "static":
-            noise = noise.static()
+        noise = self.settled(noise)
         chosen = self.choose(batch, noise)
         length = batch.tokens.shape[1]
         positions, labels = gather_predicted(batch.tokens, chosen, self.capacity(batch))

@@ -1,4 +1,4 @@
-"""Heads: what an objective trains beside the encoder, and throws away or keeps."""
+"""The token head: logits over the vocabulary, where a token is asked for and nowhere else."""
 
 from __future__ import annotations
 

@@ -1,0 +1,8 @@
+"""Heads: what an objective trains beside the encoder, and throws away or keeps.
+
+None of it is read by a probe. Its parameters and FLOPs stand beside the score.
+"""
+
+from bench.pretraining.heads.token import TokenHead, at_positions, token_loss
+
+__all__ = ["TokenHead", "at_positions", "token_loss"]
