@@ -10,11 +10,10 @@ from bench.probing.task import DataRoot, Splits
 
 TABLE = Table(
     "blimp",
-    columns=("sentence_good", "sentence_bad", "field", "UID"),
+    {"sentence_good": "good", "sentence_bad": "bad", "field": "bucket", "UID": "UID"},
     hub="nyu-mll/blimp",
     config="*",
 )
-PAIRS = {"sentence_good": "good", "sentence_bad": "bad", "field": "bucket"}
 DEFAULT_PAIRS = 67 * 20
 """20 of each phenomenon's 1,000: a masked run reads each sentence once per token and policy."""
 
@@ -25,6 +24,8 @@ class BLiMP(MinimalPairs):
     name: ClassVar[str] = "blimp"
     summary: ClassVar[str] = "grammatical against ungrammatical sentence, 67 x 20 pairs"
     source: ClassVar[str] = "Warstadt et al. 2020"
+    examples: ClassVar[tuple[int, int]] = (0, 67_000)
+    suites: ClassVar[tuple[str, ...]] = ("syntax",)
 
     def require(self, data: DataRoot) -> None:
         """The only split there is."""
@@ -35,6 +36,6 @@ class BLiMP(MinimalPairs):
         pairs = TABLE.load(data, "train")
         turn = pairs.groupby("UID").cumcount().sort_values(kind="stable").index
         limit = DEFAULT_PAIRS if data.limit is None else data.limit
-        test = pairs.loc[turn[:limit]].rename(columns=PAIRS)
+        test = pairs.loc[turn[:limit]].copy()
         test["bucket"] = test["bucket"].str.replace("/", "_")  # one phenomenon spells it so
         return as_splits(test[:0], test, data)

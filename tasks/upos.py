@@ -10,11 +10,11 @@ from bench.probing.task import DataRoot, Splits
 
 TABLE = Table(
     "universal_dependencies/en_ewt",
-    columns=("tokens", "upos"),
+    {"tokens": "words", "upos": "labels"},
     hub="universal-dependencies/universal_dependencies",
     config="en_ewt",
+    tests=("test",),
 )
-WORDS = {"tokens": "words", "upos": "labels"}
 
 
 class UniversalPartOfSpeech(Tagging):
@@ -23,15 +23,18 @@ class UniversalPartOfSpeech(Tagging):
     name: ClassVar[str] = "upos"
     summary: ClassVar[str] = "part of speech of every word of English web text (17 tags)"
     source: ClassVar[str] = "Silveira et al. 2014 (EWT); Nivre et al. 2020 (UD 2)"
-    chance: ClassVar[float] = 0.164  # nouns, the most frequent tag of the test split
+    chance: ClassVar[float] = 0.164
+    """Nouns, the most frequent tag of the test split."""
+    examples: ClassVar[tuple[int, int]] = (12_544, 2_077)
+    suites: ClassVar[tuple[str, ...]] = ("tagging", "syntax")
 
     def require(self, data: DataRoot) -> None:
         """Train and test."""
-        TABLE.require(data, "train", "test")
+        TABLE.require(data)
 
     def load(self, data: DataRoot) -> Splits:
         """Read train and test."""
-        train, test = (TABLE.load(data, split).rename(columns=WORDS) for split in ("train", "test"))
+        train, test = TABLE.pair(data)
         for frame in (train, test):
             frame["labels"] = [
                 [None if tag == "_" else tag for tag in tags] for tags in frame["labels"]

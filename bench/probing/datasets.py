@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,18 +30,29 @@ class Table:
 
     Args:
         name: Its folder under `--data`, `glue/sst2`.
-        columns: The columns the task reads.
-        hub: Its repository on the hub.
+        columns: The columns the task reads, by what its family calls them.
+        hub: Its repository on the hub; None where it is on none.
         config: The repository's configuration; `*` is all of them, one after the other.
+        tests: The splits that may be the test, in order of preference; the first whose labels are
+            given is taken.
+        also: Other folders that may hold it.
+        source: Where to get it if not from the hub.
     """
 
     name: str
-    columns: tuple[str, ...]
-    hub: str
-    config: str
+    columns: Mapping[str, str]
+    hub: str | None
+    config: str = "default"
+    tests: tuple[str, ...] = ("test", "validation")
+    also: tuple[str, ...] = ()
+    source: str = ""
 
     def require(self, data: DataRoot, *splits: str) -> None:
         """Say what is missing, without reading an example.
+
+        Args:
+            data: Where to look.
+            splits: What is needed; train and one of `tests` if not said.
 
         Raises:
             BenchError: Where a file was looked for; or what the hub needs.
@@ -49,12 +60,13 @@ class Table:
         if data.folder is None:
             require_hub(self)
             return
-        for split in splits:
+        test = next((split for split in self.tests if self.has(data, split)), self.tests[0])
+        for split in splits or ("train", test):
             if not self.path(data.folder, split).is_file():
                 raise self._missing(data.folder, split)
 
     def load(self, data: DataRoot, split: str) -> pd.DataFrame:
-        """One split, with at least the wanted columns.
+        """One split: the wanted columns, as the family calls them.
 
         Raises:
             BenchError: It is missing, is no parquet, or lacks a column.
@@ -74,24 +86,64 @@ class Table:
                 f"{where} lacks the columns {lacking}: found {list(frame.columns)}, "
                 f"wanted {list(self.columns)}"
             )
-        return frame[list(self.columns)]
+        return frame[list(self.columns)].rename(columns=self.columns)
+
+    def pair(self, data: DataRoot) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Train, and the first of `tests` whose labels are given (benchmarks withhold some: -1).
+
+        Raises:
+            BenchError: One is missing, or no labels are given anywhere.
+        """
+        for split in self.tests:
+            if self.has(data, split) and _is_labelled(test := self.load(data, split)):
+                return self.load(data, "train"), test
+        if data.folder is not None and not any(self.has(data, split) for split in self.tests):
+            raise self._missing(data.folder, self.tests[0])
+        raise BenchError(f"{self.name}: none of {', '.join(self.tests)} comes with labels")
+
+    def splits(self, data: DataRoot) -> Splits:
+        """`pair`, cut to the limit and fingerprinted."""
+        return as_splits(*self.pair(data), data)
 
     def has(self, data: DataRoot, split: str) -> bool:
         """Whether the folder holds the split; the hub holds whatever a task knows of."""
         return data.folder is None or self.path(data.folder, split).is_file()
 
     def path(self, folder: Path, split: str) -> Path:
-        """The file of a split."""
-        return folder / self.name / f"{split}.parquet"
+        """The file of a split, in the first of the table's folders that is there."""
+        names = (self.name, *self.also)
+        name = next((name for name in names if (folder / name).is_dir()), self.name)
+        return folder / name / f"{split}.parquet"
 
     def _missing(self, folder: Path, split: str) -> BenchError:
         path = self.path(folder, split)
         beside = sorted(file.name for file in path.parent.glob("*.parquet"))
         found = f"its folder holds {beside}" if beside else "there is no such folder with data"
+        elsewhere = f"without --data the hub's {self.hub} is read" if self.hub else self.source
         return BenchError(
             f"no {split} split of {self.name}: looked for {path}; {found}. --data DIR must be "
-            f"laid out NAME/SPLIT.parquet; without --data the hub's {self.hub} is read"
+            f"laid out NAME/SPLIT.parquet; {elsewhere}"
         )
+
+
+def _is_labelled(frame: pd.DataFrame) -> bool:
+    """Whether a split's labels are more than a -1 in every row."""
+    for column in ("label", "score"):
+        if column in frame and frame[column].dtype.kind in "if":
+            return bool((frame[column].fillna(-1) >= 0).any())
+    return True
+
+
+def tags_by_name(tags: Iterable[Any], names: Sequence[str]) -> list[str]:
+    """A sentence's tags as words: the hub's files hold numbers, its library may give names.
+
+    Raises:
+        BenchError: A number that is no tag's.
+    """
+    try:
+        return [tag if isinstance(tag, str) else names[tag] for tag in tags]
+    except IndexError:
+        raise BenchError(f"tags {list(tags)}: numbers below {len(names)} are expected") from None
 
 
 def require_hub(table: Table) -> None:
@@ -102,6 +154,8 @@ def require_hub(table: Table) -> None:
     """
     from bench.corpus.hub import require_network
 
+    if table.hub is None:
+        raise BenchError(f"{table.name} is on no hub: {table.source}; then {WAY_OUT}")
     if importlib.util.find_spec("datasets") is None:
         raise BenchError(
             f"the data set {table.name} is read from the hub, which needs the extra: "
@@ -214,4 +268,6 @@ def _plain(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
     return None if value != value else value

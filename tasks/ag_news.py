@@ -1,0 +1,35 @@
+"""AG News: is a report about the world, sports, business or science?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.classification import TextClassification
+from bench.probing.datasets import Table
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "ag_news",
+    {"text": "text", "label": "label"},
+    hub="fancyzhx/ag_news",
+    tests=("test",),
+)
+
+
+class AGNews(TextClassification):
+    """Balanced; 1,900 test texts of each class."""
+
+    name: ClassVar[str] = "ag_news"
+    summary: ClassVar[str] = "topic of news reports (4 classes)"
+    source: ClassVar[str] = "Zhang et al. 2015"
+    chance: ClassVar[float] = 0.25
+    examples: ClassVar[tuple[int, int]] = (120_000, 7_600)
+    suites: ClassVar[tuple[str, ...]] = ("sentence",)
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)

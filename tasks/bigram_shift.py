@@ -1,0 +1,19 @@
+"""Have two neighbouring words of the sentence changed places?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.sentence_probes import SentenceProbe
+
+
+class BigramShift(SentenceProbe):
+    """Syntax: the bag of words is the same."""
+
+    name: ClassVar[str] = "bigram_shift"
+    summary: ClassVar[str] = "two neighbouring words swapped, or not"
+    chance: ClassVar[float] = 0.5
+    """Balanced."""
+    examples: ClassVar[tuple[int, int]] = (100_000, 10_000)
+    file: ClassVar[str] = "bigram_shift"
+    suites: ClassVar[tuple[str, ...]] = ("probing", "syntax")

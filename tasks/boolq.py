@@ -1,0 +1,45 @@
+"""BoolQ: does the passage answer the question with yes or with no?
+
+The test labels are withheld, so validation is the test. Where validation is all there is, it is
+parted 80 to 20, by passage, so that none is in both parts.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.datasets import Table, as_splits
+from bench.probing.pair_classification import PairClassification
+from bench.probing.partition import rows_to_test
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "super_glue/boolq",
+    {"question": "text", "passage": "text_pair", "label": "label"},
+    hub="aps/super_glue",
+    config="boolq",
+    tests=("validation",),
+)
+
+
+class BoolQ(PairClassification):
+    """Yes or no; passages are longer than small encoders read, and are cut."""
+
+    name: ClassVar[str] = "boolq"
+    summary: ClassVar[str] = "yes-or-no questions about a passage"
+    source: ClassVar[str] = "Clark et al. 2019; Wang et al. 2019 (SuperGLUE)"
+    chance: ClassVar[float] = 0.622
+    """Yes, in validation."""
+    examples: ClassVar[tuple[int, int]] = (9_427, 3_270)
+
+    def require(self, data: DataRoot) -> None:
+        """Validation: every edition of the data set has it."""
+        TABLE.require(data, "validation")
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and validation, or part validation."""
+        if TABLE.has(data, "train"):
+            return TABLE.splits(data)
+        rows = TABLE.load(data, "validation")
+        is_test = rows_to_test(list(rows["text_pair"]), [str(label) for label in rows["label"]])
+        return as_splits(rows[~is_test], rows[is_test], data)

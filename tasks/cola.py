@@ -1,0 +1,36 @@
+"""CoLA: would a linguist accept the sentence?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.classification import TextClassification
+from bench.probing.datasets import Table
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "glue/cola",
+    {"sentence": "text", "label": "label"},
+    hub="nyu-mll/glue",
+    config="cola",
+)
+
+
+class CoLA(TextClassification):
+    """Matthews correlation, as 69 % are acceptable; tested on validation."""
+
+    name: ClassVar[str] = "cola"
+    summary: ClassVar[str] = "acceptability of sentences from the linguistic literature"
+    source: ClassVar[str] = "Warstadt et al. 2019; Wang et al. 2019 (GLUE)"
+    metric: ClassVar[str] = "matthews"
+    chance: ClassVar[float] = 0.0
+    examples: ClassVar[tuple[int, int]] = (8_551, 1_043)
+    suites: ClassVar[tuple[str, ...]] = ("glue", "syntax")
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)

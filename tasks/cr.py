@@ -1,0 +1,36 @@
+"""CR: is a sentence from a customer review positive or negative?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.classification import TextClassification
+from bench.probing.datasets import Table
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "cr",
+    {"text": "text", "label": "label"},
+    hub="SetFit/CR",
+    tests=("test",),
+)
+
+
+class CustomerReviews(TextClassification):
+    """A fixed split of the 3,765 sentences, which were published without one."""
+
+    name: ClassVar[str] = "cr"
+    summary: ClassVar[str] = "sentiment of product review sentences"
+    source: ClassVar[str] = "Hu and Liu 2004"
+    chance: ClassVar[float] = 0.645
+    """Positive, in the test split."""
+    examples: ClassVar[tuple[int, int]] = (3_012, 377)
+    suites: ClassVar[tuple[str, ...]] = ("sentence",)
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)

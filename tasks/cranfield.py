@@ -1,0 +1,55 @@
+"""Cranfield: which abstracts answer a question about aerodynamics?
+
+1,400 abstracts and 225 questions, judged by hand in full, which larger collections are not.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.datasets import Table, as_splits, limited
+from bench.probing.retrieval import Retrieval
+from bench.probing.task import DataRoot, Splits
+
+SOURCE = (
+    "the Cranfield collection is at ir.dcs.gla.ac.uk/resources/test_collections/cran; lay it out "
+    "as cranfield/corpus.parquet (_id, title, text), queries.parquet (_id, text) and "
+    "qrels_test.parquet (query-id, corpus-id, score: higher is better, 0 is irrelevant)"
+)
+DOCUMENTS = Table("cranfield", {"_id": "id", "title": "title", "text": "text"}, None, source=SOURCE)
+QUERIES = Table("cranfield", {"_id": "id", "text": "text"}, None, source=SOURCE)
+JUDGED = Table(
+    "cranfield",
+    {"query-id": "query", "corpus-id": "document", "score": "gain"},
+    None,
+    source=SOURCE,
+)
+
+
+class Cranfield(Retrieval):
+    """Gains of 1 to 4, from barely of interest to a complete answer."""
+
+    name: ClassVar[str] = "cranfield"
+    summary: ClassVar[str] = "abstracts on aerodynamics that answer a question"
+    source: ClassVar[str] = "Cleverdon 1967"
+    chance: ClassVar[float] = 0.006
+    """A random order, in expectation."""
+    examples: ClassVar[tuple[int, int]] = (1_400, 225)
+
+    def require(self, data: DataRoot) -> None:
+        """Documents, queries and judgements."""
+        DOCUMENTS.require(data, "corpus", "queries", "qrels_test")
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read all three; `--limit` cuts the queries and never the documents."""
+        documents = DOCUMENTS.load(data, "corpus")
+        documents["text"] = (documents["title"] + " " + documents["text"]).str.strip()
+        relevant: dict[str, dict[str, float]] = {}
+        judged = JUDGED.load(data, "qrels_test")
+        for query, document, gain in judged[judged["gain"] > 0].itertuples(index=False):
+            relevant.setdefault(str(query), {})[str(document)] = float(gain)
+        queries = QUERIES.load(data, "queries")
+        queries["relevant"] = [relevant.get(str(query), {}) for query in queries["id"]]
+        queries = queries[[bool(found) for found in queries["relevant"]]]
+        asked = limited(queries[["text", "relevant"]], data.limit, "test")
+        return as_splits(documents[["id", "text"]], asked, DataRoot())

@@ -1,0 +1,36 @@
+"""QNLI: does the sentence hold the answer to the question?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.datasets import Table
+from bench.probing.pair_classification import PairClassification
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "glue/qnli",
+    {"question": "text", "sentence": "text_pair", "label": "label"},
+    hub="nyu-mll/glue",
+    config="qnli",
+)
+
+
+class QNLI(PairClassification):
+    """SQuAD as sentence pairs; tested on validation, as GLUE withholds the test labels."""
+
+    name: ClassVar[str] = "qnli"
+    summary: ClassVar[str] = "does a sentence answer a question"
+    source: ClassVar[str] = "Rajpurkar et al. 2016; Wang et al. 2019 (GLUE)"
+    chance: ClassVar[float] = 0.5
+    """Balanced by construction, within a percent."""
+    examples: ClassVar[tuple[int, int]] = (104_743, 5_463)
+    suites: ClassVar[tuple[str, ...]] = ("glue",)
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)

@@ -1,0 +1,37 @@
+"""QQP: do two questions from Quora ask the same?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.datasets import Table
+from bench.probing.pair_classification import PairClassification
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "glue/qqp",
+    {"question1": "text", "question2": "text_pair", "label": "label"},
+    hub="nyu-mll/glue",
+    config="qqp",
+)
+
+
+class QQP(PairClassification):
+    """F1 of duplicates, as GLUE reports it; on validation: GLUE withholds the test labels."""
+
+    name: ClassVar[str] = "qqp"
+    summary: ClassVar[str] = "duplicate questions"
+    source: ClassVar[str] = "Iyer et al. 2017; Wang et al. 2019 (GLUE)"
+    metric: ClassVar[str] = "f1"
+    chance: ClassVar[float] = 0.54
+    """Always duplicate: 37 % are (Wang et al. 2019)."""
+    examples: ClassVar[tuple[int, int]] = (363_846, 40_430)
+    suites: ClassVar[tuple[str, ...]] = ("glue",)
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)

@@ -1,0 +1,36 @@
+"""RTE: does a sentence follow from a passage?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.datasets import Table
+from bench.probing.pair_classification import PairClassification
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "glue/rte",
+    {"sentence1": "text", "sentence2": "text_pair", "label": "label"},
+    hub="nyu-mll/glue",
+    config="rte",
+)
+
+
+class RTE(PairClassification):
+    """Two classes; tested on validation, as GLUE withholds the test labels."""
+
+    name: ClassVar[str] = "rte"
+    summary: ClassVar[str] = "entailment or not, news and Wikipedia"
+    source: ClassVar[str] = "Dagan et al. 2006 to Bentivogli et al. 2009; Wang et al. 2019 (GLUE)"
+    chance: ClassVar[float] = 0.527
+    """Entailment, in validation."""
+    examples: ClassVar[tuple[int, int]] = (2_490, 277)
+    suites: ClassVar[tuple[str, ...]] = ("glue",)
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)

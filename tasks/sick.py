@@ -1,0 +1,34 @@
+"""SICK: how related are two sentences about everyday scenes, from 1 to 5?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.datasets import Table
+from bench.probing.similarity import Similarity
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "sick",
+    {"sentence_A": "text", "sentence_B": "text_pair", "relatedness_score": "score"},
+    hub="RobZamp/sick",
+)
+
+
+class SICK(Similarity):
+    """Relatedness, the half of SICK that SentEval calls SICK-R."""
+
+    name: ClassVar[str] = "sick"
+    summary: ClassVar[str] = "graded relatedness of image captions"
+    source: ClassVar[str] = "Marelli et al. 2014"
+    chance: ClassVar[float] = 0.0
+    examples: ClassVar[tuple[int, int]] = (4_439, 4_906)
+    suites: ClassVar[tuple[str, ...]] = ("sentence",)
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)

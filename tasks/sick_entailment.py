@@ -1,0 +1,35 @@
+"""SICK: does one sentence follow from the other, contradict it, or neither?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.datasets import Table
+from bench.probing.pair_classification import PairClassification
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "sick",
+    {"sentence_A": "text", "sentence_B": "text_pair", "label": "label"},
+    hub="RobZamp/sick",
+)
+
+
+class SICKEntailment(PairClassification):
+    """Entailment, the half of SICK that SentEval calls SICK-E."""
+
+    name: ClassVar[str] = "sick_entailment"
+    summary: ClassVar[str] = "entailment, neutral or contradiction of image captions"
+    source: ClassVar[str] = "Marelli et al. 2014"
+    chance: ClassVar[float] = 0.567
+    """Neutral, the majority baseline of Marelli et al. 2014."""
+    examples: ClassVar[tuple[int, int]] = (4_439, 4_906)
+    suites: ClassVar[tuple[str, ...]] = ("sentence",)
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)

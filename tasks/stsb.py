@@ -1,0 +1,35 @@
+"""STS-B: how alike are two sentences, from 0 to 5?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.datasets import Table
+from bench.probing.similarity import Similarity
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "glue/stsb",
+    {"sentence1": "text", "sentence2": "text_pair", "label": "score"},
+    hub="nyu-mll/glue",
+    config="stsb",
+)
+
+
+class STSB(Similarity):
+    """The test split where its scores are given; GLUE withholds them (-1), then validation."""
+
+    name: ClassVar[str] = "stsb"
+    summary: ClassVar[str] = "graded similarity of captions, headlines and forum posts"
+    source: ClassVar[str] = "Cer et al. 2017; Wang et al. 2019 (GLUE)"
+    chance: ClassVar[float] = 0.0
+    examples: ClassVar[tuple[int, int]] = (5_749, 1_379)
+    suites: ClassVar[tuple[str, ...]] = ("glue", "sentence")
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)

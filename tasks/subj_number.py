@@ -1,0 +1,19 @@
+"""Is the subject of the main clause singular or plural?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.sentence_probes import SentenceProbe
+
+
+class SubjectNumber(SentenceProbe):
+    """Meaning; no noun form is in both train and test of SentEval."""
+
+    name: ClassVar[str] = "subj_number"
+    summary: ClassVar[str] = "number of the subject"
+    chance: ClassVar[float] = 0.5
+    """Balanced."""
+    examples: ClassVar[tuple[int, int]] = (100_000, 10_000)
+    file: ClassVar[str] = "subj_number"
+    suites: ClassVar[tuple[str, ...]] = ("probing", "syntax")

@@ -1,0 +1,36 @@
+"""TREC: what does a question ask for: a person, a place, a number ...?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.probing.classification import TextClassification
+from bench.probing.datasets import Table
+from bench.probing.task import DataRoot, Splits
+
+TABLE = Table(
+    "trec",
+    {"text": "text", "coarse_label": "label"},
+    hub="CogComp/trec",
+    tests=("test",),
+)
+
+
+class TREC(TextClassification):
+    """The six coarse classes."""
+
+    name: ClassVar[str] = "trec"
+    summary: ClassVar[str] = "kind of answer a question wants (6 classes)"
+    source: ClassVar[str] = "Li and Roth 2002"
+    chance: ClassVar[float] = 0.276
+    """Descriptions: 138 of the 500 test questions (Li and Roth 2002)."""
+    examples: ClassVar[tuple[int, int]] = (5_452, 500)
+    suites: ClassVar[tuple[str, ...]] = ("sentence",)
+
+    def require(self, data: DataRoot) -> None:
+        """Train, and a split to test on."""
+        TABLE.require(data)
+
+    def load(self, data: DataRoot) -> Splits:
+        """Read train and the first split to test on whose labels are given."""
+        return TABLE.splits(data)
