@@ -23,7 +23,7 @@ class AGNews(TextClassification):
     summary: ClassVar[str] = "topic of news reports (4 classes)"
     source: ClassVar[str] = "Zhang et al. 2015"
     chance: ClassVar[float] = 0.25
-    examples: ClassVar[tuple[int, int]] = (120_000, 7_600)
+    size: ClassVar[tuple[int, int]] = (120_000, 7_600)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
 
     def require(self, data: DataRoot) -> None:

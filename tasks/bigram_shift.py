@@ -14,6 +14,6 @@ class BigramShift(SentenceProbe):
     summary: ClassVar[str] = "two neighbouring words swapped, or not"
     chance: ClassVar[float] = 0.5
     """Balanced."""
-    examples: ClassVar[tuple[int, int]] = (100_000, 10_000)
+    size: ClassVar[tuple[int, int]] = (100_000, 10_000)
     file: ClassVar[str] = "bigram_shift"
     suites: ClassVar[tuple[str, ...]] = ("probing", "syntax")

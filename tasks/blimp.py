@@ -24,7 +24,7 @@ class BLiMP(MinimalPairs):
     name: ClassVar[str] = "blimp"
     summary: ClassVar[str] = "grammatical against ungrammatical sentence, 67 x 20 pairs"
     source: ClassVar[str] = "Warstadt et al. 2020"
-    examples: ClassVar[tuple[int, int]] = (0, 67_000)
+    size: ClassVar[tuple[int, int]] = (0, 67_000)
     suites: ClassVar[tuple[str, ...]] = ("syntax",)
 
     def require(self, data: DataRoot) -> None:

@@ -30,7 +30,7 @@ class BoolQ(PairClassification):
     source: ClassVar[str] = "Clark et al. 2019; Wang et al. 2019 (SuperGLUE)"
     chance: ClassVar[float] = 0.622
     """Yes, in validation."""
-    examples: ClassVar[tuple[int, int]] = (9_427, 3_270)
+    size: ClassVar[tuple[int, int]] = (9_427, 3_270)
 
     def require(self, data: DataRoot) -> None:
         """Validation: every edition of the data set has it."""

@@ -28,7 +28,7 @@ class Chunking(Tagging):
     metric: ClassVar[str] = "span_f1"
     chance: ClassVar[float] = 0.0
     """Tagging every word O finds no span."""
-    examples: ClassVar[tuple[int, int]] = (8_936, 2_012)
+    size: ClassVar[tuple[int, int]] = (8_936, 2_012)
     suites: ClassVar[tuple[str, ...]] = ("tagging",)
 
     def require(self, data: DataRoot) -> None:

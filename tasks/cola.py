@@ -24,7 +24,7 @@ class CoLA(TextClassification):
     source: ClassVar[str] = "Warstadt et al. 2019; Wang et al. 2019 (GLUE)"
     metric: ClassVar[str] = "matthews"
     chance: ClassVar[float] = 0.0
-    examples: ClassVar[tuple[int, int]] = (8_551, 1_043)
+    size: ClassVar[tuple[int, int]] = (8_551, 1_043)
     suites: ClassVar[tuple[str, ...]] = ("glue", "syntax")
 
     def require(self, data: DataRoot) -> None:

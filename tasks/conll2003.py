@@ -28,7 +28,7 @@ class CoNLL2003(Tagging):
     metric: ClassVar[str] = "span_f1"
     chance: ClassVar[float] = 0.0
     """Tagging every word O finds no span."""
-    examples: ClassVar[tuple[int, int]] = (14_041, 3_453)
+    size: ClassVar[tuple[int, int]] = (14_041, 3_453)
     suites: ClassVar[tuple[str, ...]] = ("tagging",)
 
     def require(self, data: DataRoot) -> None:

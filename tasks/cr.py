@@ -24,7 +24,7 @@ class CustomerReviews(TextClassification):
     source: ClassVar[str] = "Hu and Liu 2004"
     chance: ClassVar[float] = 0.645
     """Positive, in the test split."""
-    examples: ClassVar[tuple[int, int]] = (3_012, 377)
+    size: ClassVar[tuple[int, int]] = (3_012, 377)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
 
     def require(self, data: DataRoot) -> None:

@@ -34,7 +34,7 @@ class Cranfield(Retrieval):
     source: ClassVar[str] = "Cleverdon 1967"
     chance: ClassVar[float] = 0.006
     """A random order, in expectation."""
-    examples: ClassVar[tuple[int, int]] = (1_400, 225)
+    size: ClassVar[tuple[int, int]] = (1_400, 225)
 
     def require(self, data: DataRoot) -> None:
         """Documents, queries and judgements."""
@@ -42,6 +42,8 @@ class Cranfield(Retrieval):
 
     def load(self, data: DataRoot) -> Splits:
         """Read all three; `--limit` cuts the queries and never the documents."""
+        import pandas as pd
+
         documents = DOCUMENTS.load(data, "corpus")
         documents["text"] = (documents["title"] + " " + documents["text"]).str.strip()
         relevant: dict[str, dict[str, float]] = {}
@@ -49,7 +51,10 @@ class Cranfield(Retrieval):
         for query, document, gain in judged[judged["gain"] > 0].itertuples(index=False):
             relevant.setdefault(str(query), {})[str(document)] = float(gain)
         queries = QUERIES.load(data, "queries")
-        queries["relevant"] = [relevant.get(str(query), {}) for query in queries["id"]]
-        queries = queries[[bool(found) for found in queries["relevant"]]]
-        asked = limited(queries[["text", "relevant"]], data.limit, "test")
-        return as_splits(documents[["id", "text"]], asked, DataRoot())
+        asked = [
+            (text, relevant[str(query)])
+            for query, text in zip(queries["id"], queries["text"], strict=True)
+            if str(query) in relevant
+        ]
+        test = limited(pd.DataFrame(asked, columns=["text", "relevant"]), data.limit, "test")
+        return as_splits(documents[["id", "text"]], test, DataRoot())

@@ -23,7 +23,7 @@ class LAMBADA(FillIn):
     source: ClassVar[str] = "Paperno et al. 2016; Radford et al. 2019 (these texts)"
     chance: ClassVar[float] = 0.0
     """Of 3,197 different last words."""
-    examples: ClassVar[tuple[int, int]] = (0, 5_153)
+    size: ClassVar[tuple[int, int]] = (0, 5_153)
 
     def require(self, data: DataRoot) -> None:
         """The only split there is."""

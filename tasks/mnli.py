@@ -26,7 +26,7 @@ class MNLI(PairClassification):
     source: ClassVar[str] = "Williams et al. 2018; Wang et al. 2019 (GLUE)"
     chance: ClassVar[float] = 0.357
     """Entailment, in the slice; a third of each class within 3 %."""
-    examples: ClassVar[tuple[int, int]] = (392_702, 9_815)
+    size: ClassVar[tuple[int, int]] = (392_702, 9_815)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
 
     def require(self, data: DataRoot) -> None:

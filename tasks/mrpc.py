@@ -25,7 +25,7 @@ class MRPC(PairClassification):
     metric: ClassVar[str] = "f1"
     chance: ClassVar[float] = 0.799
     """Always paraphrase: 66.5 % of the test split are."""
-    examples: ClassVar[tuple[int, int]] = (3_668, 1_725)
+    size: ClassVar[tuple[int, int]] = (3_668, 1_725)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
 
     def require(self, data: DataRoot) -> None:

@@ -14,6 +14,6 @@ class ObjectNumber(SentenceProbe):
     summary: ClassVar[str] = "number of the object"
     chance: ClassVar[float] = 0.5
     """Balanced."""
-    examples: ClassVar[tuple[int, int]] = (100_000, 10_000)
+    size: ClassVar[tuple[int, int]] = (100_000, 10_000)
     file: ClassVar[str] = "obj_number"
     suites: ClassVar[tuple[str, ...]] = ("probing", "syntax")

@@ -14,5 +14,5 @@ class OddWordOut(SentenceProbe):
     summary: ClassVar[str] = "a noun or verb replaced, or not"
     chance: ClassVar[float] = 0.5
     """Balanced."""
-    examples: ClassVar[tuple[int, int]] = (100_000, 10_000)
+    size: ClassVar[tuple[int, int]] = (100_000, 10_000)
     file: ClassVar[str] = "odd_man_out"

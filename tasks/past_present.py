@@ -14,5 +14,5 @@ class PastPresent(SentenceProbe):
     summary: ClassVar[str] = "tense of the main verb"
     chance: ClassVar[float] = 0.5
     """Balanced."""
-    examples: ClassVar[tuple[int, int]] = (100_000, 10_000)
+    size: ClassVar[tuple[int, int]] = (100_000, 10_000)
     file: ClassVar[str] = "past_present"

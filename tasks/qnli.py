@@ -24,7 +24,7 @@ class QNLI(PairClassification):
     source: ClassVar[str] = "Rajpurkar et al. 2016; Wang et al. 2019 (GLUE)"
     chance: ClassVar[float] = 0.5
     """Balanced by construction, within a percent."""
-    examples: ClassVar[tuple[int, int]] = (104_743, 5_463)
+    size: ClassVar[tuple[int, int]] = (104_743, 5_463)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
 
     def require(self, data: DataRoot) -> None:

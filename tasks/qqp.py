@@ -25,7 +25,7 @@ class QQP(PairClassification):
     metric: ClassVar[str] = "f1"
     chance: ClassVar[float] = 0.54
     """Always duplicate: 37 % are (Wang et al. 2019)."""
-    examples: ClassVar[tuple[int, int]] = (363_846, 40_430)
+    size: ClassVar[tuple[int, int]] = (363_846, 40_430)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
 
     def require(self, data: DataRoot) -> None:

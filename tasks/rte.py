@@ -24,7 +24,7 @@ class RTE(PairClassification):
     source: ClassVar[str] = "Dagan et al. 2006 to Bentivogli et al. 2009; Wang et al. 2019 (GLUE)"
     chance: ClassVar[float] = 0.527
     """Entailment, in validation."""
-    examples: ClassVar[tuple[int, int]] = (2_490, 277)
+    size: ClassVar[tuple[int, int]] = (2_490, 277)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
 
     def require(self, data: DataRoot) -> None:

@@ -14,5 +14,5 @@ class SentenceLength(SentenceProbe):
     summary: ClassVar[str] = "number of words (6 classes)"
     chance: ClassVar[float] = 0.183
     """The most frequent class of the UD edition; 1/6 in SentEval's."""
-    examples: ClassVar[tuple[int, int]] = (100_000, 10_000)
+    size: ClassVar[tuple[int, int]] = (100_000, 10_000)
     file: ClassVar[str] = "sentence_length"

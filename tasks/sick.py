@@ -22,7 +22,7 @@ class SICK(Similarity):
     summary: ClassVar[str] = "graded relatedness of image captions"
     source: ClassVar[str] = "Marelli et al. 2014"
     chance: ClassVar[float] = 0.0
-    examples: ClassVar[tuple[int, int]] = (4_439, 4_906)
+    size: ClassVar[tuple[int, int]] = (4_439, 4_906)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
 
     def require(self, data: DataRoot) -> None:

@@ -23,7 +23,7 @@ class SICKEntailment(PairClassification):
     source: ClassVar[str] = "Marelli et al. 2014"
     chance: ClassVar[float] = 0.567
     """Neutral, the majority baseline of Marelli et al. 2014."""
-    examples: ClassVar[tuple[int, int]] = (4_439, 4_906)
+    size: ClassVar[tuple[int, int]] = (4_439, 4_906)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
 
     def require(self, data: DataRoot) -> None:

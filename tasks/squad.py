@@ -30,7 +30,7 @@ class SQuAD(SpanExtraction):
     summary: ClassVar[str] = "answers as words of a Wikipedia passage"
     source: ClassVar[str] = "Rajpurkar et al. 2016"
     chance: ClassVar[float] = 0.0
-    examples: ClassVar[tuple[int, int]] = (87_599, 10_570)
+    size: ClassVar[tuple[int, int]] = (87_599, 10_570)
 
     def require(self, data: DataRoot) -> None:
         """Train, and a split to test on."""
@@ -50,12 +50,14 @@ def _is_there(data: DataRoot, split: str) -> bool:
 
 def _with_answers(frame: pd.DataFrame) -> pd.DataFrame:
     """From {"text": [...], "answer_start": [...]} to a list of {"text": ..., "start": ...}."""
-    return frame.assign(
-        answers=[
-            [
-                {"text": str(text), "start": int(start)}
-                for text, start in zip(row["text"], row["answer_start"], strict=True)
-            ]
-            for row in frame["answers"]
+    import pandas as pd
+
+    answers = [
+        [
+            {"text": str(text), "start": int(start)}
+            for text, start in zip(row["text"], row["answer_start"], strict=True)
         ]
-    )
+        for row in frame["answers"]
+    ]
+    rows = {column: list(frame[column]) for column in ("question", "context")}
+    return pd.DataFrame({**rows, "answers": answers})

@@ -24,7 +24,7 @@ class SST2(TextClassification):
     source: ClassVar[str] = "Socher et al. 2013; Wang et al. 2019 (GLUE)"
     chance: ClassVar[float] = 0.501
     """The test split; 0.509 of validation is positive."""
-    examples: ClassVar[tuple[int, int]] = (67_349, 1_821)
+    size: ClassVar[tuple[int, int]] = (67_349, 1_821)
     suites: ClassVar[tuple[str, ...]] = ("glue", "sentence")
 
     def require(self, data: DataRoot) -> None:

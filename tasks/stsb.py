@@ -23,7 +23,7 @@ class STSB(Similarity):
     summary: ClassVar[str] = "graded similarity of captions, headlines and forum posts"
     source: ClassVar[str] = "Cer et al. 2017; Wang et al. 2019 (GLUE)"
     chance: ClassVar[float] = 0.0
-    examples: ClassVar[tuple[int, int]] = (5_749, 1_379)
+    size: ClassVar[tuple[int, int]] = (5_749, 1_379)
     suites: ClassVar[tuple[str, ...]] = ("glue", "sentence")
 
     def require(self, data: DataRoot) -> None:

@@ -24,7 +24,7 @@ class SUBJ(TextClassification):
     source: ClassVar[str] = "Pang and Lee 2004"
     chance: ClassVar[float] = 0.505
     """The test split."""
-    examples: ClassVar[tuple[int, int]] = (8_000, 1_000)
+    size: ClassVar[tuple[int, int]] = (8_000, 1_000)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
 
     def require(self, data: DataRoot) -> None:

@@ -24,7 +24,7 @@ class TREC(TextClassification):
     source: ClassVar[str] = "Li and Roth 2002"
     chance: ClassVar[float] = 0.276
     """Descriptions: 138 of the 500 test questions (Li and Roth 2002)."""
-    examples: ClassVar[tuple[int, int]] = (5_452, 500)
+    size: ClassVar[tuple[int, int]] = (5_452, 500)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
 
     def require(self, data: DataRoot) -> None:

@@ -14,6 +14,6 @@ class TreeDepth(SentenceProbe):
     summary: ClassVar[str] = "depth of the syntax tree (4 to 7 classes)"
     chance: ClassVar[float] = 0.265
     """The most frequent class of the UD edition; 1/7 in SentEval's."""
-    examples: ClassVar[tuple[int, int]] = (100_000, 10_000)
+    size: ClassVar[tuple[int, int]] = (100_000, 10_000)
     file: ClassVar[str] = "tree_depth"
     suites: ClassVar[tuple[str, ...]] = ("probing", "syntax")

@@ -25,7 +25,7 @@ class UniversalPartOfSpeech(Tagging):
     source: ClassVar[str] = "Silveira et al. 2014 (EWT); Nivre et al. 2020 (UD 2)"
     chance: ClassVar[float] = 0.164
     """Nouns, the most frequent tag of the test split."""
-    examples: ClassVar[tuple[int, int]] = (12_544, 2_077)
+    size: ClassVar[tuple[int, int]] = (12_544, 2_077)
     suites: ClassVar[tuple[str, ...]] = ("tagging", "syntax")
 
     def require(self, data: DataRoot) -> None:

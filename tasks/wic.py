@@ -27,7 +27,7 @@ class WordInContext(PairClassification):
     summary: ClassVar[str] = "one word in two sentences: the same sense or not"
     source: ClassVar[str] = "Pilehvar and Camacho-Collados 2019; Wang et al. 2019 (SuperGLUE)"
     chance: ClassVar[float] = 0.5
-    examples: ClassVar[tuple[int, int]] = (5_428, 638)
+    size: ClassVar[tuple[int, int]] = (5_428, 638)
 
     def require(self, data: DataRoot) -> None:
         """Train, and a split to test on."""
@@ -40,8 +40,11 @@ class WordInContext(PairClassification):
 
 
 def _with_spans(frame: pd.DataFrame) -> pd.DataFrame:
-    starts_and_ends = [[int(n) for n in frame[word]] for word in WORDS]
-    pairs = [((a, b), (c, d)) for a, b, c, d in zip(*starts_and_ends, strict=True)]
-    return frame.drop(columns=list(WORDS)).assign(
-        span=[first for first, _ in pairs], span_pair=[second for _, second in pairs]
-    )
+    import pandas as pd
+
+    spans = [
+        [(int(start), int(end)) for start, end in zip(frame[first], frame[last], strict=True)]
+        for first, last in (WORDS[:2], WORDS[2:])
+    ]
+    rows = {column: list(frame[column]) for column in ("text", "text_pair", "label")}
+    return pd.DataFrame({**rows, "span": spans[0], "span_pair": spans[1]})

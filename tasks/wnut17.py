@@ -28,7 +28,7 @@ class EmergingEntities(Tagging):
     metric: ClassVar[str] = "span_f1"
     chance: ClassVar[float] = 0.0
     """Tagging every word O finds no span."""
-    examples: ClassVar[tuple[int, int]] = (3_394, 1_287)
+    size: ClassVar[tuple[int, int]] = (3_394, 1_287)
     suites: ClassVar[tuple[str, ...]] = ("tagging",)
 
     def require(self, data: DataRoot) -> None:

@@ -14,5 +14,5 @@ class WordContent(SentenceProbe):
     summary: ClassVar[str] = "which of 1,000 words occurs (1,000 classes)"
     chance: ClassVar[float] = 0.001
     """Classes of one size."""
-    examples: ClassVar[tuple[int, int]] = (100_000, 10_000)
+    size: ClassVar[tuple[int, int]] = (100_000, 10_000)
     file: ClassVar[str] = "word_content"

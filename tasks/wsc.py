@@ -35,7 +35,7 @@ class WinogradSchemas(PairClassification):
     source: ClassVar[str] = "Levesque et al. 2012; Wang et al. 2019 (SuperGLUE)"
     chance: ClassVar[float] = 0.615
     """It does not, in validation."""
-    examples: ClassVar[tuple[int, int]] = (554, 104)
+    size: ClassVar[tuple[int, int]] = (554, 104)
 
     def require(self, data: DataRoot) -> None:
         """Train, and a split to test on."""
@@ -56,8 +56,11 @@ def _with_spans(frame: pd.DataFrame) -> pd.DataFrame:
             for index, phrase in (PHRASES[:2], PHRASES[2:])
         )
     ]
-    return frame.drop(columns=list(PHRASES)).assign(
-        text_pair=frame["text"], span=spans[0], span_pair=spans[1]
+    import pandas as pd
+
+    rows = {"text": list(frame["text"]), "text_pair": list(frame["text"])}
+    return pd.DataFrame(
+        {**rows, "label": list(frame["label"]), "span": spans[0], "span_pair": spans[1]}
     )
 
 

@@ -119,7 +119,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_a_task_reads_the_hubs_columns(name: str, root: Path) -> None:
     task = TASKS[name]()
-    assert all((task.summary, task.source, task.metric, task.examples))
+    assert all((task.summary, task.source, task.metric, task.size))
     assert 0 <= task.chance < 1
     data = DataRoot(root)
     task.require(data)
