@@ -44,8 +44,18 @@ def at_positions(hidden: Float[Tensor, "B L D"], example: Example) -> Float[Tens
 
 def token_loss(encoder: Encoder, head: nn.Module, example: Example) -> Loss:
     """Cross-entropy of the wanted tokens, in nats, summed in float32."""
+    total = _cross_entropy(encoder, head, example, "sum")
+    return Loss(total, (example.labels != IGNORED).sum())
+
+
+def token_nats(encoder: Encoder, head: nn.Module, example: Example) -> Float[Tensor, "B K"]:
+    """Cross-entropy of each wanted token, 0 where none is: for losses that weigh rows."""
+    return _cross_entropy(encoder, head, example, "none").view_as(example.labels)
+
+
+def _cross_entropy(encoder: Encoder, head: nn.Module, example: Example, reduction: str) -> Tensor:
     hidden = at_positions(encoder(example.inputs, example.attention), example)
     logits = head(hidden.flatten(0, 1), encoder.embeddings.tok_embeddings.weight)
-    labels = example.labels.flatten()
-    total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
-    return Loss(total, (labels != IGNORED).sum())
+    return F.cross_entropy(
+        logits.float(), example.labels.flatten(), ignore_index=IGNORED, reduction=reduction
+    )
