@@ -8,6 +8,7 @@ in a prototype of the generated corpus: masked loss 1.9 with it after 0.4M token
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from collections.abc import Callable
@@ -122,7 +123,7 @@ class Encoder(nn.Module):
         self.register_buffer("sine", sine, persistent=False)
         self._last: Callable[[Tensor, Tensor | None, bool, Tensor | None], Tensor] = self._run
         if seed is not None:
-            initialise(self, seed, "encoder", residual_layers=shape.num_layers)
+            initialise(self, seed, "encoder")
 
     def forward(
         self,
@@ -230,13 +231,19 @@ def rotate(x: Tensor, rotary: Rotary) -> Tensor:
 
 
 @torch.no_grad()
-def initialise(module: nn.Module, seed: int, part: str, residual_layers: int = 0) -> None:
+def initialise(module: nn.Module, seed: int, part: str) -> None:
     """Fill the weights from counter-based noise, a stream a parameter.
 
     Truncated-free normals of deviation 0.02 for embeddings and 1/sqrt(fan-in) for matrices, whose
-    output scale then does not depend on the width; what writes into the residual stream is divided
-    by sqrt(2 x layers). No generator: adding a parameter elsewhere changes no other.
+    output scale then does not depend on the width; what writes into a residual stream (`Wo`) is
+    divided by the square root of how many do. No generator: adding a parameter elsewhere changes no
+    other.
     """
+    writers = collections.Counter(
+        name.partition("layers.")[0]
+        for name, _ in module.named_parameters()
+        if name.endswith(".Wo.weight")
+    )
     for name, parameter in module.named_parameters():
         if parameter.ndim < 2:
             continue  # norms start at one, biases at zero, as torch made them
@@ -247,6 +254,6 @@ def initialise(module: nn.Module, seed: int, part: str, residual_layers: int = 0
         deviation = parameter.shape[1] ** -0.5
         if "embeddings" in name:
             deviation = INITIAL_DEVIATION
-        if residual_layers and name.endswith(".Wo.weight"):
-            deviation /= (2 * residual_layers) ** 0.5
+        if name.endswith(".Wo.weight"):
+            deviation /= writers[name.partition("layers.")[0]] ** 0.5
         parameter.copy_(normal * deviation)
