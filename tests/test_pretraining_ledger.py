@@ -23,15 +23,15 @@ OBJECTIVES = Registry().of("objective")
 def test_declared_cost_is_measured_cost(name: str) -> None:
     objective = from_mapping(OBJECTIVES[name], {}, name)
     encoder, head = Encoder(SMALL, 0), objective.head(SMALL, SAMPLE_VOCABULARY)
-    batch = sample_batch(1, 32)
+    batch = sample_batch(1, SMALL.max_length)  # the rows of a run: attention costs by their square
     noise = Noise(0, 0, batch.example_ids)
     example = objective.corrupt(batch, SAMPLE_VOCABULARY, noise)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         objective.loss(encoder, head, example, noise).sum.backward()
     cost = objective.extra_cost(SMALL)
     assert sum(p.numel() for p in head.parameters()) == cost.parameters
-    assert encoder.tokens_read == 32 * cost.encoder_passes
-    declared = step_flops(SMALL, cost, 1, 32, example.labels.numel())
+    assert encoder.tokens_read == SMALL.max_length * cost.encoder_passes
+    declared = step_flops(SMALL, cost, 1, SMALL.max_length, example.labels.numel())
     assert counter.get_total_flops() == pytest.approx(declared, rel=1e-6)
 
 

@@ -1,0 +1,139 @@
+"""A decoder that writes text from what the encoder made of a corrupted one, and is thrown away.
+
+Its layers are the encoder's own (rotary positions, GeGLU, norms before), with attention to the
+encoder's output between the two. The token embedding is the encoder's, as in T5 and BART, so that
+what the decoder learns of a word's meaning is not lost with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.pretraining.batch import IGNORED, Example, Loss
+from bench.pretraining.encoder import Attend, GatedMLP, Rotary, norm, rotary_tables
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
+    from bench.plan import EncoderShape
+    from bench.pretraining.encoder import Encoder
+
+
+class CrossAttend(nn.Module):
+    """Multi-head attention from the decoder to the encoder's output, without positions."""
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        width = shape.hidden_size
+        self.num_heads = shape.num_heads
+        self.Wq = nn.Linear(width, width, bias=False)
+        self.Wkv = nn.Linear(width, 2 * width, bias=False)
+        self.Wo = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, memory: Tensor, allowed: Tensor | None) -> Tensor:
+        rows, length, width = x.shape
+        size = width // self.num_heads
+        query = self.Wq(x).view(rows, length, self.num_heads, size).transpose(1, 2)
+        both = self.Wkv(memory).view(rows, memory.shape[1], 2, self.num_heads, size)
+        key, value = both.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return self.Wo(mixed.transpose(1, 2).reshape(rows, length, width))  # type: ignore[no-any-return]
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention to the encoder, gated MLP, each behind its norm."""
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        width = shape.hidden_size
+        self.attn_norm, self.attn = norm(width), Attend(shape)
+        self.cross_norm, self.cross = norm(width), CrossAttend(shape)
+        self.mlp_norm, self.mlp = norm(width), GatedMLP(shape)
+
+    def forward(self, x: Tensor, rotary: Rotary, memory: Tensor, allowed: Tensor | None) -> Tensor:
+        x = x + self.attn(self.attn_norm(x), rotary, None, True)
+        x = x + self.cross(self.cross_norm(x), memory, allowed)
+        return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Predicts each token of a text from those before it and from the encoder's output.
+
+    Args:
+        shape: Of the encoder; the decoder is as wide.
+        num_layers: Its depth.
+        target_length: The longest text it writes.
+        num_sentinels: Tokens beyond the vocabulary, for both encoder and decoder.
+    """
+
+    def __init__(
+        self, shape: EncoderShape, num_layers: int, target_length: int, num_sentinels: int = 0
+    ) -> None:
+        super().__init__()
+        self.sentinel_embeddings = (
+            nn.Embedding(num_sentinels, shape.hidden_size) if num_sentinels else None
+        )
+        self.embedding_norm = norm(shape.hidden_size)
+        self.layers = nn.ModuleList(DecoderLayer(shape) for _ in range(num_layers))
+        self.final_norm = norm(shape.hidden_size)
+        self.bias = nn.Parameter(torch.zeros(shape.vocab_size + num_sentinels))
+        cosine, sine = rotary_tables(target_length, shape.hidden_size // shape.num_heads)
+        self.cosine: Tensor
+        self.sine: Tensor
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+
+    @property
+    def sentinels(self) -> Float[Tensor, "S D"] | None:
+        """Embeddings of the ids from the vocabulary's size on."""
+        return None if self.sentinel_embeddings is None else self.sentinel_embeddings.weight
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B T"],
+        memory: Float[Tensor, "B L D"],
+        present: Bool[Tensor, "B L"] | None,
+        embedding: Float[Tensor, "V D"],
+    ) -> Float[Tensor, "B T V2"]:
+        """Logits of the token after each one, over vocabulary and sentinels.
+
+        Args:
+            tokens: What has been written so far.
+            memory: The encoder's output.
+            present: Where it stands for a token; None: everywhere.
+            embedding: The encoder's own table.
+        """
+        table = embedding if self.sentinels is None else torch.cat((embedding, self.sentinels))
+        allowed = None if present is None else present[:, None, None, :]
+        rotary = (self.cosine[: tokens.shape[1]], self.sine[: tokens.shape[1]])
+        x = self.embedding_norm(F.embedding(tokens, table))
+        for layer in self.layers:
+            x = layer(x, rotary, memory, allowed)
+        return F.linear(self.final_norm(x), table, self.bias)
+
+
+def decoder_loss(encoder: Encoder, decoder: Decoder, example: Example) -> Loss:
+    """Cross-entropy of the labels, each given `extras["written"]` up to its own place.
+
+    Raises:
+        BenchError: The rows are longer than those the decoder was made for.
+    """
+    if example.labels.shape[1] > len(decoder.cosine):
+        raise BenchError(
+            f"rows of {example.inputs.shape[1]} positions ask for {example.labels.shape[1]} tokens "
+            f"back, but this decoder was made for {len(decoder.cosine)}: it is made for the rows "
+            "of `encoder.max_length`, and no longer ones"
+        )
+    memory = encoder(example.inputs, example.attention, decoder.sentinels)
+    embedding = encoder.embeddings.tok_embeddings.weight
+    logits = decoder(example.extras["written"], memory, example.attention.present, embedding)
+    labels = example.labels.flatten()
+    nats = F.cross_entropy(
+        logits.flatten(0, 1).float(), labels, ignore_index=IGNORED, reduction="sum"
+    )
+    return Loss(nats, (labels != IGNORED).sum())

@@ -1,0 +1,104 @@
+"""A small masked language model that makes the fakes, and a detector that looks for them.
+
+The generator shares the encoder's token embedding, norm included, as in ELECTRA's release: that is
+where its own loss reaches the encoder. Its samples carry no gradient. It is thinned by whole
+attention heads, since a head of another width would be another kind of model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.pretraining.encoder import Layer, Mask, norm, rotary_tables
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    from bench.corpus.tokenizer import Vocabulary
+    from bench.plan import EncoderShape
+    from bench.pretraining.batch import Attention
+    from bench.pretraining.encoder import Encoder
+
+
+class Generator(nn.Module):
+    """Predicts hidden tokens: a thinner encoder of its own between the shared embedding and logits.
+
+    Args:
+        shape: Of the encoder.
+        thin: Of the generator's layers.
+        vocabulary: Whose ordinary tokens are drawn.
+    """
+
+    def __init__(self, shape: EncoderShape, thin: EncoderShape, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.down = nn.Linear(shape.hidden_size, thin.hidden_size, bias=False)
+        self.embedding_norm = norm(thin.hidden_size)
+        self.layers = nn.ModuleList(Layer(thin, index) for index in range(thin.num_layers))
+        self.final_norm = norm(thin.hidden_size)
+        self.up = nn.Linear(thin.hidden_size, shape.hidden_size, bias=False)
+        self.norm = norm(shape.hidden_size)
+        self.bias = nn.Parameter(torch.zeros(shape.vocab_size))
+        cosine, sine = rotary_tables(shape.max_length, thin.hidden_size // thin.num_heads)
+        self.cosine: Tensor
+        self.sine: Tensor
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+        special = set(vocabulary.special_ids)
+        ordinary = [i for i in range(vocabulary.size) if i not in special]
+        self.ordinary: Tensor
+        self.register_buffer("ordinary", torch.tensor(ordinary), persistent=False)
+
+    def forward(
+        self,
+        encoder: Encoder,
+        tokens: Int[Tensor, "B L"],
+        attention: Attention,
+        positions: Int[Tensor, "B K"],
+    ) -> Float[Tensor, "B K V"]:
+        """Logits at some positions."""
+        length = tokens.shape[1]
+        mask = Mask.of(attention, length)
+        rotary = (self.cosine[:length], self.sine[:length])
+        x = self.embedding_norm(self.down(encoder.embeddings(tokens)))
+        for layer in self.layers:
+            x = layer(x, rotary, mask.allowed, mask.is_causal)
+        index = positions[:, :, None].expand(-1, -1, x.shape[-1])
+        asked = self.up(self.final_norm(x.gather(1, index)))
+        table = encoder.embeddings.tok_embeddings.weight
+        return F.linear(self.norm(F.gelu(asked)), table, self.bias)
+
+    @torch.no_grad()
+    def sample(
+        self, logits: Float[Tensor, "B K V"], uniform: Float[Tensor, "B K"]
+    ) -> Int[Tensor, "B K"]:
+        """Ordinary tokens drawn from softmax(logits), by the inverse distribution function.
+
+        One draw a sample, where the Gumbel trick takes one for every entry of the vocabulary.
+        """
+        below = logits[:, :, self.ordinary].float().softmax(-1).cumsum(-1)
+        found = torch.searchsorted(below, (uniform[:, :, None] * below[:, :, -1:]), right=True)
+        return self.ordinary[found[:, :, 0].clamp(max=len(self.ordinary) - 1)]  # the last: rounding
+
+
+class GeneratorAndDetector(nn.Module):
+    """What replaced-token detection trains beside the encoder.
+
+    Args:
+        shape: Of the encoder, which is the discriminator.
+        thin: Of the generator's layers.
+        vocabulary: Whose ordinary tokens are drawn.
+    """
+
+    def __init__(self, shape: EncoderShape, thin: EncoderShape, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.generator = Generator(shape, thin, vocabulary)
+        self.dense = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
+        self.out = nn.Linear(shape.hidden_size, 1)
+
+    def detect(self, hidden: Float[Tensor, "B L D"]) -> Float[Tensor, "B L"]:
+        """The log-odds that the token at each position is not the original one."""
+        return self.out(F.gelu(self.dense(hidden)))[:, :, 0]  # type: ignore[no-any-return]
