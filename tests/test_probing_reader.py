@@ -15,7 +15,9 @@ from bench.plan import EncoderShape
 from bench.pretraining.batch import Attention
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.heads import TokenHead
-from bench.probing import reader as reader_module
+from bench.probing import cache as cache_module
+from bench.probing import rows as rows_module
+from bench.probing import scoring as scoring_module
 from bench.probing.reader import RunReader
 from bench.probing.rows import batches
 from bench.probing.task import NotApplicableError
@@ -93,7 +95,7 @@ def test_pooled_features_are_those_of_each_text_alone(
 
 def test_batch_composition_does_not_change_features(parts, tokenizer, monkeypatch):
     together = make(parts, tokenizer).features(TEXTS).pooled
-    monkeypatch.setattr(reader_module, "CPU_BATCH_TOKENS", 1)
+    monkeypatch.setattr(rows_module, "CPU_BATCH_TOKENS", 1)
     alone = make(parts, tokenizer).features(TEXTS).pooled
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
@@ -136,11 +138,16 @@ def test_every_text_is_encoded_once(parts, tokenizer):
 
 
 def test_the_cache_is_bounded(parts, tokenizer, monkeypatch):
-    monkeypatch.setattr(reader_module, "CACHE_BYTES", 100)
-    run = make(parts, tokenizer)
+    encoder, run = parts[0], make(parts, tokenizer)
+    one = run.features(TEXTS[:1]).pooled.nbytes
+    monkeypatch.setattr(cache_module, "MAX_BYTES", 3 * one)
     first = run.features(TEXTS)
-    assert not run._texts
+    assert run._cache.bytes <= 3 * one
+    read = encoder.tokens_read
+    run.features(TEXTS[-3:])  # the last ones are still there, the first are not
+    assert encoder.tokens_read == read
     np.testing.assert_allclose(run.features(TEXTS).pooled, first.pooled, atol=1e-6)
+    assert encoder.tokens_read > read
 
 
 def slow_likelihood(parts, tokenizer, text, policy, shift=0):
@@ -165,8 +172,8 @@ def slow_likelihood(parts, tokenizer, text, policy, shift=0):
 @pytest.mark.parametrize("policy", ["original", "word_l2r"])
 @pytest.mark.parametrize("batch_tokens", [40, 16_384])
 def test_pseudo_log_likelihood(parts, tokenizer, policy, scoring, batch_tokens, monkeypatch):
-    monkeypatch.setattr(reader_module, "CPU_BATCH_TOKENS", batch_tokens)
-    monkeypatch.setattr(reader_module, "BATCH_LOGITS", 700)  # two tokens at a time
+    monkeypatch.setattr(rows_module, "CPU_BATCH_TOKENS", batch_tokens)
+    monkeypatch.setattr(scoring_module, "BATCH_LOGITS", 700)  # two tokens at a time
     found = make(parts, tokenizer, scoring).log_likelihood(TEXTS, policy)
     shift = 1 if scoring == "shifted" else 0
     wanted = [slow_likelihood(parts, tokenizer, text, policy, shift) for text in TEXTS]

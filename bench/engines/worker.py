@@ -229,7 +229,7 @@ class _Key:
         self, task: Task, splits: Splits, data: Mapping[str, Any], whose: Mapping[str, Any]
     ) -> None:
         from bench.reporting.records import score_key
-        from bench.settings import as_mapping, code_sha256
+        from bench.settings import code_sha256
 
         limit = {} if data["limit"] is None else {"limit": data["limit"]}
         self._base: dict[str, Any] = {
@@ -242,7 +242,7 @@ class _Key:
             "control": None,
             "attention": "native",
             "data_sha256": splits.sha256,
-            "probe": ({} if task.probe is None else as_mapping(task.probe)) | limit,
+            "probe": task.identity() | limit,
             "task_code_sha256": code_sha256(type(task).__mro__[:-2]),  # without ABC and object
             **whose,
         }

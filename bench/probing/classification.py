@@ -1,26 +1,28 @@
-"""Text classification: one label a text, read off its pooled features by a linear probe."""
+"""Text classification: one label a text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.probing.probes import Labelled, ProbeSettings, chosen_units, linear_probe
-from bench.probing.task import POOLINGS, Reader, Score, Splits, Task
+from bench.probing.fitted import FittedTask
+from bench.probing.task import Score, Splits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
     from bench.pretraining.noise import Noise
+    from bench.probing.examples import Examples
 
 
-class TextClassification(Task):
-    """A task whose splits have the columns `text` and `label`; the metric is accuracy."""
+class TextClassification(FittedTask):
+    """A task whose splits have the columns `text` and `label`.
+
+    The metric is `accuracy`, `f1` (of the label "1"; accuracy is shown beside it) or `matthews`
+    (the correlation; accuracy is among the details).
+    """
 
     family: ClassVar[str] = "text classification"
     metric: ClassVar[str] = "accuracy"
-    probe: ClassVar[ProbeSettings] = ProbeSettings()
 
     def check(self, splits: Splits) -> None:
         """Columns, missing values, at least two classes, enough rows.
@@ -33,20 +35,12 @@ class TextClassification(Task):
         check_columns(self.name, splits, ("text", "label"))
         check_labels(self.name, list(splits.train["label"]))
 
-    def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
-        """Probe the pooled features; layer, pooling and C are chosen on a part of train."""
-        import numpy as np
+    def examples(self, frame: pd.DataFrame) -> Examples:
+        """A label a text, which is its own type."""
+        from bench.probing.examples import Examples
 
-        self.check(splits)
-        train, test = splits.train, splits.test
-        chosen = chosen_units(
-            np.ones(len(train), dtype=int), noise, "probe.train", self.probe.max_train_examples
-        )
-        (read, cut), (asked, cut_test) = (
-            _labelled(reader, frame) for frame in (train.iloc[chosen], test)
-        )
-        predicted, details = linear_probe(read, asked, POOLINGS, noise, self.probe)
-        return self._score(splits, predicted, details | {"truncated_texts": cut + cut_test})
+        texts = [str(text) for text in frame["text"]]
+        return Examples(texts, [str(label) for label in frame["label"]], types=texts)
 
     def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """Majority and bag of words."""
@@ -60,28 +54,15 @@ class TextClassification(Task):
             "bag_of_words": bag_of_words(texts, labels, test_texts),
         }
         return {
-            name: self._score(splits, predicted, {"train_labels": len(labels)})
+            name: self.answered(splits, predicted, {"train_labels": len(labels)})
             for name, predicted in answers.items()
         }
 
-    def _score(self, splits: Splits, predicted: Sequence[str], details: dict[str, Any]) -> Score:
-        import numpy as np
-
+    def answered(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
+        """By the task's metric."""
         from bench.probing.checks import leaked
-        from bench.probing.measures import ratio_score
+        from bench.probing.measures import label_score
 
         wanted = [str(label) for label in splits.test["label"]]
-        right = np.array([a == b for a, b in zip(wanted, predicted, strict=True)], dtype=float)
         overlap = leaked(list(splits.train["text"]), list(splits.test["text"]))
-        return ratio_score((right, np.ones(len(right))), overlap, details)
-
-
-def _labelled(reader: Reader, frame: pd.DataFrame) -> tuple[Labelled, int]:
-    """The texts' features with their labels, and how many texts were cut."""
-    import numpy as np
-
-    texts = [str(text) for text in frame["text"]]
-    features = reader.features(texts)
-    labels = [str(label) for label in frame["label"]]
-    read = Labelled(features.pooled, labels, types=texts, units=np.arange(len(texts)))
-    return read, features.truncated
+        return label_score(self.metric, wanted, predicted, overlap, details)

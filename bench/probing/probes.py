@@ -1,29 +1,34 @@
-"""The linear probe: what a logistic regression reads off frozen features.
+"""The probe: what can be read off frozen features, by a fixed protocol.
 
-Layer and pooling are chosen on a dev part of the training split, then the regularisation, then
-the probe is refitted on the whole of it and the test split is read once. Features are standardised
-with the training part's statistics: lbfgs on 10,000 x 768 takes 1.2 s standardised and 146 s
-unscaled. The sweep over layers and poolings sees few examples and one C, because it has to rank
-them, not to fit them.
+Layer and pooling are chosen on a dev part of the training split, then the method's one parameter,
+then the probe is refitted on the whole of it and the test split is read once. All layers and
+poolings are screened by least squares on the labels, which has a closed form: it ranks them, and
+need not fit them well. With logistic regressions instead, the screening was most of the cost.
+Features are standardised with the training part's statistics.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from bench.probing.examples import Labelled
 from bench.settings import PositiveFloat, PositiveInt, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Bool, Float, Int
-    from sklearn.linear_model import LogisticRegression
 
     from bench.pretraining.noise import Noise
+    from bench.probing.methods import Method
+
+Criterion = Literal["accuracy", "matthews", "spearman"]
+"""What choices are made by: `matthews` where one label is so frequent that accuracy says little,
+`spearman` where a number is asked."""
 
 
 @settings
@@ -33,134 +38,138 @@ class ProbeSettings:
     max_train_examples: PositiveInt = 5_000
     """Labels (of texts, or of words) the probe is fitted on at most."""
     dev_fraction: Annotated[float, Field(gt=0.0, le=0.5)] = 0.2
-    """Share of them on which layer, pooling and C are chosen."""
-    sweep_examples: PositiveInt = 1_500
-    """Labels the sweep over layers and poolings sees at most."""
-    sweep_c: PositiveFloat = 0.1
-    """The inverse regularisation of that sweep."""
-    c_grid: tuple[PositiveFloat, ...] = (0.01, 0.1, 1.0)
+    """Share of them on which layer, pooling and the method's parameter are chosen."""
+    screen_examples: PositiveInt = 2_000
+    """Labels that the screening of layers and poolings sees at most."""
+    screen_penalty: PositiveFloat = 100.0
+    """The ridge penalty of that screening."""
+    c_grid: tuple[PositiveFloat, ...] = (0.001, 0.01, 0.1, 1.0)
     """Inverse regularisations tried at the chosen layer and pooling."""
     max_iterations: PositiveInt = 500
     """Of lbfgs; a probe that stops there says so."""
+    max_work: PositiveFloat = 1e10
+    """Examples x features x classes x iterations of a fit at most: a thousand classes stop early,
+    and say so too."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Labelled:
-    """Labels with the features they are to be read from. T labels, S layers, P poolings."""
-
-    features: Float[np.ndarray, "T S P D"]
-    labels: Sequence[str]
-    types: Sequence[str]
-    """What a probe could know a label by without any encoder: the word, or the text."""
-    units: Int[np.ndarray, " T"]
-    """The text of each label; a text is never cut in two."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Fitted:
-    """A logistic regression behind its standardisation."""
-
-    mean: Float[np.ndarray, " D"]
-    scale: Float[np.ndarray, " D"]
-    model: LogisticRegression | None
-    constant: int
-    """The answer where the examples have one class only and there is no model."""
-    iterations: int
-
-    def predict(self, x: Float[np.ndarray, "T D"]) -> Int[np.ndarray, " T"]:
-        """The class of each row."""
-        if self.model is None:
-            return np.full(len(x), self.constant)
-        found: Int[np.ndarray, " T"] = self.model.predict((x - self.mean) / self.scale)
-        return found
-
-    def accuracy(self, x: Float[np.ndarray, "T D"], y: Int[np.ndarray, " T"]) -> float:
-        """Share of rows whose class is right; 0 of none (a dev part too small to exist)."""
-        if not len(x):
-            return 0.0
-        return float((self.predict(x) == y).mean())
-
-
-def linear_probe(
-    train: Labelled, test: Labelled, poolings: Sequence[str], noise: Noise, protocol: ProbeSettings
-) -> tuple[list[str], dict[str, Any]]:
+def probe(
+    train: Labelled,
+    test: Labelled,
+    poolings: Sequence[str],
+    noise: Noise,
+    protocol: ProbeSettings,
+    method: Method,
+    criterion: Criterion = "accuracy",
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Fit on `train`, answer `test` once.
 
     Returns:
-        The predicted labels, and how they came about: the chosen layer (0: embeddings), pooling
-        and C with what they were chosen from, convergence, and selectivity: the accuracy minus
-        that of the same probe on random labels, one a type (Hewitt & Liang 2019).
+        The predicted labels (or numbers), and how they came about: the chosen layer (0:
+        embeddings), pooling and parameter with what they were chosen from, and selectivity: the
+        probe's own score minus that on random labels, one a type (Hewitt & Liang 2019).
     """
-    classes, y = np.unique(np.asarray(train.labels), return_inverse=True)
+    classes, y, wanted = encoded(train.labels, test.labels)
     is_dev = dev_part(train.units, y, noise, protocol.dev_fraction)
-    grid = sweep(train, y, is_dev, noise, protocol)
+    grid = screen(train, y, is_dev, noise, protocol, criterion)
     layer, pooling = (int(i) for i in np.unravel_index(grid.argmax(), grid.shape))
-    x = train.features[:, layer, pooling].astype(np.float64)
-    x_test = test.features[:, layer, pooling].astype(np.float64)
-    by_c = []
-    for c in protocol.c_grid:
-        fitted = fit(x[~is_dev], y[~is_dev], c, protocol.max_iterations)
-        by_c.append(fitted.accuracy(x[is_dev], y[is_dev]))
-    c = protocol.c_grid[int(np.argmax(by_c))]
-    fitted = fit(x, y, c, protocol.max_iterations)
-    predicted = [str(label) for label in classes[fitted.predict(x_test)]]
-    accuracy = float(np.mean([a == b for a, b in zip(predicted, test.labels, strict=True)]))
+    x, x_test = standardised(train.at(layer, pooling), test.at(layer, pooling))
+    parameter, tried = method.choose(x, y, is_dev, noise, protocol, criterion)
+    fitted = method.fit(x, y, parameter, noise, protocol)
+    found = fitted.predict(x_test)
     z, z_test = random_labels(train.types, test.types, y, noise)
-    random_accuracy = fit(x, z, c, protocol.max_iterations).accuracy(x_test, z_test)
-    return predicted, {
+    random_found = method.fit(x, z, parameter, noise, protocol).predict(x_test)
+    own: Criterion = "spearman" if classes is None else "accuracy"
+    score, random_score = goodness(found, wanted, own), goodness(random_found, z_test, own)
+    details = {
         "layer": layer,
         "pooling": poolings[pooling],
+        "poolings": list(poolings),
         "grid": grid.tolist(),
-        "c": c,
-        "c_grid": [list(pair) for pair in zip(protocol.c_grid, by_c, strict=True)],
+        "criterion": criterion,
+        "method": method.name,
+        method.parameter: parameter,
+        f"{method.parameter}_grid": tried,
         "train_labels": len(y),
         "dev_labels": int(is_dev.sum()),
-        "accuracy": accuracy,
-        "random_label_accuracy": random_accuracy,
-        "selectivity": accuracy - random_accuracy,
-        "iterations": fitted.iterations,
-        "converged": fitted.iterations < protocol.max_iterations,
-        "unseen_test_labels": sum(label not in classes for label in test.labels),
+        own: score,
+        f"random_label_{own}": random_score,
+        "selectivity": score - random_score,
+        **fitted.report,
     }
+    if classes is None:
+        return found, details
+    details["unseen_test_labels"] = int((wanted < 0).sum())
+    return classes[found], details
 
 
-def sweep(
+def encoded(labels: Any, test_labels: Any) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """Classes and their numbers (-1 for one that only `test` has); None where numbers are asked."""
+    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
+        return None, labels, np.asarray(test_labels, dtype=np.float64)
+    classes, y = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+    wanted = np.asarray(test_labels, dtype=str)
+    place = np.searchsorted(classes, wanted).clip(max=len(classes) - 1)
+    return classes, y, np.where(classes[place] == wanted, place, -1)
+
+
+def screen(
     train: Labelled,
-    y: Int[np.ndarray, " T"],
+    y: np.ndarray,
     is_dev: Bool[np.ndarray, " T"],
     noise: Noise,
     protocol: ProbeSettings,
+    criterion: Criterion,
 ) -> Float[np.ndarray, "S P"]:
-    """Dev accuracy of every layer and pooling, each fitted on a few examples with one C."""
+    """What each layer and pooling scores on dev, by ridge regression on a few examples."""
     counts = np.bincount(train.units)
-    few = chosen_units(counts, noise, "probe.sweep", protocol.sweep_examples)
-    is_few = np.isin(train.units, few)
-    features = train.features[is_few].astype(np.float64)
-    y, is_dev = y[is_few], is_dev[is_few]
-    grid = np.empty(features.shape[1:3])
+    few = chosen_units(counts, noise, "probe.screen", protocol.screen_examples)
+    rows = np.flatnonzero(np.isin(train.units, few))
+    y, is_dev = y[rows], is_dev[rows]
+    targets = y[:, None] if y.dtype.kind == "f" else np.eye(y.max() + 1)[y]
+    grid = np.empty(train.grid_shape)
     for layer, pooling in np.ndindex(grid.shape):
-        x = features[:, layer, pooling]
-        fitted = fit(x[~is_dev], y[~is_dev], protocol.sweep_c, protocol.max_iterations)
-        grid[layer, pooling] = fitted.accuracy(x[is_dev], y[is_dev])
+        everything = train.at(layer, pooling, rows)
+        x, x_dev = standardised(everything[~is_dev], everything[is_dev])
+        found = ridge(x, targets[~is_dev], protocol.screen_penalty)(x_dev)
+        answers = found[:, 0] if y.dtype.kind == "f" else found.argmax(1)
+        grid[layer, pooling] = goodness(answers, y[is_dev], criterion)
     return grid
 
 
-def fit(
-    x: Float[np.ndarray, "T D"], y: Int[np.ndarray, " T"], c: float, max_iterations: int
-) -> Fitted:
-    """Standardise, then logistic regression (multinomial beyond two classes)."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+def ridge(x: Float[np.ndarray, "T W"], targets: Float[np.ndarray, "T K"], penalty: float) -> Any:
+    """Least squares with an intercept, as a function of further rows; the smaller system of two."""
+    mean_x, mean = x.mean(0), targets.mean(0)
+    x, targets = x - mean_x, targets - mean
+    rows, width = x.shape
+    if rows >= width:
+        weights = np.linalg.solve(x.T @ x + penalty * np.eye(width), x.T @ targets)
+    else:
+        weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(rows), targets)
+    return lambda further: (further - mean_x) @ weights + mean
 
+
+def standardised(
+    x: Float[np.ndarray, "T W"], further: Float[np.ndarray, "R W"]
+) -> tuple[Float[np.ndarray, "T W"], Float[np.ndarray, "R W"]]:
+    """Both by the mean and deviation of the first; a feature that never varies becomes 0."""
     mean, scale = x.mean(0), x.std(0)
-    scale[scale < 1e-12] = 1.0  # a feature that never varies carries nothing
-    if (y == y[0]).all():
-        return Fitted(mean, scale, None, int(y[0]), 0)
-    model = LogisticRegression(C=c, max_iter=max_iterations)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are reported
-        model.fit((x - mean) / scale, y)
-    return Fitted(mean, scale, model, 0, int(model.n_iter_.max()))
+    still = scale < 1e-12
+    scale[still] = 1.0
+    z, z_further = (x - mean) / scale, (further - mean) / scale
+    z_further[:, still] = 0.0
+    return z, z_further
+
+
+def goodness(found: np.ndarray, wanted: np.ndarray, criterion: Criterion) -> float:
+    """How good answers are; 0 of none (a dev part too small to exist)."""
+    from bench.probing.measures import matthews, ranks_correlated
+
+    if not len(wanted):
+        return 0.0
+    if criterion == "accuracy":
+        return float((found == wanted).mean())
+    outcomes = matthews if criterion == "matthews" else ranks_correlated
+    return float(outcomes(wanted, found).mean())
 
 
 def uniform(noise: Noise, stream: str, count: int) -> Float[np.ndarray, " N"]:
@@ -182,12 +191,12 @@ def chosen_units(
 
 
 def dev_part(
-    units: Int[np.ndarray, " T"], y: Int[np.ndarray, " T"], noise: Noise, fraction: float
+    units: Int[np.ndarray, " T"], y: np.ndarray, noise: Noise, fraction: float
 ) -> Bool[np.ndarray, " T"]:
     """Which labels are kept for choices: whole texts, stratified where a text has one label."""
     counts = np.bincount(units)
     stratum = np.zeros(len(counts), dtype=np.int64)
-    if counts.max() == 1:
+    if counts.max() == 1 and y.dtype.kind != "f":
         stratum[units] = y
     order = np.lexsort((uniform(noise, "probe.dev", len(counts)), stratum))
     sizes = np.bincount(stratum)
@@ -199,8 +208,8 @@ def dev_part(
 
 
 def random_labels(
-    train_types: Sequence[str], test_types: Sequence[str], y: Int[np.ndarray, " T"], noise: Noise
-) -> tuple[Int[np.ndarray, " T"], Int[np.ndarray, " R"]]:
+    train_types: Sequence[str], test_types: Sequence[str], y: np.ndarray, noise: Noise
+) -> tuple[np.ndarray, np.ndarray]:
     """One random label for each type, wherever it occurs, as frequent as the real labels are."""
     everything = [*train_types, *test_types]
     place = {of: i for i, of in enumerate(sorted(set(everything)))}

@@ -1,4 +1,4 @@
-"""Tagging: labels of words, read off the first sub-token of each by a linear probe.
+"""Tagging: labels of words, read off the first sub-token of each.
 
 Covers tagging of every word, spans in B-/I-/O labels, and tasks about a single word of a sentence
 (all other labels are None).
@@ -11,18 +11,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError
-from bench.probing.probes import Labelled, ProbeSettings, chosen_units, linear_probe
-from bench.probing.task import Reader, Score, Splits, Task
+from bench.probing.fitted import FittedTask
+from bench.probing.probes import ProbeSettings
+from bench.probing.task import Score, Span, Splits
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from bench.pretraining.noise import Noise
+    from bench.probing.examples import Examples
 
 Row = Sequence[str | None]
 
 
-class Tagging(Task):
+class Tagging(FittedTask):
     """A task whose splits have the columns `words` and `labels`, lists of equal length.
 
     A label of None is not asked. The text is the words joined by spaces. The metric is
@@ -56,18 +59,24 @@ class Tagging(Task):
                 raise BenchError(f"{self.name}: no word of {split} has a label")
         check_labels(self.name, asked(splits.train))
 
-    def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
-        """Probe the words' features; layer and C are chosen on some sentences of train."""
+    def sizes(self, frame: pd.DataFrame) -> np.ndarray:
+        """How many words of each row are asked."""
         import numpy as np
 
-        self.check(splits)
-        counts = np.array([len(_asked(row)) for row in splits.train["labels"]])
-        chosen = chosen_units(counts, noise, "probe.train", self.probe.max_train_examples)
-        (read, cut), (test, cut_test) = (
-            _labelled(reader, frame) for frame in (splits.train.iloc[chosen], splits.test)
-        )
-        predicted, details = linear_probe(read, test, ("first sub-token",), noise, self.probe)
-        return self._score(splits, predicted, details | {"truncated_texts": cut + cut_test})
+        return np.array([len(_asked(row)) for row in frame["labels"]])
+
+    def examples(self, frame: pd.DataFrame) -> Examples:
+        """A label a word asked; the word is its type.
+
+        One label a text is a question about the text: a few ambiguous words are its only types,
+        and random labels of those are easier than any real question, so the text is the type.
+        """
+        from bench.probing.examples import Examples
+
+        texts, spans = texts_and_spans(frame)
+        labels = asked(frame)
+        types = texts if all(len(words) == 1 for words in spans) else asked_words(frame)
+        return Examples(texts, labels, types=types, spans=spans)
 
     def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """Majority, bag of words, window of words.
@@ -97,11 +106,12 @@ class Tagging(Task):
             "window_of_words": window_of_words(windows[0], labels, windows[1]),
         }
         return {
-            name: self._score(splits, predicted, {"train_labels": len(labels)})
+            name: self.answered(splits, predicted, {"train_labels": len(labels)})
             for name, predicted in answers.items()
         }
 
-    def _score(self, splits: Splits, predicted: Sequence[str], details: dict[str, Any]) -> Score:
+    def answered(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
+        """By the task's metric, a sentence an example."""
         from bench.probing.checks import leaked
         from bench.probing.measures import label_counts, ratio_score, span_counts
 
@@ -111,22 +121,6 @@ class Tagging(Task):
         counts = {"accuracy": label_counts, "span_f1": span_counts}[self.metric](wanted, rows)
         overlap = leaked(texts_and_spans(splits.train)[0], texts_and_spans(splits.test)[0])
         return ratio_score(counts, overlap, details)
-
-
-def _labelled(reader: Reader, frame: pd.DataFrame) -> tuple[Labelled, int]:
-    """The asked words' features with their labels, and how many texts were cut."""
-    import numpy as np
-
-    texts, spans = texts_and_spans(frame)
-    features = reader.features(texts, spans)
-    assert features.spans is not None  # they were asked for
-    units = np.repeat(np.arange(len(spans)), [len(words) for words in spans])
-    one_pooling = features.spans[:, :, None]
-    # One label a text is a question about the text: a few ambiguous words are its only types, and
-    # random labels of those are easier than any real question, so the text is the type.
-    types = texts if len(units) == len(texts) else asked_words(frame)
-    read = Labelled(one_pooling, asked(frame), types=types, units=units)
-    return read, features.truncated
 
 
 def asked(frame: pd.DataFrame) -> list[str]:
@@ -144,7 +138,7 @@ def asked_words(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def texts_and_spans(frame: pd.DataFrame) -> tuple[list[str], list[list[tuple[int, int]]]]:
+def texts_and_spans(frame: pd.DataFrame) -> tuple[list[str], list[list[Span]]]:
     """Each row's words as a text, and the character ranges of those that are asked."""
     texts, spans = [], []
     for words, labels in zip(frame["words"], frame["labels"], strict=True):

@@ -12,12 +12,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from bench.settings import as_mapping
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
     from bench.pretraining.noise import Noise
+    from bench.probing.trainable import TrainableEncoder
+
+PROTOCOL = 2
+"""Raised whenever the machine reads the same features otherwise than before. The code of this
+module is part of every score's key, so that a score of the old way is never taken for a new one."""
+
+Mode = Literal["linear", "mlp", "knn", "finetune"]
+"""How a question is read off an encoder: a linear probe of frozen features, one with a hidden
+layer, their nearest neighbours; or the encoder is trained on."""
+MODES: tuple[Mode, ...] = ("linear", "mlp", "knn", "finetune")
+
+Span = tuple[int, int]
+"""A word by its characters, [start, end)."""
 
 
 class NotApplicableError(Exception):
@@ -34,6 +49,8 @@ class DataRoot:
     """`--limit N`: at most N examples of each split (the first N after a seeded shuffle)."""
     size: str = "tiny"
     """The size dial, for generated tasks that grow with it."""
+    prepared: Path | None = None
+    """The prepared corpus, for questions made from its held-out part; None: not prepared yet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +102,13 @@ class Reader(Protocol):
     tokens, or none at all."""
 
     def features(
-        self, texts: Sequence[str], spans: Sequence[Sequence[tuple[int, int]]] | None = None
+        self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
     ) -> Features:
         """Frozen features; `spans` asks for words by character range [start, end)."""
+        ...
+
+    def readable(self, texts: Sequence[str]) -> Int[np.ndarray, " N"]:
+        """How many characters of each text the encoder reads, from its beginning."""
         ...
 
     def log_likelihood(
@@ -103,6 +124,20 @@ class Reader(Protocol):
         """
         ...
 
+    def word_scores(
+        self, texts: Sequence[str], spans: Sequence[Span], candidates: Sequence[str]
+    ) -> Float[np.ndarray, "N C"]:
+        """How likely each candidate is, in nats, where `text[start:end]` is hidden.
+
+        Raises:
+            NotApplicableError: The objective predicts no tokens.
+        """
+        ...
+
+    def copy_for_finetuning(self) -> TrainableEncoder:
+        """The encoder once more, to be trained; this one stays as it is."""
+        ...
+
 
 class Task(ABC):
     """One downstream question. Subclass a family of `bench.probing` rather than this."""
@@ -114,10 +149,21 @@ class Task(ABC):
     family: ClassVar[str]
     chance: ClassVar[float]
     """What guessing scores, in the metric."""
+    size: ClassVar[tuple[int, int] | None] = None
+    """How many of train and of test there are, as published or as generated."""
     suites: ClassVar[tuple[str, ...]] = ()
     """Names under which `--tasks` asks for several tasks at once."""
     probe: ClassVar[Any] = None
     """Settings of the family's probe (part of the score's key); None where nothing is fitted."""
+    modes: ClassVar[tuple[Mode, ...]] = ()
+    """The ways it can be read; none where nothing is fitted, so that there is one way only."""
+    mode: Mode = "linear"
+    """The way it is read, of `modes`; set it before asking."""
+
+    def identity(self) -> dict[str, Any]:
+        """What of the reading is part of the score's key, as plain values."""
+        found = {} if self.probe is None else as_mapping(self.probe)
+        return found | ({"mode": self.mode} if self.modes else {})
 
     def require(self, data: DataRoot) -> None:  # noqa: B027  # nothing to require of generated data
         """Say before anything starts what the data set lacks; reads no example.

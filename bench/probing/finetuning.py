@@ -1,0 +1,228 @@
+"""Fine-tuning: the encoder itself is trained on the task, with a linear head, three times over.
+
+The seeds differ in the head's initial weights and in the order of reading; the dev part, which
+alone decides when to stop, is the same. A seed whose training loss never falls below that of a
+constant answer has collapsed (Mosbach et al. 2021): it is named, and left out of the mean unless
+all have. The learning rate is 0.02 / width: 2.6e-5 for 768, BERT's, and 3e-4 for 64.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bench.pretraining.encoder import initialise
+from bench.pretraining.noise import Noise
+from bench.probing.methods import loss_of
+from bench.probing.probes import Criterion, ProbeSettings, dev_part, encoded, goodness, uniform
+from bench.probing.rows import batch_tokens, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jaxtyping import Bool, Float, Int
+    from torch import Tensor, nn
+
+    from bench.probing.examples import Examples
+    from bench.probing.task import Reader
+    from bench.probing.trainable import TrainableEncoder
+
+SEEDS = 3
+MAX_EPOCHS = 8
+PATIENCE = 2
+"""Epochs without a better dev score after which a seed stops."""
+BATCH_TEXTS = 32
+RATE_TIMES_WIDTH = 0.02
+WARMUP = 0.1
+"""Share of the steps over which the learning rate rises; it falls linearly after."""
+COLLAPSED = 0.99
+"""Of a constant answer's loss: a seed that stays above has learned nothing."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tuned:
+    """What one seed came to."""
+
+    predicted: np.ndarray
+    """Labels or numbers, for each label of the test split."""
+    report: dict[str, Any]
+
+
+def finetune(
+    reader: Reader,
+    train: Examples,
+    test: Examples,
+    noise: Noise,
+    protocol: ProbeSettings,
+    criterion: Criterion,
+) -> tuple[list[Tuned], dict[str, Any]]:
+    """Train a copy of the encoder for each seed, and answer `test` with each.
+
+    Returns:
+        The seeds that count, and what became of all of them.
+    """
+    classes, y, _ = encoded(train.labels, test.labels)
+    is_dev = dev_part(train.units, y, noise, protocol.dev_fraction)
+    tuned = []
+    for seed in range(SEEDS):
+        model = reader.copy_for_finetuning()
+        tuning = Tuning(model, train, y, seed)
+        report = tuning.train(is_dev, criterion)
+        found = tuning.answer(Asked(model, test))
+        tuned.append(Tuned(found if classes is None else classes[found], report))
+    standing = [one for one in tuned if not one.report["collapsed"]]
+    return standing or tuned, {
+        "method": "finetune",
+        "criterion": criterion,
+        "pooling": "mean" if train.spans is None else train.poolings[0],
+        "train_labels": len(y),
+        "dev_labels": int(is_dev.sum()),
+        "seeds": [{"seed": seed, **one.report} for seed, one in enumerate(tuned)],
+        "collapsed_seeds": [seed for seed, one in enumerate(tuned) if one.report["collapsed"]],
+    }
+
+
+class Asked:
+    """Examples as an encoder in training reads them: tokenised once, labels by text."""
+
+    def __init__(self, model: TrainableEncoder, examples: Examples) -> None:
+        self.model, self.examples = model, examples
+        self.rows = [model.rows(examples.texts)]
+        self.spans = [examples.spans]
+        if examples.pairs is not None:
+            self.rows.append(model.rows(examples.pairs))
+            self.spans.append(examples.pair_spans)
+        counts = np.bincount(examples.units, minlength=len(examples.texts))
+        self.labels_of = np.split(np.arange(counts.sum()), counts.cumsum()[:-1])
+
+    def outputs(self, head: nn.Module, texts: Iterable[int]) -> Tensor:
+        """What the head says to each label of some texts."""
+        read = []
+        for rows, spans in zip(self.rows, self.spans, strict=True):
+            words = None if spans is None else [spans[i] for i in texts]
+            read.append(self.model.vectors([rows[i] for i in texts], words))
+        if self.examples.join is not None:
+            read = list(self.examples.join(*read))
+        found: Tensor = head(torch.cat(read, dim=1))
+        return found
+
+    def predict(self, head: nn.Module) -> Float[np.ndarray, "T K"]:
+        """The outputs for every label, without gradients, texts of like length together."""
+        lengths = np.max([[len(row.tokens) for row in rows] for rows in self.rows], axis=0)
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        with torch.inference_mode():
+            for index in batches(lengths, batch_tokens(self.model.device)):
+                outputs = self.outputs(head, index).float().cpu().numpy()
+                found.append((np.concatenate([self.labels_of[i] for i in index]), outputs))
+        places = np.concatenate([place for place, _ in found])
+        everything = np.empty((len(places), found[0][1].shape[1]), dtype=np.float64)
+        everything[places] = np.concatenate([outputs for _, outputs in found])
+        return everything
+
+
+class Tuning:
+    """One seed: a copy of the encoder and a head, trained on examples."""
+
+    def __init__(self, model: TrainableEncoder, train: Examples, y: np.ndarray, seed: int) -> None:
+        self.model, self.y = model, y
+        self.asked = Asked(model, train)
+        self.is_number = y.dtype.kind == "f"
+        self.center = float(y.mean()) if self.is_number else 0.0
+        self.scale = float(y.std() or 1.0) if self.is_number else 1.0
+        self.noise = Noise(seed, 0, torch.arange(1))
+        num_parts = 1 if train.join is None else len(train.join(0.0, 0.0))
+        outputs = 1 if self.is_number else int(y.max()) + 1
+        with torch.random.fork_rng(devices=[]):  # torch draws weights, which are replaced below
+            head = torch.nn.Linear(model.width * num_parts, outputs)
+        torch.nn.init.zeros_(head.bias)
+        initialise(head, seed, "finetune.head")
+        self.head = head.to(model.device)
+        self.parameters = [*model.encoder.parameters(), *head.parameters()]
+
+    def train(self, is_dev: Bool[np.ndarray, " T"], criterion: Criterion) -> dict[str, Any]:
+        """Until dev gets no better; the weights of the best epoch stay."""
+        texts = [i for i, own in enumerate(self.asked.labels_of) if len(own) and not is_dev[own[0]]]
+        steps = MAX_EPOCHS * -(-len(texts) // BATCH_TEXTS)
+        optimizer = torch.optim.AdamW(self.parameters, lr=RATE_TIMES_WIDTH / self.model.width)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step, steps))
+        curve: list[list[float]] = []
+        kept = self._weights()
+        best = 0
+        for epoch in range(1, MAX_EPOCHS + 1):
+            loss = self._epoch(epoch, np.array(texts), optimizer, schedule)
+            if not math.isfinite(loss):
+                break
+            curve.append(
+                [loss, goodness(self.answer(self.asked)[is_dev], self.y[is_dev], criterion)]
+            )
+            if best == 0 or curve[-1][1] > curve[best - 1][1]:
+                best, kept = epoch, self._weights()
+            if epoch - best >= PATIENCE:
+                break
+        for parameter, value in zip(self.parameters, kept, strict=True):
+            parameter.data.copy_(value)
+        bar = COLLAPSED * constant_loss(self._targets(np.flatnonzero(~is_dev)))
+        return {
+            "epochs": best,
+            "dev": curve[best - 1][1] if best else 0.0,
+            "collapsed": not curve or min(loss for loss, _ in curve) > bar,
+            "curve": curve,
+        }
+
+    def answer(self, asked: Asked) -> np.ndarray:
+        """Numbers of classes, or numbers."""
+        outputs = asked.predict(self.head)
+        if self.is_number:
+            return np.asarray(outputs[:, 0] * self.scale + self.center)
+        return np.asarray(outputs.argmax(1))
+
+    def _weights(self) -> list[Tensor]:
+        return [parameter.detach().clone() for parameter in self.parameters]
+
+    def _targets(self, labels: Int[np.ndarray, " T"]) -> Tensor:
+        wanted = self.y[labels]
+        return torch.from_numpy((wanted - self.center) / self.scale if self.is_number else wanted)
+
+    def _epoch(
+        self,
+        epoch: int,
+        texts: Int[np.ndarray, " U"],
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LambdaLR,
+    ) -> float:
+        """One pass in an order of its own; the mean loss, not finite if it diverged."""
+        draws = uniform(self.noise, f"finetune.order.{epoch}", len(texts))
+        order = texts[np.argsort(draws, kind="stable")]
+        total, count = 0.0, 0
+        for index in np.split(order, range(BATCH_TEXTS, len(order), BATCH_TEXTS)):
+            targets = self._targets(np.concatenate([self.asked.labels_of[i] for i in index]))
+            loss = loss_of(self.asked.outputs(self.head, index), targets.to(self.model.device))
+            total, count = total + loss.item() * len(targets), count + len(targets)
+            if not math.isfinite(total):
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+        return total / max(count, 1)
+
+
+def share(step: int, steps: int) -> float:
+    """Of the peak learning rate: up over the warm-up, then down to zero."""
+    warm = max(1, int(WARMUP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return max(0.0, (steps - step) / max(1, steps - warm))
+
+
+def constant_loss(targets: Tensor) -> float:
+    """The loss of the best answer that is always the same."""
+    if targets.is_floating_point():
+        return float(targets.var(correction=0))
+    shares = targets.bincount() / len(targets)
+    return float(-(shares * shares.clamp(min=1e-12).log()).sum())
