@@ -1,4 +1,4 @@
-"""Span masking: runs of whole words are hidden (SpanBERT without its boundary objective).
+"""Span masking: runs of whole words are hidden (SpanBERT; its boundary objective is a knob).
 
     an  American  football  game  was  played      start drawn at `football`, length 3 words
     an  American  [MASK]    [MASK] [MASK] played    one draw of mask/random/keep for the run
@@ -6,7 +6,8 @@
 Lengths are geometric, truncated to 1..10 words and renormalised: mean 3.797 at the paper's p = 0.2
 (clipping at 10 instead would give 4.463). A start falls on any token with equal chance and moves to
 the start of its word; a start inside a chosen run is rejected; drawing stops at the quota. Runs
-that touch merge before replacement.
+that touch merge before replacement. `boundary=True` asks for each hidden token a second time, from
+the two tokens outside its run, and adds that loss.
 
 Differs: the last run is trimmed to whole words where the release cuts through one (`trim`), so the
 realised rate lies a little under the nominal one; runs end at the end of a document.
@@ -14,21 +15,24 @@ realised rate lies a little under the nominal one; runs end at the end of a docu
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
 
-from bench.pretraining.objective import MaskedObjective, highest_rate
+from bench.pretraining.objective import Cost, MaskedObjective, highest_rate
+from bench.pretraining.runs import beyond, ordered_positions, run_edges, truncated_geometric
 from bench.settings import settings
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from bench.pretraining.batch import Batch
+    from bench.corpus.tokenizer import Vocabulary
+    from bench.plan import EncoderShape
+    from bench.pretraining.batch import Batch, Example, Loss
+    from bench.pretraining.encoder import Encoder
     from bench.pretraining.noise import Noise
 
 
@@ -48,6 +52,8 @@ class Span(MaskedObjective):
     """Where the last run ends when the quota is met: after a whole word, or anywhere."""
     draw: Literal["token", "word", "span"] = "span"
     """What shares one draw of mask, random or keep: a token, a word, a run of chosen tokens."""
+    boundary: bool = False
+    """Add SpanBERT's boundary objective: each hidden token also from its run's neighbours."""
 
     @model_validator(mode="after")
     def _mean_is_possible(self) -> Span:
@@ -70,7 +76,9 @@ class Span(MaskedObjective):
             added = (at >= start) & (at < end) & accepted & ~chosen
             last_run = torch.where(accepted, added, last_run)
             chosen = chosen | added
-        return chosen & ~self._overshoot(batch, chosen, last_run, quota)
+        room = quota - (chosen & ~last_run).sum(1, keepdim=True)
+        units = batch.word_start & batch.real if self.trim == "word" else batch.real
+        return chosen & ~beyond(last_run, units, room)
 
     def _draw_runs(
         self, batch: Batch, noise: Noise
@@ -88,49 +96,36 @@ class Span(MaskedObjective):
         in_word = word.gather(1, token)
         beginnings = ordered_positions(starts)
         first = beginnings.gather(1, (in_word - 1).clamp(min=0)).clamp(max=length - 1)
-        last_word = in_word - 1 + self._lengths(noise.uniform("lengths", shape))
+        drawn = noise.uniform("lengths", shape)
+        last_word = in_word - 1 + truncated_geometric(drawn, self.mean_length, self.max_length)
         after = torch.nn.functional.pad(beginnings, (0, 1), value=length)
         after = after.gather(1, last_word.clamp(max=length))
         # The next gap (a separator, padding) ends a run wherever its words would reach.
-        at = torch.arange(length, device=token.device)
-        gap = torch.where(batch.real, length, at).flip(1).cummin(1).values.flip(1)
+        gap = run_edges(batch.real)[1] + 1
         return first, torch.minimum(after, gap.gather(1, token))
 
-    def _lengths(self, uniform: Tensor) -> Tensor:
-        """Inverse distribution function of the truncated geometric."""
-        lengths = torch.ones_like(uniform, dtype=torch.long)
-        for bound in cumulative(self.mean_length, self.max_length)[:-1]:
-            lengths += uniform >= bound
-        return lengths
+    @property
+    def has_own_head(self) -> bool:  # `mixture` and `biphasic` share ordinary ones
+        return self.boundary
 
-    def _overshoot(
-        self, batch: Batch, chosen: Tensor, last_run: Tensor, quota: Tensor
-    ) -> Bool[Tensor, "B L"]:
-        """What the last run of each row holds beyond the quota."""
-        room = quota - (chosen & ~last_run).sum(1, keepdim=True)
-        used = last_run.long().cumsum(1)
-        if self.trim == "word":  # a word counts as used up from its first token on
-            word = (batch.word_start & batch.real).long().cumsum(1)
-            most = used.new_zeros(used.shape[0], used.shape[1] + 1)
-            used = most.scatter_reduce(1, word, used, "amax").gather(1, word)
-        return last_run & (used > room)
+    def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:
+        from bench.pretraining.heads import BoundaryHead
 
+        return BoundaryHead(shape) if self.boundary else super().head(shape, vocabulary)
 
-def ordered_positions(marked: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:
-    """Positions of the marked tokens, left to right; the row's length where there are no more."""
-    length = marked.shape[1]
-    at = torch.arange(length, device=marked.device)
-    return torch.where(marked, at, length).sort(1).values
+    def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
+        from bench.pretraining.heads import BoundaryHead, boundary_loss
 
+        if isinstance(head, BoundaryHead):
+            return boundary_loss(encoder, head, example)
+        return super().loss(encoder, head, example, noise)
 
-@functools.cache
-def cumulative(mean: float, longest: int) -> tuple[float, ...]:
-    """Cumulative chances of lengths 1..longest: the truncated geometric of that mean."""
-    low, high = 0.0, 1.0  # the mean falls as p grows: bisect
-    for _ in range(60):
-        p = (low + high) / 2
-        weights = [(1 - p) ** k for k in range(longest)]
-        found = sum((k + 1) * w for k, w in enumerate(weights)) / sum(weights)
-        low, high = (p, high) if found > mean else (low, p)
-    total = sum(weights)
-    return tuple(sum(weights[: k + 1]) / total for k in range(longest))
+    def extra_cost(self, shape: EncoderShape) -> Cost:
+        cost, width, vocab_size = super().extra_cost(shape), shape.hidden_size, shape.vocab_size
+        if not self.boundary:
+            return cost
+        vectors = 4 * width + 2 + shape.max_length  # two layers, two norms, a vector a place
+        return Cost(
+            flops_per_prediction=cost.flops_per_prediction + 2.0 * width * (4 * width + vocab_size),
+            parameters=cost.parameters + width * vectors + vocab_size,
+        )

@@ -1,0 +1,69 @@
+"""Runs of neighbouring tokens: how long they are drawn, where they begin and end."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+    from torch import Tensor
+
+
+def ordered_positions(marked: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:
+    """Positions of the marked tokens, left to right; the row's length where there are no more."""
+    length = marked.shape[1]
+    at = torch.arange(length, device=marked.device)
+    return torch.where(marked, at, length).sort(1).values
+
+
+def run_edges(marked: Bool[Tensor, "B L"]) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"]]:
+    """For each marked token the first and the last position of its run; touching runs are one."""
+    length = marked.shape[1]
+    at = torch.arange(length, device=marked.device)
+    begins = marked & ~torch.nn.functional.pad(marked[:, :-1], (1, 0))
+    ends = marked & ~torch.nn.functional.pad(marked[:, 1:], (0, 1))
+    first = torch.where(begins, at, 0).cummax(1).values
+    last = torch.where(ends, at, length - 1).flip(1).cummin(1).values.flip(1)
+    return first, last
+
+
+def beyond(
+    run: Bool[Tensor, "B L"], units: Bool[Tensor, "B L"], room: Int[Tensor, "B 1"]
+) -> Bool[Tensor, "B L"]:
+    """The tokens of a run that exceed `room`, and all of a unit of which one does.
+
+    Args:
+        run: One run a row.
+        units: Where units (words, tokens) begin: one is kept whole or not at all.
+        room: Tokens that may stay.
+    """
+    unit = units.long().cumsum(1)
+    used = run.long().cumsum(1)
+    most = used.new_zeros(used.shape[0], used.shape[1] + 1)
+    return run & (most.scatter_reduce(1, unit, used, "amax").gather(1, unit) > room)
+
+
+def truncated_geometric(
+    uniform: Float[Tensor, "*s"], mean: float, longest: int
+) -> Int[Tensor, "*s"]:
+    """Turn draws from [0, 1) into lengths 1..longest by the inverse distribution function."""
+    lengths = torch.ones_like(uniform, dtype=torch.long)
+    for bound in cumulative(mean, longest)[:-1]:
+        lengths += uniform >= bound
+    return lengths
+
+
+@functools.cache
+def cumulative(mean: float, longest: int) -> tuple[float, ...]:
+    """Cumulative chances of lengths 1..longest: the truncated geometric of that mean."""
+    low, high = 0.0, 1.0  # the mean falls as p grows: bisect
+    for _ in range(60):
+        p = (low + high) / 2
+        weights = [(1 - p) ** k for k in range(longest)]
+        found = sum((k + 1) * w for k, w in enumerate(weights)) / sum(weights)
+        low, high = (p, high) if found > mean else (low, p)
+    total = sum(weights)
+    return tuple(sum(weights[: k + 1]) / total for k in range(longest))
