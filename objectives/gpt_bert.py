@@ -1,0 +1,87 @@
+"""The hybrid of GPT-BERT: most rows masked next-token prediction, some rows causal.
+
+    [CLS]  the    [MASK]  [MASK]  fox      masked row (15 in 16): full attention, a piece of 2
+    (no)   quick  brown   (no)    (no)
+    [CLS]  the    quick   brown   fox      causal row (1 in 16): attention to the left
+    the    quick  brown   fox     (no)
+
+Every answer is read one position to the left of its token, so both kinds of row ask the same thing
+of a position and share one head. Noise decides which row is which; attention is "prefix" with the
+whole row or nothing as prefix, and every position has a slot for logits, so that shapes never
+change. Published defaults: 1 causal row in 16, pieces of 1 to 3 tokens with one 80/10/10 draw each,
+rate 0.30 falling to 0.15. A kind weighs as much as its share of rows, not of predictions (a causal
+row makes several times as many): each row's mean loss is weighted by its tokens.
+
+Differs: the hidden pieces meet the rate exactly in every row where the release hides each piece by
+itself; touching pieces share one draw; the release's gated attention and layer weighting are parts
+of its encoder and not of its objective, and are left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
+from bench.pretraining.objective import Rate
+from bench.settings import Fraction, settings
+
+from .mntp import Mntp
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.corpus.tokenizer import Vocabulary
+    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.noise import Noise
+
+
+@settings
+class GptBert(Mntp):
+    """Masked and causal next-token prediction in one batch."""
+
+    name: ClassVar[str] = "gpt_bert"
+    summary: ClassVar[str] = "masked next-token prediction with a share of causal rows"
+    source: ClassVar[str] = "Charpentier and Samuel 2024, sec. 2"
+
+    causal_fraction: Fraction = 0.0625
+    """Share of the rows that are causal."""
+    rate: Rate = "0.30->0.15"
+    """Share of a masked row's ordinary tokens that are predicted; it moves over the budget."""
+    max_length: Annotated[int, Field(ge=1, le=100)] = 3
+    """Longest piece that is hidden as one, in tokens."""
+    draw: Literal["token", "word", "span"] = "span"
+    """What shares one draw of mask, random or keep: a token, a word, a run of chosen tokens."""
+
+    def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
+        masked = super().corrupt(batch, vocabulary, noise)
+        assert masked.positions is not None
+        rows, length = batch.tokens.shape
+        is_causal = self.settled(noise).uniform("kind", (rows, 1)) < self.causal_fraction
+        following = torch.where(batch.real, batch.tokens, IGNORED)[:, 1:]
+        following = torch.nn.functional.pad(following, (0, 1), value=IGNORED)
+        slots = torch.where(masked.labels == IGNORED, length, masked.positions)
+        spread = torch.full_like(batch.tokens, IGNORED)
+        spread = torch.nn.functional.pad(spread, (0, 1)).scatter(1, slots, masked.labels)
+        return Example(
+            torch.where(is_causal, batch.tokens, masked.inputs),
+            Attention("prefix", batch.present, torch.where(is_causal, 0, length)[:, 0]),
+            torch.where(is_causal, following, spread[:, :length]),
+            extras={"is_causal": is_causal[:, 0], "tokens": batch.real.sum(1)},
+        )
+
+    def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
+        from bench.pretraining.heads import token_nats
+
+        nats = token_nats(encoder, head, example).sum(1)
+        asked = (example.labels != IGNORED).sum(1)
+        tokens = torch.where(asked > 0, example.extras["tokens"], 0).float()
+        means = nats / asked.clamp(min=1)
+        is_causal = example.extras["is_causal"]
+        parts = {
+            kind: ((nats * rows).sum(), (asked * rows).sum())
+            for kind, rows in (("causal", is_causal), ("masked", ~is_causal))
+        }
+        return Loss((means * tokens).sum(), asked.sum(), tokens.sum(), parts)
