@@ -12,6 +12,7 @@ from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Batch
 from bench.pretraining.noise import Noise
 from bench.pretraining.objective import Objective
+from bench.pretraining.runs import truncated_geometric
 from bench.pretraining.selection import choose_units
 from bench.registry import Registry
 from bench.settings import as_mapping, from_mapping
@@ -130,7 +131,7 @@ def test_replacement_shares(draw: str) -> None:
 
 def test_span_lengths_are_truncated_geometric() -> None:
     draws = Noise(0, 0, torch.arange(1000)).uniform("lengths", (1000, 200))
-    lengths = build("span")._lengths(draws)
+    lengths = truncated_geometric(draws, 3.7971, 10)
     weights = torch.tensor([0.2 * 0.8**k for k in range(10)], dtype=torch.float64)
     expected = weights / weights.sum()
     found = torch.bincount(lengths.flatten(), minlength=11)[1:] / lengths.numel()
@@ -144,7 +145,7 @@ def test_span_lengths_are_truncated_geometric() -> None:
 @pytest.mark.parametrize("mean", [1.0, 2.5, 5.5])
 def test_span_mean_length_is_what_it_says(mean: float) -> None:
     draws = Noise(1, 0, torch.arange(500)).uniform("lengths", (500, 200))
-    lengths = build("span", mean_length=mean)._lengths(draws)
+    lengths = truncated_geometric(draws, mean, 10)
     assert abs(lengths.double().mean().item() - mean) < 4 * 2.9 / lengths.numel() ** 0.5
     assert 1 <= lengths.min() <= lengths.max() <= 10
 
