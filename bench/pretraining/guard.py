@@ -34,11 +34,15 @@ def guarded(name: str, batch: Batch) -> Iterator[None]:
 
 
 def _state(batch: Batch) -> dict[str, Any]:
-    # Python's own generator is left out: checkers of annotations draw from it.
     tensors = {key: value for key, value in vars(batch).items() if torch.is_tensor(value)}
+    return {f"batch.{key}": value._version for key, value in tensors.items()} | process_state()
+
+
+def process_state() -> dict[str, Any]:
+    """What all code of a process shares, by name; to be compared, not restored."""
+    # Python's own generator is left out: checkers of annotations draw from it.
     numpy_state: Any = np.random.get_state()  # noqa: NPY002  (read, never drawn from)
     return {
-        **{f"batch.{key}": value._version for key, value in tensors.items()},
         "torch's global generator": hash(torch.get_rng_state().numpy().tobytes()),
         "NumPy's global generator": hash((numpy_state[1].tobytes(), numpy_state[2])),
         "the default dtype": torch.get_default_dtype(),

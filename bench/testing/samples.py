@@ -18,8 +18,19 @@ SAMPLE_VOCABULARY = Vocabulary(
     size=500, pad_id=0, unk_id=1, cls_id=2, sep_id=3, mask_id=4, special_ids=(0, 1, 2, 3, 4)
 )
 
+SCATTERED_VOCABULARY = Vocabulary(
+    size=60, pad_id=9, unk_id=0, cls_id=31, sep_id=8, mask_id=59, special_ids=(0, 8, 9, 31, 59)
+)
+"""Special tokens anywhere, as in tokenizers that others trained: ids cannot be guessed."""
 
-def sample_batch(rows: int, length: int, seed: int = 0, words: float = 0.6) -> Batch:
+
+def sample_batch(
+    rows: int,
+    length: int,
+    seed: int = 0,
+    words: float = 0.6,
+    vocabulary: Vocabulary = SAMPLE_VOCABULARY,
+) -> Batch:
     """Random rows: [CLS], tokens in words, now and then a [SEP]; the last row padded if several.
 
     Args:
@@ -27,24 +38,41 @@ def sample_batch(rows: int, length: int, seed: int = 0, words: float = 0.6) -> B
         length: L.
         seed: Another batch for each.
         words: Share of tokens that begin a word.
+        vocabulary: Of the tokens.
     """
     ids = torch.arange(rows) + 1000
     noise = Noise(seed, 0, ids)
     shape = (rows, length)
-    tokens = SAMPLE_VOCABULARY.draw_ordinary(noise.uniform("tokens", shape))
-    tokens[noise.uniform("separators", shape) < 0.03] = SAMPLE_VOCABULARY.sep_id
-    tokens[:, 0] = SAMPLE_VOCABULARY.cls_id
+    tokens = vocabulary.draw_ordinary(noise.uniform("tokens", shape))
+    tokens[noise.uniform("separators", shape) < 0.03] = vocabulary.sep_id
+    tokens[:, 0] = vocabulary.cls_id
     present = torch.ones(shape, dtype=torch.bool)
     if rows > 1:
         present[-1, length // 2 :] = False
-        tokens[~present] = SAMPLE_VOCABULARY.pad_id
-    real = ~SAMPLE_VOCABULARY.is_special(tokens)
+        tokens[~present] = vocabulary.pad_id
+    real = ~vocabulary.is_special(tokens)
     starts = noise.uniform("words", shape) < words
     starts[:, 1:] |= ~real[:, :-1]
     sentences = starts & real & (noise.uniform("sentences", shape) < 0.1)
     return Batch(
         tokens, real, starts & real, sentences, ids, present=None if rows == 1 else present
     )
+
+
+def short_batch(length: int, vocabulary: Vocabulary = SAMPLE_VOCABULARY) -> Batch:
+    """Rows with next to nothing in them: no token, separators only, one token, two tokens.
+
+    Args:
+        length: L, 4 at least.
+        vocabulary: Of the tokens.
+    """
+    v, some = vocabulary, vocabulary.draw_ordinary(torch.tensor([0.3, 0.6])).tolist()
+    texts = [[], [v.sep_id, v.sep_id], some[:1], some]
+    rows = [[v.cls_id, *text, *[v.pad_id] * (length - 1 - len(text))] for text in texts]
+    tokens = torch.tensor(rows)
+    real = ~v.is_special(tokens)
+    present = tokens != v.pad_id
+    return Batch(tokens, real, real, real, torch.arange(len(rows)) + 1000, present)
 
 
 def rows_of(batch: Batch, index: Tensor) -> Batch:

@@ -1,0 +1,124 @@
+"""The kit as a whole: which checks an item must pass, run for a person or for pytest."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.pretraining.objective import Objective
+from bench.probing.task import DataRoot, Task
+from bench.testing import corruption, declaration, leaks, learning, purity
+from bench.testing.findings import Finding, Inapplicable, Unchecked, find, preserved, short_name
+
+if TYPE_CHECKING:
+    import pytest
+
+Check = Callable[..., None]
+
+OBJECTIVE_CHECKS: tuple[Check, ...] = (
+    declaration.check_metadata,
+    declaration.check_settings,
+    declaration.check_light_import,
+    corruption.check_shapes,
+    corruption.check_fixed_shapes,
+    corruption.check_special_tokens,
+    corruption.check_labels,
+    purity.check_batch_untouched,
+    purity.check_process_untouched,
+    purity.check_reproducible,
+    purity.check_static_masking,
+    purity.check_rows_independent,
+    leaks.check_hidden_tokens,
+    leaks.check_future,
+    learning.check_short_rows,
+    learning.check_micro_batches,
+    learning.check_token_head,
+    learning.check_gradient,
+    learning.check_learning,
+    learning.check_cost,
+)
+"""What an objective must pass, each called with an instance."""
+
+TASK_CHECKS: tuple[Check, ...] = (
+    declaration.check_task_metadata,
+    declaration.check_light_import,
+)
+"""What a task must pass, each called with an instance and where its data is."""
+
+
+def checks_of(item: Any, data: DataRoot | None = None) -> list[Check]:
+    """The checks for an objective or a task (a class or an instance), each to be called with it.
+
+    Args:
+        item: What is to be checked.
+        data: Where a task's examples are; ignored for an objective.
+
+    Raises:
+        BenchError: It is neither an objective nor a task.
+    """
+    cls = item if inspect.isclass(item) else type(item)
+    if issubclass(cls, Objective):
+        return list(OBJECTIVE_CHECKS)
+    if issubclass(cls, Task):
+        return list(TASK_CHECKS)
+    raise BenchError(f"{cls.__name__} is neither an Objective nor a Task of bench")
+
+
+def examine(item: Any, data: DataRoot | None = None) -> list[Finding]:
+    """Run every check on an objective or task and tell what each found.
+
+    Args:
+        item: A class (with its default settings) or an instance.
+        data: Where a task's examples are.
+    """
+    checks = checks_of(item, data)
+    try:
+        built = item() if inspect.isclass(item) else item
+    except Exception as error:  # a stranger's constructor may raise anything
+        text = f"expected default settings to be enough; saw {type(error).__name__}: {error}"
+        return [Finding("metadata", "failed", text)]
+    return [find(check, built) for check in checks]
+
+
+def parametrize_with_checks(
+    items: Iterable[Any], data: DataRoot | None = None
+) -> pytest.MarkDecorator:
+    """Make a pytest test of every check on every item, each with an id of its own.
+
+        @parametrize_with_checks([Mine, Mine(rate=0.3), MyTask])
+        def test_conformance(item, check):
+            check(item)
+
+    Args:
+        items: Objectives and tasks, as classes or instances.
+        data: Where the tasks' examples are; tasks without are skipped, with the reason.
+    """
+    import pytest
+
+    cases = []
+    for item in items:
+        built: Any = item() if inspect.isclass(item) else item
+        title = built.label() if isinstance(built, Objective) else built.name
+        for check in checks_of(built, data):
+            name = short_name(check)
+            cases.append(pytest.param(built, _skipping(check), id=f"{title}-{name}"))
+    return pytest.mark.parametrize(("item", "check"), cases)
+
+
+def _skipping(check: Check) -> Check:
+    """The check as pytest wants it: what does not apply, or has no data, is skipped aloud."""
+
+    @functools.wraps(check)
+    def checked(item: Any) -> None:
+        import pytest
+
+        try:
+            with preserved():
+                check(item)
+        except (Inapplicable, Unchecked) as reason:
+            pytest.skip(str(reason))
+
+    return checked
