@@ -28,7 +28,7 @@ from pydantic import Field
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
 from bench.pretraining.decoding import DecodedObjective, written_before
 from bench.pretraining.objective import Rate, highest_rate, rate_at
-from bench.pretraining.rearrangement import INSERTED, Draft, choose_exactly, nearest, spread
+from bench.pretraining.rearrangement import Draft, choose_exactly, nearest, spread
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class T5Infilling(DecodedObjective):
         first = starts.gather(1, place) & batch.real
         sentinels = vocabulary.size - 1 + first.long().cumsum(1)
 
-        draft = Draft.of(batch).shown(first, sentinels).without(hidden & ~first, vocabulary.pad_id)
-        origins = draft.origins.masked_fill(draft.read(first), INSERTED)
+        draft = Draft.of(batch).stood_for(first, sentinels)
+        draft = draft.without(hidden & ~first, vocabulary.pad_id)
 
         capacity = self.target_length(hidden.shape[1])
         source, ordinal, filled = spread(hidden.long() + first.long(), capacity)
@@ -78,7 +78,7 @@ class T5Infilling(DecodedObjective):
             draft.tokens,
             Attention("full", draft.present),
             target,
-            origins=origins,
+            origins=draft.origins,
             extras={"written": written_before(target, vocabulary.sep_id, vocabulary.pad_id)},
         )
 

@@ -50,6 +50,11 @@ class Draft:
         """Other tokens at some places; what stood there is still asked for."""
         return dataclasses.replace(self, tokens=torch.where(places, tokens, self.tokens))
 
+    def stood_for(self, places: Bool[Tensor, "B L"], tokens: Tensor | int) -> Draft:
+        """Tokens at some places that are not there for what stood there, but for a span."""
+        origins = self.origins.masked_fill(places, INSERTED)
+        return dataclasses.replace(self.shown(places, tokens), origins=origins)
+
     def reordered(self, sources: Int[Tensor, "B L"]) -> Draft:
         """Each place takes the token of another: `sources` is a permutation of each row."""
         return Draft(
