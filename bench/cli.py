@@ -58,6 +58,16 @@ Corpus = Annotated[
 Tasks = Annotated[
     str | None, typer.Option(help="Tasks or suites by comma; `none` only pretrains. [micro]")
 ]
+OwnTasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        help="Your own labels, .csv .tsv .jsonl .parquet or a folder with train and test: "
+        "classify:FILE, pair:FILE, tag:FILE, similarity:FILE or qa:FILE; then ,text=COLUMN "
+        ",label=COLUMN ,split=COLUMN ,group=COLUMN ,metric=NAME ,name=NAME as needed. "
+        "Repeat it for more.",
+    ),
+]
 SizeName = Annotated[str, typer.Option("--size", help="The size dial: tiny, mini, small, base.")]
 BudgetText = Annotated[
     str | None,
@@ -96,6 +106,7 @@ def run(
     objectives: Objectives,
     corpus: Corpus = ["micro"],  # noqa: B006 (typer copies it)
     tasks: Tasks = None,
+    task: OwnTasks = None,
     size: SizeName = "tiny",
     budget: BudgetText = None,
     seeds: Seeds = None,
@@ -120,9 +131,9 @@ def run(
     from bench.experiment import UNTRAINED
 
     experiment = _request(
-        objectives=objectives, corpus=corpus, tasks=tasks, size=size, budget=budget, seeds=seeds,
-        overrides=overrides, data=data, tokenizer=tokenizer, text_column=text_column,
-        device=device, limit=limit,
+        objectives=objectives, corpus=corpus, tasks=tasks, task=task or (), size=size,
+        budget=budget, seeds=seeds, overrides=overrides, data=data, tokenizer=tokenizer,
+        text_column=text_column, device=device, limit=limit,
     )  # fmt: skip
     prepared = api.prepare(experiment, _corpus_notes())
     _say_corpus(experiment, prepared)
@@ -143,6 +154,7 @@ def plan(
     objectives: Objectives,
     corpus: Corpus = ["micro"],  # noqa: B006 (typer copies it)
     tasks: Tasks = None,
+    task: OwnTasks = None,
     size: SizeName = "tiny",
     budget: BudgetText = None,
     seeds: Seeds = None,
@@ -159,9 +171,9 @@ def plan(
     from bench.forecast import forecast, render
 
     experiment = _request(
-        objectives=objectives, corpus=corpus, tasks=tasks, size=size, budget=budget, seeds=seeds,
-        overrides=overrides, data=data, tokenizer=tokenizer, text_column=text_column,
-        device=device, limit=limit,
+        objectives=objectives, corpus=corpus, tasks=tasks, task=task or (), size=size,
+        budget=budget, seeds=seeds, overrides=overrides, data=data, tokenizer=tokenizer,
+        text_column=text_column, device=device, limit=limit,
     )  # fmt: skip
     found = forecast(experiment, out)
     typer.echo(json.dumps(found, indent=1) if as_json else render(found))
@@ -190,6 +202,62 @@ def describe(
 
     found = find(name)
     typer.echo(json.dumps(found, indent=1) if as_json else render_one(found))
+
+
+@app.command()
+def show(
+    objective: Annotated[str, typer.Argument(help="The objective to look at.")],
+    text: Annotated[
+        str | None, typer.Argument(help="A sentence of your own. [rows of the corpus]")
+    ] = None,
+    corpus: Corpus = ["micro"],  # noqa: B006 (typer copies it)
+    size: SizeName = "tiny",
+    overrides: Overrides = None,
+    tokenizer: Tokenizer = None,
+    text_column: TextColumn = "text",
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    progress: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the budget spent, for schedules.")
+    ] = 0.0,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Rows, or epochs of your sentence. [2 rows, 3 epochs]"),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Rows that the figures are of.")] = 512,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the figures into a .png, .svg or .pdf.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what an objective does to text, token by token, and what it really does on average.
+
+    Text above input above target; realised shares, runs and places beside the nominal ones.
+    """
+    from bench import api
+    from bench.console import print_lines, say, width_of_stdout
+    from bench.showing.look import Look, named
+    from bench.showing.look import show as look_at
+    from bench.showing.plain import as_json as plain
+    from bench.showing.plot import check_figure, draw
+    from bench.showing.text import shown_lines
+
+    if figure is not None:
+        check_figure(figure)
+    experiment = _request(
+        objectives=[objective], corpus=corpus, tasks="none", size=size, overrides=overrides,
+        tokenizer=tokenizer, text_column=text_column, device="cpu",
+    )  # fmt: skip
+    looked_at = named(experiment.objectives, objective)
+    prepared = api.prepare(experiment, _corpus_notes())
+    look = Look(text, rows or (2 if text is None else 3), sample, seed, progress)
+    shown = look_at(looked_at, prepared, experiment.shape, look)
+    if figure is not None:
+        draw(shown.figures, looked_at.label(), figure)
+        say(f"figure: {figure}")
+    if as_json:
+        typer.echo(json.dumps(plain(shown), indent=1))
+    else:
+        print_lines(shown_lines(shown, width_of_stdout()))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from rich.text import Text
 
     from bench.engines.local import Job
 
@@ -85,3 +88,10 @@ def say(text: str) -> None:
 def width_of_stdout() -> int:
     """Columns to fit a table into."""
     return Console(file=sys.stdout).width if sys.stdout.isatty() else 100
+
+
+def print_lines(lines: Iterable[Text]) -> None:
+    """Styled lines on standard output: with colours on a terminal that wants them."""
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)

@@ -1,0 +1,60 @@
+"""The realised figures as one small picture: position profile and lengths of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError, FailedError
+from bench.showing.figures import BINS
+
+if TYPE_CHECKING:
+    from bench.showing.figures import Figures
+
+FORMATS = (".png", ".svg", ".pdf")
+_LONGEST_RUN = 20
+
+
+def check_figure(path: Path) -> None:
+    """Refuse a file that could not be written, before anything is computed.
+
+    Raises:
+        BenchError: Another ending, or no such folder.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise BenchError(f"--figure {path}: a figure ends in {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise BenchError(f"--figure {path}: there is no folder {path.parent.resolve()}")
+
+
+def draw(found: Figures, title: str, path: Path) -> None:
+    """Write the picture.
+
+    Raises:
+        FailedError: The file cannot be written.
+    """
+    import matplotlib
+    import seaborn as sns
+    from matplotlib.figure import Figure
+
+    with sns.axes_style("whitegrid"), matplotlib.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(7.2, 2.8), layout="constrained")
+        places, lengths = figure.subplots(1, 2)
+        tenths = [(tenth + 0.5) * 100 / BINS for tenth in range(BINS)]
+        for name, marker in (("corrupted", "o"), ("predicted", "x")):
+            shares = [100 * share for share in found.profile[name]]
+            sns.lineplot(x=tenths, y=shares, marker=marker, label=name, ax=places)
+        places.set(xlabel="place in a row, %", ylabel="tokens, %", xlim=(0, 100))
+        places.set_ylim(bottom=0)
+        for unit, counts in (("words", found.run_words), ("tokens", found.run_tokens)):
+            shares = [100 * count / sum(counts) for count in counts[:_LONGEST_RUN]]
+            if shares:
+                at = list(range(1, len(shares) + 1))
+                sns.lineplot(x=at, y=shares, marker=".", label=f"in {unit}", ax=lengths)
+        lengths.set(xlabel="length of a run", ylabel="runs, %")
+        lengths.set_ylim(bottom=0)
+        figure.suptitle(title)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise FailedError(f"--figure {path} cannot be written ({error.strerror})") from None

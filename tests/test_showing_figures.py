@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.pretraining.noise import Noise
+from bench.registry import Registry
+from bench.settings import from_mapping
+from bench.showing.figures import as_json, cut_words, figures, nominal, profile, runs
+from bench.showing.trace import trace
+from bench.testing.samples import SAMPLE_VOCABULARY, sample_batch
+
+REGISTRY = Registry()
+
+
+def bits(*rows: str) -> np.ndarray:
+    return np.array([[letter == "1" for letter in row] for row in rows])
+
+
+def figures_of(name: str, progress: float = 0.0, **values: Any) -> Any:
+    objective = from_mapping(REGISTRY.get("objective", name), values, name)
+    batch = sample_batch(64, 128)
+    noise = Noise(0, 0, batch.example_ids)
+    example = objective.corrupt(batch, SAMPLE_VOCABULARY, noise)
+    return figures(trace(batch, example, SAMPLE_VOCABULARY), objective, progress)
+
+
+def test_runs_are_counted_in_tokens_and_in_words() -> None:
+    chosen = bits("0110100", "1111000", "0000001")
+    starts = bits("1101110", "1010101", "1000000")
+    in_tokens, in_words = runs(chosen, starts)
+    assert in_tokens == [2, 1, 0, 1]
+    assert in_words == [3, 1]
+    assert runs(bits("000"), bits("111")) == ([], [])
+
+
+def test_a_word_is_cut_if_a_part_of_it_is_chosen() -> None:
+    starts, real = bits("1010010", "1000100"), bits("1111110", "0111111")
+    assert cut_words(bits("1000000", "0000000"), starts, real) == 1.0
+    assert cut_words(bits("1111000", "0000111"), starts, real) == pytest.approx(1 / 3)
+    assert cut_words(bits("0000000", "0000000"), starts, real) == 0.0
+
+
+def test_the_profile_is_over_ordinary_tokens() -> None:
+    real = np.ones((2, 22), dtype=bool)
+    real[:, [0, 21]] = False
+    marked = np.zeros_like(real)
+    marked[:, 1] = marked[0, 20] = True
+    assert profile(marked, real) == [0.5, *[0.0] * 8, 0.25]
+
+
+def test_realised_is_what_was_set() -> None:
+    found = figures_of("token", rate=0.4, mask_fraction=0.5, random_fraction=0.3)
+    assert found.shares["predicted"] == pytest.approx(found.nominal["predicted"], abs=0.01)
+    assert found.shares["corrupted"] == pytest.approx(0.4 * 0.8, abs=0.03)
+    for treatment in ("mask", "random", "kept"):
+        assert found.treatment[treatment] == pytest.approx(found.nominal[treatment], abs=0.03)
+    assert sum(found.treatment.values()) == pytest.approx(1)
+    assert max(found.profile["predicted"]) < 0.5
+    assert found.cut_words > 0.1
+    assert figures_of("whole_word", rate=0.4).cut_words == 0.0
+
+
+def test_nominal_rates_follow_their_schedule() -> None:
+    objective = from_mapping(REGISTRY.get("objective", "token"), {"rate": "0.4->0.2"}, "token")
+    assert nominal(objective, 0.5)["predicted"] == pytest.approx(0.3)
+    assert "predicted" not in nominal(objective, 0.5, asks_all=True)
+
+
+def test_next_token_prediction_corrupts_nothing_and_asks_for_all() -> None:
+    found = figures_of("causal")
+    assert found.shares == {"corrupted": 0.0, "predicted": 1.0, "moved": 0.0, "inserted": 0.0}
+    assert found.nominal == {}
+    assert found.run_tokens == []
+
+
+def test_figures_are_json_even_where_there_are_none() -> None:
+    for name in ("span", "untrained"):
+        plain = as_json(figures_of(name))
+        assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+        assert plain["runs"]["tokens"]["mean"] is None or name == "span"
+
+
+def test_an_empty_row_counts_for_nothing() -> None:
+    batch = sample_batch(3, 32)
+    empty = torch.zeros_like(batch.real)
+    marked = (batch.real & empty).numpy()
+    assert profile(marked, empty.numpy()) == [0.0] * 10
