@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bench.pretraining.objective import MaskedObjective, rate_at
-from bench.pretraining.selection import choose_units
+from bench.pretraining.objective import MaskedObjective, UnitObjective, rate_at
 from bench.settings import settings
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Int
     from torch import Tensor
 
     from bench.pretraining.batch import Batch
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @settings
-class Token(MaskedObjective):
+class Token(UnitObjective):
     """Hide single tokens."""
 
     name: ClassVar[str] = "token"
@@ -37,13 +36,21 @@ class Token(MaskedObjective):
     selection: Literal["exact", "bernoulli"] = "exact"
     """`exact`: the quota of each row, without replacement; `bernoulli`: each token by itself."""
 
+    def units(self, batch: Batch) -> Bool[Tensor, "B L"]:
+        return batch.real
+
     def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
-        if self.selection == "bernoulli":
-            drawn = noise.uniform("units", tuple(batch.tokens.shape)) < rate_at(
-                self.rate, batch.progress
-            )
-            return drawn & batch.real
-        return choose_units(batch.real, batch.real, self.quota(batch), self.capacity(batch), noise)
+        if self.selection == "exact":
+            return super().choose(batch, noise)
+        drawn = noise.uniform("units", tuple(batch.tokens.shape))
+        return (drawn < rate_at(self.rate, batch.progress)) & batch.real
+
+    def predicted(
+        self, batch: Batch, noise: Noise
+    ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
+        if self.selection == "exact":
+            return super().predicted(batch, noise)
+        return MaskedObjective.predicted(self, batch, noise)
 
     def capacity(self, batch: Batch) -> int:
         exact = super().capacity(batch)

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.pretraining.objective import MaskedObjective
-from bench.pretraining.selection import choose_units
+from bench.pretraining.objective import UnitObjective
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -24,17 +23,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.pretraining.batch import Batch
-    from bench.pretraining.noise import Noise
 
 
 @settings
-class WholeWord(MaskedObjective):
+class WholeWord(UnitObjective):
     """Hide whole words."""
 
     name: ClassVar[str] = "whole_word"
     summary: ClassVar[str] = "masked language model over whole words"
     source: ClassVar[str] = "Devlin et al. 2019, whole-word release of May 2019"
 
-    def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
-        quota, most = self.quota(batch), self.capacity(batch)
-        return choose_units(batch.word_start, batch.real, quota, most, noise)
+    def units(self, batch: Batch) -> Bool[Tensor, "B L"]:
+        return batch.word_start

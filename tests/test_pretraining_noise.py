@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.pretraining.noise import Noise, mix
+from bench.pretraining.noise import Noise
 
 
 def noise(seed: int = 0, epoch: int = 0, rows: int = 64) -> Noise:
@@ -15,9 +15,9 @@ def noise(seed: int = 0, epoch: int = 0, rows: int = 64) -> Noise:
 def test_draws_are_pinned() -> None:
     drawn = Noise(7, 3, torch.tensor([0, 1, 2**40])).bits("positions", (3, 2))
     assert drawn.tolist() == [
-        [1501472903, 3269928462],
-        [4294459578, 3506298726],
-        [2985704956, 3979860063],
+        [2746384792, 3406284750],
+        [2778413164, 2775427328],
+        [223685242, 4004088451],
     ]
 
 
@@ -74,11 +74,14 @@ def test_uniform_at_is_a_part_of_uniform(columns: list[int]) -> None:
     assert torch.equal(noise(rows=2).uniform_at("policy", at), whole.gather(1, at))
 
 
-def test_mix_is_a_bijection() -> None:
-    some = torch.arange(0, 2**32, 4099)
-    assert len(mix(some).unique()) == len(some)
-    assert mix(some).min() >= 0
-    assert mix(some).max() < 2**32
+def test_two_draws_of_one_hash() -> None:
+    at = torch.arange(512).expand(64, -1)
+    first, second = noise().two_uniforms_at("policy", at)
+    assert torch.equal(first, noise().uniform("policy", (64, 512)))
+    assert (second * 2**24 == (second * 2**24).floor()).all()
+    counts = torch.histc((first * 16).floor() * 16 + (second * 16).floor(), 256, 0, 256)
+    chi_squared = ((counts - 128) ** 2 / 128).sum().item()
+    assert 165 < chi_squared < 365  # 255 degrees of freedom: 1 in 10^5 outside, each side
 
 
 def test_static_noise_forgets_the_epoch() -> None:

@@ -174,53 +174,88 @@ class MaskedObjective(DrawnObjective):
     def quota(self, batch: Batch) -> Int[Tensor, " B"]:
         """How many tokens of each row to predict: the nearest whole number to rate x tokens."""
         rate = rate_at(self.rate, batch.progress)
-        return (batch.real.sum(1) * rate + 0.5).floor().long()
+        return (batch.real.sum(1) * rate + 0.5).long()
 
     def capacity(self, batch: Batch) -> int:
         """The most tokens a row may be asked for: known without looking, the same all along."""
         return int(batch.tokens.shape[1] * highest_rate(self.rate) + 0.5)
 
+    def predicted(
+        self, batch: Batch, noise: Noise
+    ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
+        """Positions and labels of what `choose` marks; in unused slots 0 and `IGNORED`."""
+        from bench.pretraining.selection import gather_predicted
+
+        return gather_predicted(batch.tokens, self.choose(batch, noise), self.capacity(batch))
+
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         """Choose positions, then show each as [MASK], a random token or itself."""
         noise = self.settled(noise)
-        chosen = self.choose(batch, noise)
-        length = batch.tokens.shape[1]
-        positions, labels = gather_predicted(batch.tokens, chosen, self.capacity(batch))
-        policy = noise.uniform_at("policy", self._unit_starts(batch, chosen, positions))
-        random_tokens = vocabulary.draw_ordinary(noise.uniform_at("replacement", positions))
-        shown = torch.where(policy < self.mask_fraction, vocabulary.mask_id, random_tokens)
+        positions, labels = self.predicted(batch, noise)
+        if self.draw == "token":
+            policy, replacement = noise.two_uniforms_at("policy", positions)
+        else:
+            policy = noise.uniform_at("policy", self._unit_starts(batch, positions, labels))
+            replacement = noise.uniform_at("replacement", positions)
+        shown = torch.where(
+            policy < self.mask_fraction, vocabulary.mask_id, vocabulary.draw_ordinary(replacement)
+        )
         kept = policy >= self.mask_fraction + self.random_fraction
-        shown = torch.where(kept, labels, shown)
-        # Unused slots write to a column past the end: two writes to one place have no order.
-        slots = torch.where(labels == IGNORED, length, positions)
-        inputs = torch.nn.functional.pad(batch.tokens, (0, 1)).scatter(1, slots, shown)[:, :length]
-        return Example(inputs.contiguous(), Attention("full", batch.present), labels, positions)
+        inputs = write_tokens(batch.tokens, positions, torch.where(kept, labels, shown), labels)
+        return Example(inputs, Attention("full", batch.present), labels, positions)
 
     def _unit_starts(
-        self, batch: Batch, chosen: Bool[Tensor, "B L"], positions: Int[Tensor, "B K"]
+        self, batch: Batch, positions: Int[Tensor, "B K"], labels: Int[Tensor, "B K"]
     ) -> Int[Tensor, "B K"]:
         """For each predicted position the one whose draw decides how it is shown."""
-        if self.draw == "token":
-            return positions
         starts = batch.word_start
         if self.draw == "span":
-            starts = chosen & ~torch.nn.functional.pad(chosen[:, :-1], (1, 0))
-        at = torch.arange(chosen.shape[1], device=chosen.device)
+            chosen = write_tokens(
+                torch.zeros_like(batch.tokens), positions, torch.ones_like(labels), labels
+            )
+            starts = (chosen - torch.nn.functional.pad(chosen[:, :-1], (1, 0))) == 1
+        at = torch.arange(starts.shape[1], device=starts.device)
         return torch.where(starts, at, 0).cummax(1).values.gather(1, positions)
 
 
-def gather_predicted(
-    tokens: Int[Tensor, "B L"], chosen: Bool[Tensor, "B L"], capacity: int
-) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
-    """Positions and labels of the chosen tokens in a fixed shape, left to right.
+@settings
+class UnitObjective(MaskedObjective):
+    """Hides whole units in random order up to the quota; a subclass writes only `units`."""
 
-    `nonzero` would give a shape that changes from step to step: a stall and a recompilation on a
-    GPU. Unused slots point at position 0 and carry no label.
+    @abstractmethod
+    def units(self, batch: Batch) -> Bool[Tensor, "B L"]:
+        """The first token of each unit; it reaches to the next, or to the end of the text."""
+
+    def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
+        from bench.pretraining.selection import choose_units
+
+        return choose_units(*self._asked(batch), noise)
+
+    def predicted(
+        self, batch: Batch, noise: Noise
+    ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
+        """Straight from the units drawn: marking all positions first costs as much again."""
+        from bench.pretraining.selection import unit_positions
+
+        positions, filled = unit_positions(*self._asked(batch), noise)
+        return positions, batch.tokens.gather(1, positions).masked_fill_(~filled, IGNORED)
+
+    def _asked(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, int]:
+        return self.units(batch), batch.real, self.quota(batch), self.capacity(batch)
+
+
+def write_tokens(
+    tokens: Int[Tensor, "B L"],
+    positions: Int[Tensor, "B K"],
+    values: Int[Tensor, "B K"],
+    labels: Int[Tensor, "B K"],
+) -> Int[Tensor, "B L"]:
+    """The tokens with other values at some positions; slots without a label write nothing.
+
+    Those write to a column past the end: two writes to one place have no order.
     """
-    capacity = max(capacity, 1)
-    slot = torch.where(chosen, chosen.long().cumsum(1) - 1, capacity).clamp(max=capacity)
-    at = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-    empty = tokens.new_zeros(tokens.shape[0], capacity + 1)
-    positions = empty.scatter(1, slot, at)[:, :capacity]
-    labels = torch.full_like(empty, IGNORED).scatter(1, slot, tokens)[:, :capacity]
-    return positions, labels
+    rows, length = tokens.shape
+    written = tokens.new_empty(rows, length + 1)
+    written[:, :length] = tokens
+    slots = torch.where(labels == IGNORED, length, positions)
+    return written.scatter_(1, slots, values)[:, :length]

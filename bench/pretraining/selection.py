@@ -1,15 +1,20 @@
 """Choosing whole units (tokens, words, collocations) at random until a quota of tokens is met.
 
 The rule is sequential: take units in random order, skip one that would overshoot, go on. Done a
-unit at a time it costs a thousand small operations a batch; here each round settles all units up
+unit at a time it costs a thousand small operations a batch; here the order is drawn with
+replacement, repeats are ignored (which leaves a random order), and each round settles all units up
 to the first that overshoots, and all later ones too long for what is left, in every row at once.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import TYPE_CHECKING
 
 import torch
+
+from bench.pretraining.batch import IGNORED
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
@@ -17,11 +22,10 @@ if TYPE_CHECKING:
 
     from bench.pretraining.noise import Noise
 
-ROUNDS = 4
-"""Each round leaves less room than the one before. Four gave what forty give in all of 64,119 rows
-of English (byte-level BPE of 2,048 entries, length 64 to 512); a row they fail falls short."""
-_NEVER = 2**62
-_SPARE = 32  # units looked at beyond the quota, for those that are skipped
+ROUNDS = 3
+"""Each round leaves less room than the one before. Three gave what twelve give in all 12,288 rows
+of English tried (2,048 byte-level tokens, length 64 to 512; two failed 15 of them); a row they
+fail falls short."""
 
 
 def choose_units(
@@ -34,32 +38,111 @@ def choose_units(
     """Mark the tokens of randomly chosen whole units.
 
     Args:
-        starts: The first token of each unit; the unit reaches to the next start.
+        starts: The first token of each unit, a real one; the unit reaches to the next start or to
+            the next token that is not real. Tokens of no unit (the rest of a word that the row cut) are
+            never chosen.
         real: Tokens that may be chosen; only they count.
         quota: Tokens to choose in each row, not exceeded.
         largest_quota: An upper bound of `quota` known without looking at it.
         noise: The draws; stream "units".
     """
     rows, length = real.shape
-    starts = starts & real
-    unit = starts.long().cumsum(1)  # 0: before the first start
-    sizes = unit.new_zeros(rows, length + 1).scatter_add_(1, unit, real.long())
-    at = torch.arange(length, device=real.device)
-    # The position in the low bits makes keys distinct, so that the order is the same everywhere.
-    keys = torch.where(starts, noise.bits("units", (rows, length)) * length + at, _NEVER)
-    drawn = keys.topk(min(length, largest_quota + _SPARE), dim=1, largest=False)
-    unit = torch.where(real, unit, 0)
-    candidate = unit.gather(1, drawn.indices)
-    size = sizes.gather(1, candidate)
-    alive = drawn.values < _NEVER
-    taken = alive
-    for _ in range(ROUNDS):
-        taken = alive & ((size * alive).cumsum(1) <= quota[:, None])
-        if not real.is_cuda and torch.equal(taken, alive):  # on a GPU looking costs more
-            break
-        room = quota - (size * taken).sum(1)
-        alive = taken | (alive & (size <= room[:, None]))
+    positions, filled = unit_positions(starts, real, quota, largest_quota, noise)
     chosen = torch.zeros(rows, length + 1, dtype=torch.bool, device=real.device)
-    chosen.scatter_(1, candidate * taken, taken)
-    chosen[:, 0] = False
-    return chosen.gather(1, unit)
+    return chosen.scatter_(1, torch.where(filled, positions, length), filled)[:, :length]
+
+
+def unit_positions(
+    starts: Bool[Tensor, "B L"],
+    real: Bool[Tensor, "B L"],
+    quota: Int[Tensor, " B"],
+    largest_quota: int,
+    noise: Noise,
+) -> tuple[Int[Tensor, "B K"], Bool[Tensor, "B K"]]:
+    """What `choose_units` marks, as positions and whether each is one; units in the order drawn."""
+    first, size = _draw(starts, real, quota, _num_draws(real.shape[1], largest_quota), noise)
+    slots = max(largest_quota, 1)
+    end = size.cumsum(1)
+    begin = end - size
+    drawn = _count(size.shape[1], size.device).expand_as(size)
+    # Each unit writes its number where its slots begin; the following slots take it over.
+    owner = size.new_zeros(len(size), slots + 1)
+    owner.scatter_(1, torch.where(size > 0, begin, slots), drawn)
+    owner = owner[:, :slots].cummax(1).values
+    slot = _count(slots, size.device)
+    filled = slot < end[:, -1:]
+    return ((first - begin).gather(1, owner) + slot) * filled, filled
+
+
+def _num_draws(length: int, quota: int) -> int:
+    """Draws with replacement after which the quota is met but for one row in 10^9.
+
+    A token is missed by n draws out of L with chance exp(-n / L).
+    """
+    rate = min(quota / length, 0.98)
+    return math.ceil(-math.log1p(-rate) * length + 6 * math.sqrt(quota) + 16)
+
+
+def _draw(
+    starts: Tensor, real: Tensor, quota: Tensor, num_draws: int, noise: Noise
+) -> tuple[Int[Tensor, "B N"], Int[Tensor, "B N"]]:
+    """First position and number of tokens of the units drawn; zero tokens where not taken."""
+    rows, length = real.shape
+    # What is not real stands between units as a unit of its own, which nobody may draw.
+    unit = (starts | ~real).cumsum(1)
+    at = _count(length, real.device).expand(rows, -1)
+    last = unit.new_zeros(rows, length + 2).scatter_reduce_(1, unit, at, "amax")
+    number, is_first = _order(unit[:, -1:], length, num_draws, noise)
+    first = last.gather(1, number) + 1
+    size = last.gather(1, number + 1) + 1 - first
+    first.clamp_(max=length - 1)
+    weight = size * (is_first & starts.gather(1, first))
+    quota = quota[:, None]
+    for number_of_round in range(ROUNDS):
+        fits = weight.cumsum(1) <= quota
+        if number_of_round and not real.is_cuda and bool(fits.all()):
+            return first, weight  # on a GPU looking costs more
+        room = quota - (weight * fits).sum(1, keepdim=True)
+        weight *= fits | (size <= room)
+    return first, weight * (weight.cumsum(1) <= quota)
+
+
+def _order(
+    num_units: Int[Tensor, "B 1"], length: int, num_draws: int, noise: Noise
+) -> tuple[Int[Tensor, "B N"], Bool[Tensor, "B N"]]:
+    """Numbers of units in random order, and where each occurs for the first time."""
+    rows = len(num_units)
+    if num_draws >= length:  # all of them: sorting is cheaper than drawing until none is missing
+        # The number in the low bits makes keys distinct, so that the order is the same everywhere.
+        number = _count(length, num_units.device)
+        keys = noise.bits("units", (rows, length)) * length + number
+        drawn = torch.where(number < num_units, keys, 2**62).argsort(1)
+        return drawn, drawn < num_units
+    drawn = (noise.bits("units", (rows, num_draws)) * num_units) >> 32
+    at = _count(num_draws, drawn.device).expand_as(drawn)
+    earliest = torch.full_like(num_units, num_draws).expand(-1, length + 1).contiguous()
+    earliest.scatter_reduce_(1, drawn, at, "amin")
+    return drawn, earliest.gather(1, drawn) == at
+
+
+def gather_predicted(
+    tokens: Int[Tensor, "B L"], chosen: Bool[Tensor, "B L"], capacity: int
+) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
+    """Positions and labels of the chosen tokens in a fixed shape, left to right.
+
+    `nonzero` would give a shape that changes from step to step: a stall and a recompilation on a
+    GPU. Unused slots point at position 0 and carry no label.
+    """
+    capacity = max(capacity, 1)
+    slot = torch.where(chosen, chosen.cumsum(1) - 1, capacity).clamp_(max=capacity)
+    at = _count(tokens.shape[1], tokens.device).expand_as(tokens)
+    empty = tokens.new_zeros(tokens.shape[0], capacity + 1)
+    positions = empty.scatter(1, slot, at)[:, :capacity]
+    labels = torch.full_like(empty, IGNORED).scatter_(1, slot, tokens)[:, :capacity]
+    return positions, labels
+
+
+@functools.lru_cache(maxsize=64)
+def _count(size: int, device: torch.device) -> Int[Tensor, " N"]:
+    """0, 1, 2, ...: kept, because making it costs as much as using it."""
+    return torch.arange(size, device=device)
