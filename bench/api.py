@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, FailedError
-from bench.experiment import UNTRAINED, Experiment, Request, resolve
+from bench.experiment import UNTRAINED, Experiment, Request, raise_for, resolve
 from bench.registry import Registry
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ def run(
         FailedError: No run finished.
     """
     names = [objectives] if isinstance(objectives, str) else objectives
-    if isinstance(request.get("corpus"), str):
-        request["corpus"] = [request["corpus"]]
+    for listed in ("corpus", "task"):
+        if isinstance(request.get(listed), str):
+            request[listed] = [request[listed]]
     experiment = resolve(Request(names, **request), Registry())
     prepared = prepare(experiment)
     outcome = execute(experiment, prepared, Path(out), watch, allow_inexact)
@@ -103,6 +104,7 @@ def execute(
 ) -> Outcome:
     """Do all the runs of an experiment on this machine, finding what is done already."""
     from bench.engines.local import Job, run_jobs
+    from bench.probing.labels import reference_of
 
     try:
         (out / "runs").mkdir(parents=True, exist_ok=True)
@@ -110,20 +112,19 @@ def execute(
         raise BenchError(
             f"--out {out}: records cannot be written there ({error.strerror}); name another folder"
         ) from None
-    for task in experiment.tasks.values():
-        asked = task()
-        asked.check(asked.load(experiment.data))  # before an encoder is trained for it
+    check_tasks(experiment, prepared)
     specs = experiment.specs(prepared)
     shared = {
         "out": str(out.resolve()),
-        "tasks": list(experiment.tasks),
+        "tasks": [reference_of(task) for task in experiment.tasks.values()],
+        "prepared": str(prepared.folder),
         "data": {
             "folder": experiment.data.folder and str(experiment.data.folder.resolve()),
             "limit": experiment.data.limit,
             "size": experiment.data.size,
         },
     }
-    run = {"kind": "run", "prepared": str(prepared.folder), "allow_inexact": allow_inexact}
+    run = {"kind": "run", "allow_inexact": allow_inexact}
     jobs = [
         Job(f"{spec.label} s{spec.seed}", {**shared, **run, "spec": spec.to_json()})
         for spec in specs
@@ -132,6 +133,23 @@ def execute(
         jobs.append(Job("controls", {**shared, "kind": "controls"}))
     run_jobs(jobs, experiment.workers, experiment.training.threads, watch)
     return Outcome(jobs, list(experiment.tasks))
+
+
+def check_tasks(experiment: Experiment, prepared: PreparedCorpus) -> None:
+    """Load and check every task's examples, before an encoder is trained for them.
+
+    Raises:
+        BenchError: What keeps tasks from being asked, all of it at once.
+    """
+    data = dataclasses.replace(experiment.data, prepared=prepared.folder)
+    unusable: dict[str, BenchError] = {}
+    for name, task in experiment.tasks.items():
+        asked = task()
+        try:
+            asked.check(asked.load(data))
+        except BenchError as error:
+            unusable[name] = error
+    raise_for(unusable, experiment.tasks, "cannot be asked")
 
 
 def compare(

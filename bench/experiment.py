@@ -7,7 +7,7 @@ whole into run specifications; it never trains anything itself.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,8 @@ class Request:
     objectives: Sequence[str]
     corpus: Sequence[str] = (DEFAULT_CORPUS,)
     tasks: str | None = None
+    task: Sequence[str] = ()
+    """Tasks of one's own, each KIND:FILE (see `bench.probing.labels`)."""
     size: str = "tiny"
     budget: str | None = None
     seeds: str | None = None
@@ -122,8 +124,7 @@ def resolve(request: Request, registry: Registry) -> Experiment:
     data = DataRoot(request.data, request.limit, size.name)
     if request.data is not None and not request.data.is_dir():
         raise BenchError(f"--data {request.data}: no such folder (seen from {Path.cwd()})")
-    for task in tasks.values():
-        task().require(data)
+    require_data(tasks, data)
     if request.tokenizer not in (None, "char") and not Path(str(request.tokenizer)).is_file():
         raise BenchError(
             f"--tokenizer {request.tokenizer}: no such file; give a tokenizer.json or char"
@@ -186,13 +187,17 @@ def build_objectives(request: Request, registry: Registry) -> dict[str, Objectiv
 
 
 def choose_tasks(request: Request, registry: Registry) -> dict[str, type[Task]]:
-    """Tasks from names and suites; each once, in the order asked."""
+    """Tasks from names and suites, each once, in the order asked; then those of one's own."""
+    from bench.probing.labels import user_task
+
     known = registry.of("task")
     suites: dict[str, list[str]] = {"all": list(known), "none": []}
     for name, task in known.items():
         for suite in getattr(task, "suites", ()):
             suites.setdefault(suite, []).append(name)
     asked = request.tasks
+    if asked is None and request.task:
+        asked = "none"
     if asked is None:
         if list(request.corpus) != [DEFAULT_CORPUS]:
             raise BenchError(
@@ -204,7 +209,49 @@ def choose_tasks(request: Request, registry: Registry) -> dict[str, type[Task]]:
     for item in filter(None, (part.strip() for part in asked.split(","))):
         name = item.replace("-", "_")
         chosen.extend(suites[name] if name in suites else [registry.get("task", name).name])
-    return {name: registry.get("task", name) for name in chosen}
+    found = {name: registry.get("task", name) for name in chosen}
+    for written in request.task:
+        own = user_task(written)
+        if own.name in known or own.name in found:
+            raise BenchError(
+                f"--task {written} would be called {own.name!r} as another task is; give it a name "
+                f"of its own: ,name=my_{own.name}"
+            )
+        found[own.name] = own
+    return found
+
+
+def require_data(tasks: Mapping[str, type[Task]], data: DataRoot) -> None:
+    """Say what all the tasks lack before anything starts: at once, with what can be asked.
+
+    Nothing is left out in silence: a suite of which half is missing is another suite.
+
+    Raises:
+        BenchError: A task's data set is missing; says where it was looked for.
+    """
+    lacking: dict[str, BenchError] = {}
+    for name, task in tasks.items():
+        try:
+            task().require(data)
+        except BenchError as error:
+            lacking[name] = error
+    raise_for(lacking, tasks, "have no data")
+
+
+def raise_for(lacking: Mapping[str, BenchError], tasks: Iterable[str], what: str) -> None:
+    """Raise what keeps some of the tasks from being asked, if anything does.
+
+    Raises:
+        BenchError: The one task's reason, or all reasons, with the tasks that are left.
+    """
+    asked = list(tasks)
+    if len(lacking) == 1 and len(asked) == 1:
+        raise next(iter(lacking.values()))
+    if lacking:
+        left = ",".join(name for name in asked if name not in lacking)
+        reasons = "".join(f"\n  {name}: {error}" for name, error in lacking.items())
+        way_out = f"\nthe others can be asked: --tasks {left}" if left else ""
+        raise BenchError(f"{len(lacking)} of {len(asked)} tasks {what}{reasons}{way_out}")
 
 
 def num_words(budget: Budget, shape: EncoderShape) -> int:

@@ -231,3 +231,18 @@ def test_chance_is_the_best_constant_answer(name: str) -> None:
         share = 2 * (labels == "1").mean() / (1 + (labels == "1").mean())
     error = (share * (1 - share) / len(labels)) ** 0.5 * (name == "boolq")  # its split is ours
     assert TASKS[name].chance == pytest.approx(share, abs=0.001 + 2 * error)
+
+
+def test_all_that_is_missing_is_said_at_once(root: Path, tmp_path: Path) -> None:
+    from bench.experiment import require_data
+
+    (tmp_path / "glue").mkdir()
+    (tmp_path / "glue" / "rte").symlink_to(root / "glue" / "rte")
+    asked = {name: TASKS[name] for name in ("sst2", "rte", "trec")}
+    with pytest.raises(BenchError, match=r"2 of 3 tasks have no data\n  sst2: no train split") as e:
+        require_data(asked, DataRoot(tmp_path))
+    assert "\n  trec: no train split" in str(e.value)
+    assert str(e.value).endswith("the others can be asked: --tasks rte")
+    require_data({"rte": TASKS["rte"]}, DataRoot(tmp_path))
+    with pytest.raises(BenchError, match=r"^no train split of trec"):
+        require_data({"trec": TASKS["trec"]}, DataRoot(tmp_path))

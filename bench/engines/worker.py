@@ -151,20 +151,21 @@ def _score(
     stop: Stop,
 ) -> None:
     from bench.pretraining.run import load_run
+    from bench.probing.labels import task_class
     from bench.probing.reader import RunReader
     from bench.probing.task import NotApplicableError
 
     readers: dict[str, Reader] = {}
     device = job["spec"]["device"]
-    for name in job["tasks"]:
-        task: Task = registry.get("task", name)()
+    for reference in job["tasks"]:
+        task: Task = task_class(reference, registry)()
         splits = task.load(_data_root(job))
         for attention in _attentions(objective.reading):
             stop.check()
             key = _Key(task, splits, job["data"], {"attention": attention, "run": folder.name})
             if key.path(folder).is_file():
                 continue
-            report({"event": "scoring", "task": name, "attention": attention})
+            report({"event": "scoring", "task": task.name, "attention": attention})
             started = time.perf_counter()
             if not readers:
                 loaded = load_run(folder, objective, device)
@@ -186,16 +187,17 @@ def _attentions(reading: str) -> tuple[Literal["native", "bidirectional"], ...]:
 
 def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
     """What needs no encoder, once a task. Majority is written last: where it is, all are."""
+    from bench.probing.labels import task_class
     from bench.registry import Registry
 
     registry, out = Registry(), Path(job["out"])
-    for name in job["tasks"]:
+    for reference in job["tasks"]:
         stop.check()
-        task: Task = registry.get("task", name)()
+        task: Task = task_class(reference, registry)()
         splits = task.load(_data_root(job))
         if _Key(task, splits, job["data"], {"control": MAJORITY}).path(out).is_file():
             continue
-        report({"event": "scoring", "task": name, "attention": "native"})
+        report({"event": "scoring", "task": task.name, "attention": "native"})
         started = time.perf_counter()
         found = task.controls(splits, _noise(splits))
         seconds = (time.perf_counter() - started) / max(len(found), 1)
@@ -210,7 +212,8 @@ def _data_root(job: dict[str, Any]) -> DataRoot:
     from bench.probing.task import DataRoot
 
     data = job["data"]
-    return DataRoot(data["folder"] and Path(data["folder"]), data["limit"], data["size"])
+    folder = data["folder"] and Path(data["folder"])
+    return DataRoot(folder, data["limit"], data["size"], Path(job["prepared"]))
 
 
 def _noise(splits: Splits) -> Noise:
