@@ -39,8 +39,8 @@ def choose_units(
 
     Args:
         starts: The first token of each unit, a real one; the unit reaches to the next start or to
-            the next token that is not real. Tokens of no unit (the rest of a word that the row cut) are
-            never chosen.
+            the next token that is not real. Tokens of no unit (the rest of a word that the row
+            cut) are never chosen.
         real: Tokens that may be chosen; only they count.
         quota: Tokens to choose in each row, not exceeded.
         largest_quota: An upper bound of `quota` known without looking at it.
