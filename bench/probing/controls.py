@@ -11,11 +11,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float
+from typing import Any
 
 Labels = Sequence[str]
 Row = Sequence[str | None]
@@ -60,17 +56,17 @@ def bag_of_pairs(
     return _predict(joined(train_pairs), train, joined(pairs), c=3.0)
 
 
-def tfidf_cosine(
-    known: Sequence[str], first: Sequence[str], second: Sequence[str]
-) -> Float[np.ndarray, " N"]:
-    """The cosine of the TF-IDF vectors of two texts; document frequencies are those of `known`."""
-    import numpy as np
+def tfidf(known: Sequence[str], *others: Sequence[str]) -> list[Any]:
+    """TF-IDF vectors, of length one, of further texts after those of `known`, whose words count.
+
+    Returns:
+        The vectors of `others` in their order, then those of `known`.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = TfidfVectorizer(token_pattern=WORDS).fit(known)
-    both = vectors.transform(first).multiply(vectors.transform(second))
-    found: Float[np.ndarray, " N"] = np.asarray(both.sum(axis=1), dtype=float)[:, 0]
-    return found
+    vectors = TfidfVectorizer(token_pattern=WORDS)
+    own = vectors.fit_transform(known)
+    return [*(vectors.transform(texts) for texts in others), own]
 
 
 def most_frequent_label(

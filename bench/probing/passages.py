@@ -1,0 +1,99 @@
+"""Long texts as vectors of their words, each read where most of its surroundings can be seen.
+
+A text longer than the encoder reads is cut into windows that overlap by half; a word that stands
+in two is taken from the one whose ends are farther away (the "maximum context" of BERT's reading
+of SQuAD). So every word has one vector, whatever the encoder's length.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.probing.task import Reader, Span
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+WORD = re.compile(r"\w+|[^\w\s]")
+TEXTS_AT_ONCE = 32
+"""Texts whose layers are held before all but one are dropped."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Passages:
+    """Texts as words with vectors. T words in all, P texts."""
+
+    vectors: Float[np.ndarray, "T S D"]
+    begin: Int[np.ndarray, " P+1"]
+    """Where each text's words begin among all."""
+
+
+def words_of(text: str) -> list[Span]:
+    """Words and punctuation marks by their characters."""
+    return [match.span() for match in WORD.finditer(text)]
+
+
+def read_passages(reader: Reader, texts: Sequence[str], layer: int | None) -> Passages:
+    """The vectors of every word, of one layer or (None) of all."""
+    words = [words_of(text) for text in texts]
+    parts = []
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        some = slice(start, start + TEXTS_AT_ONCE)
+        found = _vectors(reader, texts[some], words[some])
+        parts.append(found if layer is None else found[:, [layer]])
+    begin = np.cumsum([0, *(len(own) for own in words)])
+    return Passages(np.concatenate(parts), begin)
+
+
+def _vectors(
+    reader: Reader, texts: Sequence[str], words: Sequence[list[Span]]
+) -> Float[np.ndarray, "T S D"]:
+    owners, firsts, lasts = windows(reader, texts, words)
+    asked: list[list[int]] = [[] for _ in owners]
+    order = []
+    for text, own in enumerate(words):
+        of_text = [w for w, owner in enumerate(owners) if owner == text]
+        for word in range(len(own)):
+            margin = [min(word - firsts[w], lasts[w] - word) for w in of_text]
+            asked[of_text[int(np.argmax(margin))]].append(word)
+    cut, spans = [], []
+    for owner, first, last, chosen in zip(owners, firsts, lasts, asked, strict=True):
+        own = words[owner]
+        offset = own[first][0]
+        cut.append(texts[owner][offset : own[last][1]])
+        spans.append([(own[w][0] - offset, own[w][1] - offset) for w in chosen])
+        order += [(owner, word) for word in chosen]
+    found = reader.features(cut, spans).spans
+    assert found is not None  # they were asked for
+    return found[sorted(range(len(order)), key=order.__getitem__)]
+
+
+def windows(
+    reader: Reader, texts: Sequence[str], words: Sequence[list[Span]]
+) -> tuple[list[int], list[int], list[int]]:
+    """Text, first and last word of each window; as long as the encoder reads, half overlapping."""
+    owners: list[int] = []
+    firsts: list[int] = []
+    lasts: list[int] = []
+    open_at = [(text, 0) for text, own in enumerate(words) if own]
+    while open_at:
+        rests = [texts[text][words[text][first][0] :] for text, first in open_at]
+        following = []
+        for (text, first), room in zip(open_at, reader.readable(rests), strict=True):
+            own = words[text]
+            limit = own[first][0] + int(room)
+            last = first
+            while last + 1 < len(own) and own[last + 1][1] <= limit:
+                last += 1
+            owners.append(text)
+            firsts.append(first)
+            lasts.append(last)
+            if last + 1 < len(own):
+                following.append((text, first + max(1, (last + 1 - first) // 2)))
+        open_at = following
+    return owners, firsts, lasts
