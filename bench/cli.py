@@ -38,6 +38,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Provided(StrEnum):
+    """What `bench new` makes a package of."""
+
+    OBJECTIVE = "objective"
+    TASK = "task"
+
+
 class Listed(StrEnum):
     """What `bench list` lists."""
 
@@ -90,6 +97,12 @@ Out = Annotated[Path, typer.Option(help="Folder of the records.")]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="At most so many examples of each split of a task.")
 ]
+Probe = Annotated[
+    str,
+    typer.Option(
+        help="How tasks are read, by comma: linear, mlp, knn (frozen features), finetune."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable, on standard output.")]
 
 
@@ -117,6 +130,7 @@ def run(
     device: Device = "auto",
     out: Out = Path("results"),
     limit: Limit = None,
+    probe: Probe = "linear",
     as_json: Json = False,
     allow_inexact: Annotated[
         bool, typer.Option(help="Resume although thread count or torch version changed.")
@@ -133,7 +147,7 @@ def run(
     experiment = _request(
         objectives=objectives, corpus=corpus, tasks=tasks, task=task or (), size=size,
         budget=budget, seeds=seeds, overrides=overrides, data=data, tokenizer=tokenizer,
-        text_column=text_column, device=device, limit=limit,
+        text_column=text_column, device=device, limit=limit, probe=probe,
     )  # fmt: skip
     prepared = api.prepare(experiment, _corpus_notes())
     _say_corpus(experiment, prepared)
@@ -165,6 +179,7 @@ def plan(
     device: Device = "auto",
     out: Out = Path("results"),
     limit: Limit = None,
+    probe: Probe = "linear",
     as_json: Json = False,
 ) -> None:
     """Say what `run` with the same flags would do, without doing it."""
@@ -173,7 +188,7 @@ def plan(
     experiment = _request(
         objectives=objectives, corpus=corpus, tasks=tasks, task=task or (), size=size,
         budget=budget, seeds=seeds, overrides=overrides, data=data, tokenizer=tokenizer,
-        text_column=text_column, device=device, limit=limit,
+        text_column=text_column, device=device, limit=limit, probe=probe,
     )  # fmt: skip
     found = forecast(experiment, out)
     typer.echo(json.dumps(found, indent=1) if as_json else render(found))
@@ -258,6 +273,24 @@ def show(
         typer.echo(json.dumps(plain(shown), indent=1))
     else:
         print_lines(shown_lines(shown, width_of_stdout()))
+
+
+@app.command()
+def new(
+    kind: Annotated[Provided, typer.Argument(help="What the package provides.")],
+    name: Annotated[str, typer.Argument(help="Its name: my_objective.")],
+    parent: Annotated[Path, typer.Option("--dir", help="Where to make its folder.")] = Path(),
+) -> None:
+    """Make an installable package with an objective or a task of your own to begin with.
+
+    It works as it stands and holds its tests; README.md in it says where to go from there.
+    """
+    from bench.registry import Registry
+    from bench.scaffold import scaffold
+
+    folder = scaffold(kind.value, name, parent, Registry())
+    steps = [f"pip install -e {folder}", f"pytest {folder}", f"bench describe {folder.name}"]
+    typer.echo("\n    ".join([f"{folder} is made; next:", *steps]))
 
 
 @app.command()
