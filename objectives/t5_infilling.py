@@ -1,6 +1,6 @@
 """Text infilling (T5): spans give way to sentinels, and a decoder writes the spans.
 
-    thank you  for  inviting me to your  party  last  week        10 tokens, 4 of them in 2 spans
+    thank you  for  inviting me to your  party  last  week        10 tokens, 3 of them in 2 spans
     thank you  <0>  me  to  your party  <1>  week                 what the encoder reads
     <0>  for  inviting  <1>  last  [SEP]                          what the decoder writes
 
