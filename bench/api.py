@@ -117,6 +117,7 @@ def execute(
     shared = {
         "out": str(out.resolve()),
         "tasks": [reference_of(task) for task in experiment.tasks.values()],
+        "modes": experiment.modes,
         "prepared": str(prepared.folder),
         "data": {
             "folder": experiment.data.folder and str(experiment.data.folder.resolve()),

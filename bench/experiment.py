@@ -59,6 +59,8 @@ class Request:
     text_column: str = "text"
     device: str = "auto"
     limit: int | None = None
+    probe: str = "linear"
+    """Ways of reading by comma, of `bench.probing.task.MODES`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Experiment:
     data: DataRoot
     tokenizer: str | None
     device: str
+    modes: list[str]
 
     @property
     def workers(self) -> int:
@@ -151,6 +154,7 @@ def resolve(request: Request, registry: Registry) -> Experiment:
         data=data,
         tokenizer=request.tokenizer,
         device=choose_device(request.device),
+        modes=parse_modes(request.probe),
     )
 
 
@@ -272,6 +276,21 @@ def num_words(budget: Budget, shape: EncoderShape) -> int:
     while words < tokens and words < 1 << 30:
         words *= 2
     return words
+
+
+def parse_modes(text: str) -> list[str]:
+    """Ways of reading, each once, in the order asked.
+
+    Raises:
+        BenchError: No such way.
+    """
+    from bench.probing.task import MODES
+
+    asked = [part.strip() for part in text.split(",") if part.strip()]
+    for mode in asked or [text]:
+        if mode not in MODES:
+            raise BenchError(f"--probe {mode!r} is none of {', '.join(MODES)}")
+    return list(dict.fromkeys(asked))
 
 
 def choose_device(asked: str) -> str:

@@ -8,6 +8,7 @@ memory, and because the thread count is a property of a process.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import signal
@@ -156,11 +157,13 @@ def _score(
     from bench.probing.task import NotApplicableError
 
     readers: dict[str, Reader] = {}
+    readings = _attentions(objective.reading)
     device = job["spec"]["device"]
     for reference in job["tasks"]:
         task: Task = task_class(reference, registry)()
         splits = task.load(_data_root(job))
-        for attention in _attentions(objective.reading):
+        ways = itertools.product(job["modes"] if task.modes else (task.mode,), readings)
+        for task.mode, attention in ways:
             stop.check()
             key = _Key(task, splits, job["data"], {"attention": attention, "run": folder.name})
             if key.path(folder).is_file():
@@ -169,7 +172,7 @@ def _score(
             started = time.perf_counter()
             if not readers:
                 loaded = load_run(folder, objective, device)
-                for kind in _attentions(objective.reading):
+                for kind in readings:
                     readers[kind] = RunReader(*loaded, objective.scoring, objective.reading, kind)
             try:
                 answer: Score | NotApplicableError = task.score(

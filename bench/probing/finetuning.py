@@ -8,7 +8,6 @@ all have. The learning rate is 0.02 / width: 2.6e-5 for 768, BERT's, and 3e-4 fo
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +42,6 @@ COLLAPSED = 0.99
 """Of a constant answer's loss: a seed that stays above has learned nothing."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Tuned:
-    """What one seed came to."""
-
-    predicted: np.ndarray
-    """Labels or numbers, for each label of the test split."""
-    report: dict[str, Any]
-
-
 def finetune(
     reader: Reader,
     train: Examples,
@@ -59,30 +49,31 @@ def finetune(
     noise: Noise,
     protocol: ProbeSettings,
     criterion: Criterion,
-) -> tuple[list[Tuned], dict[str, Any]]:
+) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Train a copy of the encoder for each seed, and answer `test` with each.
 
     Returns:
-        The seeds that count, and what became of all of them.
+        The labels (or numbers) predicted by each seed that counts, and what became of all.
     """
     classes, y, _ = encoded(train.labels, test.labels)
     is_dev = dev_part(train.units, y, noise, protocol.dev_fraction)
-    tuned = []
+    answers, reports = [], []
     for seed in range(SEEDS):
         model = reader.copy_for_finetuning()
         tuning = Tuning(model, train, y, seed)
-        report = tuning.train(is_dev, criterion)
+        reports.append({"seed": seed, **tuning.train(is_dev, criterion)})
         found = tuning.answer(Asked(model, test))
-        tuned.append(Tuned(found if classes is None else classes[found], report))
-    standing = [one for one in tuned if not one.report["collapsed"]]
-    return standing or tuned, {
+        answers.append(found if classes is None else classes[found])
+    collapsed = [seed for seed, report in enumerate(reports) if report["collapsed"]]
+    standing = [found for seed, found in enumerate(answers) if seed not in collapsed]
+    return standing or answers, {
         "method": "finetune",
         "criterion": criterion,
         "pooling": "mean" if train.spans is None else train.poolings[0],
         "train_labels": len(y),
         "dev_labels": int(is_dev.sum()),
-        "seeds": [{"seed": seed, **one.report} for seed, one in enumerate(tuned)],
-        "collapsed_seeds": [seed for seed, one in enumerate(tuned) if one.report["collapsed"]],
+        "seeds": reports,
+        "collapsed_seeds": collapsed,
     }
 
 

@@ -58,9 +58,7 @@ class FittedTask(Task):
             from bench.probing.finetuning import finetune
 
             tuned, details = finetune(reader, train, test, noise, self.probe, criterion)
-            return mean_score(
-                [self.answered(splits, one, details) for one in tuned], details["collapsed_seeds"]
-            )
+            return mean_score([self.answered(splits, found, details) for found in tuned])
         from bench.probing.methods import method_of
         from bench.probing.probes import probe
 
@@ -71,7 +69,7 @@ class FittedTask(Task):
         return self.answered(splits, predicted, details | {"truncated_texts": cut + cut_test})
 
 
-def mean_score(scores: Sequence[Score], collapsed: Sequence[int]) -> Score:
+def mean_score(scores: Sequence[Score]) -> Score:
     """The mean over seeds of fine-tuning; its error is of the examples' mean outcomes."""
     import numpy as np
 

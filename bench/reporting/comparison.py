@@ -129,9 +129,27 @@ def _warnings(table: Table, baseline: str | None) -> list[str]:
         for status, seeds in entry.excluded.items() if entry.attention == "native" else ():
             which = ", ".join(str(seed) for seed in seeds)
             warnings.append(f"left out of the means: {entry.name}, seed {which} ({status})")
+    warnings.extend(_collapses(table))
     if baseline is not None and table.baseline is None:
         warnings.append(f"no {baseline} among these runs, so no differences to it")
     return warnings
+
+
+def _collapses(table: Table) -> list[str]:
+    """Fine-tuning seeds that learned nothing: their scores are not averaged in silence."""
+    variants = {column.variant for column in table.columns}
+    return [
+        f"{score.data['task']}: {entry.name} seed {run.data['seed']}: "
+        f"{len(collapsed)} of {len(score.data['details']['seeds'])} fine-tuning seeds collapsed"
+        + (" (all: their scores stand)" if is_all else "; the mean is of the others")
+        for entry in table.entries
+        for run in entry.finished
+        for score in run.scores
+        if variant_of(score) in variants
+        and score.data["attention"] == entry.attention
+        and (collapsed := score.data["details"].get("collapsed_seeds"))
+        for is_all in [len(collapsed) == len(score.data["details"]["seeds"])]
+    ]
 
 
 def _judge(table: Table, column: Column) -> None:

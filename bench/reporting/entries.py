@@ -169,6 +169,7 @@ def _apart(variant: Variant, siblings: list[Variant]) -> str:
         for key in probe
         if any(other.get(key) != probe[key] for other in probes)
         or (key == "limit" and probe[key] is not None)
+        or (key == "mode" and probe[key] != "linear")
     ]
     for index, what in ((1, "data"), (3, "code")):
         if any(sibling[index] != variant[index] for sibling in siblings):
