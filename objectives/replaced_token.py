@@ -24,8 +24,7 @@ from pydantic import Field
 
 from bench.pretraining.batch import IGNORED, Batch, Example, Loss
 from bench.pretraining.ledger import encoder_parameters, encoder_row_flops
-from bench.pretraining.objective import Cost, MaskedObjective, Scoring
-from bench.pretraining.selection import choose_units
+from bench.pretraining.objective import Cost, Scoring, UnitObjective, write_tokens
 from bench.settings import Fraction, PositiveFloat, settings
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @settings
-class ReplacedToken(MaskedObjective):
+class ReplacedToken(UnitObjective):
     """Tell replaced tokens from original ones."""
 
     name: ClassVar[str] = "replaced_token"
@@ -56,8 +55,8 @@ class ReplacedToken(MaskedObjective):
     detection_weight: PositiveFloat = 50.0
     """What the detection counts against the generator's loss."""
 
-    def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
-        return choose_units(batch.real, batch.real, self.quota(batch), self.capacity(batch), noise)
+    def units(self, batch: Batch) -> Bool[Tensor, "B L"]:
+        return batch.real
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         example = super().corrupt(batch, vocabulary, noise)
@@ -86,7 +85,8 @@ class ReplacedToken(MaskedObjective):
         text, real, labels = example.extras["text"], example.extras["real"], example.labels
         logits = head.generator(encoder, example.inputs, example.attention, example.positions)
         uniform = self.settled(noise).uniform_at("sample", example.positions)
-        shown = fill(text, example, head.generator.sample(logits, uniform))
+        sampled = head.generator.sample(logits, uniform)
+        shown = write_tokens(text, example.positions, sampled, labels)
         odds = head.detect(encoder(shown, example.attention))
         tokens = real.sum(1)
         nats = torch.nn.functional.cross_entropy(
@@ -115,13 +115,3 @@ class ReplacedToken(MaskedObjective):
             parameters=encoder_parameters(thin) - vocab_size * narrow  # the embedding is shared
             + 2 * width * narrow + width + vocab_size + detector + 1,
         )  # fmt: skip
-
-
-def fill(text: Tensor, example: Example, tokens: Tensor) -> Tensor:
-    """The text with other tokens at the predicted positions."""
-    assert example.positions is not None
-    length = text.shape[1]
-    # Unused slots write to a column past the end: two writes to one place have no order.
-    slots = torch.where(example.labels == IGNORED, length, example.positions)
-    padded = torch.nn.functional.pad(text, (0, 1)).scatter(1, slots, tokens)
-    return padded[:, :length].contiguous()
