@@ -14,6 +14,7 @@ from bench.registry import Registry
 if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
     from bench.engines.local import Job, Watcher
+    from bench.probing.filling import Filled
     from bench.reporting.comparison import Comparison
 
 DEFAULT_OUT = Path("results")
@@ -178,3 +179,35 @@ def compare(
     return comparison(
         read_runs(Path(out), runs), read_controls(Path(out)), baseline=baseline, tasks=tasks
     )
+
+
+def fill(run: str, text: str, *, k: int = 5, out: Path | str = DEFAULT_OUT) -> Filled:
+    """What a finished run would put where a text has [MASK]; a causal run continues it.
+
+    Args:
+        run: Its id, a prefix of it that no other has, or its folder.
+        text: With [MASK] where a token is missing.
+        k: How many tokens to name at each.
+        out: Where records are.
+
+    Raises:
+        BenchError: No such run, nothing to fill in, or the run predicts no tokens.
+        RefusedError: The run was changed after it was written.
+    """
+    from bench.pretraining.run import load_run
+    from bench.probing.reader import RunReader
+    from bench.probing.task import NotApplicableError
+    from bench.reporting.one_run import run_named
+    from bench.settings import from_mapping
+
+    record = run_named(Path(out), run)
+    name = record.data["objective"]
+    objective = from_mapping(Registry().get("objective", name), record.data["settings"], name)
+    reader = RunReader(*load_run(record.folder, objective), objective.scoring, objective.reading)
+    try:
+        return reader.fill(text, k)
+    except NotApplicableError as reason:
+        raise BenchError(
+            f"{record.data['id']} fills nothing in: {reason}; runs of masked and causal "
+            "objectives do (bench list objectives)"
+        ) from None

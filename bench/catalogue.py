@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, unknown_name
@@ -48,11 +49,12 @@ def _row(entry: Entry, registry: Registry) -> dict[str, Any]:
     return row
 
 
-def describe(name: str) -> dict[str, Any]:
-    """One thing by name, with its settings.
+def describe(name: str, out: Path) -> dict[str, Any]:
+    """One thing by name, with its settings; or a run under `out`, with its scores.
 
     Raises:
         BenchError: Nothing of that name, or a broken plugin.
+        RefusedError: A run of that name is damaged.
     """
     for owner, settings in (("encoder", EncoderShape), ("training", Training)):
         if name == owner:
@@ -71,7 +73,13 @@ def describe(name: str) -> dict[str, Any]:
         if entry.name == wanted or entry.provider == name:
             raise BenchError(f"plugin {entry.provider} is broken: {entry.problem}")
     known = [e.name for e in registry.entries] + ["encoder", "training", *sizes()]
-    raise unknown_name("objective, task, corpus or size", name, known, "bench list")
+    runs = [path.name for path in (out / "runs").glob("*-*")]
+    if any(run.startswith(name) for run in runs) or (Path(name) / "run.json").is_file():
+        from bench.reporting.one_run import facts_of, run_named
+
+        return facts_of(run_named(out, name))
+    listing = f"bench list and {out}/runs"
+    raise unknown_name("objective, task, corpus, size or run", name, known + runs, listing)
 
 
 def render(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -93,6 +101,10 @@ def render(found: dict[str, list[dict[str, Any]]]) -> str:
 
 def render_one(found: dict[str, Any]) -> str:
     """One thing as text."""
+    if found["kind"] == "run":
+        from bench.reporting.one_run import render_run
+
+        return render_run(found)
     lines = [f"{found['name']} ({found['kind']}): {found['summary']}"]
     for field in ("source", "provider", "family", "metric", "chance", "budget", "seeds"):
         if found.get(field) not in (None, "", ()):

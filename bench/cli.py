@@ -208,14 +208,17 @@ def list_(
 
 @app.command()
 def describe(
-    name: Annotated[str, typer.Argument(help="Objective, task, corpus, size, or `training`.")],
+    name: Annotated[
+        str, typer.Argument(help="Objective, task, corpus, size, `training`, or a run.")
+    ],
+    out: Out = Path("results"),
     as_json: Json = False,
 ) -> None:
-    """Show one thing with all its settings."""
+    """Show one thing with all its settings; a run with every layer of its scores."""
     from bench.catalogue import describe as find
     from bench.catalogue import render_one
 
-    found = find(name)
+    found = find(name, out)
     typer.echo(json.dumps(found, indent=1) if as_json else render_one(found))
 
 
@@ -291,6 +294,35 @@ def new(
     folder = scaffold(kind.value, name, parent, Registry())
     steps = [f"pip install -e {folder}", f"pytest {folder}", f"bench describe {folder.name}"]
     typer.echo("\n    ".join([f"{folder} is made; next:", *steps]))
+
+
+@app.command()
+def fill(
+    run: Annotated[str, typer.Argument(help="A run's id, a prefix of it, or its folder.")],
+    text: Annotated[str, typer.Argument(help="With [MASK] where a token is missing.")],
+    k: Annotated[int, typer.Option("-k", "--top", min=1, help="Tokens shown at each.")] = 5,
+    out: Out = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Let a run fill in a text: the likeliest tokens at each [MASK], with probabilities.
+
+    A causal run reads what stands left of the first [MASK], or the whole text, and goes on.
+    """
+    from bench import api
+
+    filled = api.fill(run, text, k=k, out=out)
+    if as_json:
+        places = [
+            [{"token": token, "probability": p} for token, p in tokens] for tokens in filled.places
+        ]
+        told = {"places": places, "text": filled.text, "continued": filled.is_continued}
+        typer.echo(json.dumps(told, indent=1))
+        return
+    for number, tokens in enumerate(filled.places, 1):
+        typer.echo("next" if filled.is_continued else f"[MASK] {number}")
+        for token, probability in tokens:
+            typer.echo(f"  {probability:7.2%}  {token!r}")
+    typer.echo(filled.text)
 
 
 @app.command()
