@@ -78,3 +78,5 @@ class Loss:
     """What the loop divides the sum by, if not the predictions; it adds up as they do."""
     parts: dict[str, tuple[Tensor, Tensor]] = dataclasses.field(default_factory=dict)
     """Named (sum, count) pairs for the curve, when a loss has several terms."""
+    slots: float | None = None
+    """What `Cost.flops_per_prediction` is charged for, if not every place that a label has."""

@@ -65,7 +65,7 @@ class _Part(NamedTuple):
     nats: float
     predictions: int
     divisor: float
-    slots: int
+    slots: float
     tokens: int
     terms: dict[str, tuple[float, float]]
 
@@ -209,7 +209,7 @@ class Pretraining:
         terms = {name: (float(s.detach()), float(n)) for name, (s, n) in loss.parts.items()}
         return _Part(nats, predictions, _divisor(loss), slots, tokens, terms)
 
-    def _loss(self, objective: Objective, batch: Batch, noise: Noise) -> tuple[Loss, int]:
+    def _loss(self, objective: Objective, batch: Batch, noise: Noise) -> tuple[Loss, float]:
         """Corrupt and ask: (loss, slots whose logits were computed)."""
         is_watched = self.ledger.steps < GUARDED_STEPS
         watch = guarded(objective.name, batch) if is_watched else contextlib.nullcontext()
@@ -217,7 +217,7 @@ class Pretraining:
         with watch, torch.autocast(self.device.type, torch.bfloat16, enabled=is_gpu):
             example = objective.corrupt(batch, self.vocabulary, noise)
             loss = objective.loss(self.encoder, self.head, example, noise)
-        return loss, example.labels.numel()
+        return loss, example.labels.numel() if loss.slots is None else loss.slots
 
     def _update(self, divisor: float, share: float) -> None:
         """Divide once, clip, step."""
