@@ -1,0 +1,128 @@
+"""A mixture of objectives: every row is drawn for one of them.
+
+    0.4*span(mean_length=3) + 0.4*span(mean_length=8,max_length=24,rate=0.5) + 0.2*prefix_lm
+
+    the  [MASK] [MASK] fox   jumps  over      short runs, few tokens hidden (UL2's R-denoiser)
+    the  [MASK] [MASK] [MASK] [MASK] over     long runs, many hidden (X)
+    the  quick  brown | fox  jumps  over      a prefix and what follows it (S)
+
+The parts may be any installed objectives with any settings. Noise draws the part of each row, anew
+in every epoch, so a batch holds all of them. The loss is the sum of all parts' sums over the sum of
+their divisors: every question counts the same, and a part that asks more per row weighs more than
+its share of rows. Parts with the ordinary token head share one, and one pass of fixed shape through
+the encoder; a part with a head or loss of its own is run on its rows alone, whose number varies.
+Sentences are not scored: parts need not agree how.
+
+Differs: UL2 mixes seven denoisers of an encoder-decoder, told apart by a mode token; these three
+are its kinds as an encoder can do them, with [MASK]s for sentinels and no mode token.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import torch
+from pydantic import AfterValidator, model_validator
+
+from bench.errors import BenchError
+from bench.pretraining.batch import Batch, Example, Loss
+from bench.pretraining.composition import Composed, has_own_head, mingled, read_mixture
+from bench.pretraining.objective import Cost, DrawnObjective, Objective
+from bench.settings import settings
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+    from torch import Tensor, nn
+
+    from bench.corpus.tokenizer import Vocabulary
+    from bench.plan import EncoderShape
+    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.noise import Noise
+
+
+@settings
+class Mixture(DrawnObjective):
+    """Give every row to one of several objectives."""
+
+    name: ClassVar[str] = "mixture"
+    summary: ClassVar[str] = "a weighted mixture of objectives, each row drawn for one of them"
+    source: ClassVar[str] = "Tay et al. 2023, sec. 3.1"
+
+    components: Annotated[str, AfterValidator(lambda text: "".join(text.split()))] = (
+        "0.4*span(mean_length=3)+0.4*span(mean_length=8,max_length=24,rate=0.5)+0.2*prefix_lm"
+    )
+    """`WEIGHT*OBJECTIVE(SETTING=VALUE,...)+...`; weights are shares of the rows."""
+
+    @model_validator(mode="after")
+    def _is_readable(self) -> Mixture:
+        if any(part.name == self.name for part in self.ingredients()):
+            raise BenchError("mixture.components: a mixture cannot be part of a mixture")
+        return self
+
+    @functools.cached_property
+    def _weighted(self) -> tuple[tuple[float, Objective], ...]:
+        return read_mixture(self.components, "mixture.components")
+
+    def ingredients(self) -> tuple[Objective, ...]:
+        return tuple(part for _, part in self._weighted)
+
+    @functools.cached_property
+    def _groups(self) -> tuple[tuple[int, ...], ...]:
+        """The parts that share a head, then each of the others by itself."""
+        is_own = [has_own_head(part) for part in self.ingredients()]
+        shared = tuple(i for i, own in enumerate(is_own) if not own)
+        return (*((shared,) if shared else ()), *((i,) for i, own in enumerate(is_own) if own))
+
+    def mine(self, batches: Iterable[Batch], vocabulary: Vocabulary) -> dict[str, Tensor]:
+        parts = enumerate(self.ingredients())
+        miners = [(i, part) for i, part in parts if type(part).mine is not Objective.mine]
+        if len(miners) > 1:  # each reads all of it, and it can be read once
+            batches = list(batches)
+        return {
+            f"{i}.{name}": table
+            for i, part in miners
+            for name, table in part.mine(batches, vocabulary).items()
+        }
+
+    def members(self, noise: Noise, rows: int) -> Int[Tensor, " B"]:
+        """Which part each row is drawn for."""
+        bounds = [*accumulate(weight for weight, _ in self._weighted)][:-1]
+        drawn = self.settled(noise).uniform("component", (rows, 1))[:, 0]
+        return torch.bucketize(drawn, drawn.new_tensor(bounds), right=True)
+
+    def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
+        examples = []
+        for i, part in enumerate(self.ingredients()):
+            own = {k[len(f"{i}.") :]: v for k, v in batch.mined.items() if k.startswith(f"{i}.")}
+            own_batch = dataclasses.replace(batch, mined=own)
+            examples.append(part.corrupt(own_batch, vocabulary, self.settled(noise)))
+        together = mingled(examples, self.members(noise, len(batch.tokens)))
+        return Composed(**vars(together), examples=tuple(examples))
+
+    def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:
+        parts = self.ingredients()
+        return torch.nn.ModuleList(parts[own].head(shape, vocabulary) for own, *_ in self._groups)
+
+    def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
+        from bench.pretraining.heads.composed import composed_loss
+
+        assert isinstance(example, Composed)
+        assert isinstance(head, torch.nn.ModuleList)
+        parts, cost = self.ingredients(), self.extra_cost(encoder.shape)
+        noise = self.settled(noise)
+        return composed_loss(parts, self._groups, cost, encoder, head, example, noise)
+
+    def extra_cost(self, shape: EncoderShape) -> Cost:
+        costs = [self.ingredients()[own].extra_cost(shape) for own, *_ in self._groups]
+        if len(costs) == 1:
+            return costs[0]
+        # What a step costs depends on its rows: `composed_loss` says it in slots of this price.
+        return Cost(
+            flops_per_prediction=max(1.0, *(cost.flops_per_prediction for cost in costs)),
+            parameters=sum(cost.parameters for cost in costs),
+            encoder_passes=max(cost.encoder_passes for cost in costs),
+        )
