@@ -10,7 +10,7 @@ import torch
 from bench.pretraining.noise import Noise
 from bench.registry import Registry
 from bench.settings import from_mapping
-from bench.showing.figures import as_json, cut_words, figures, nominal, profile, runs
+from bench.showing.figures import as_json, figures, nominal, profile, runs, words_hit
 from bench.showing.trace import trace
 from bench.testing.samples import SAMPLE_VOCABULARY, sample_batch
 
@@ -38,11 +38,11 @@ def test_runs_are_counted_in_tokens_and_in_words() -> None:
     assert runs(bits("000"), bits("111")) == ([], [])
 
 
-def test_a_word_is_cut_if_a_part_of_it_is_chosen() -> None:
+def test_words_are_touched_and_may_be_cut() -> None:
     starts, real = bits("1010010", "1000100"), bits("1111110", "0111111")
-    assert cut_words(bits("1000000", "0000000"), starts, real) == 1.0
-    assert cut_words(bits("1111000", "0000111"), starts, real) == pytest.approx(1 / 3)
-    assert cut_words(bits("0000000", "0000000"), starts, real) == 0.0
+    assert words_hit(bits("1000000", "0000000"), starts, real) == (0.2, 1.0)
+    assert words_hit(bits("1111000", "0000111"), starts, real) == pytest.approx((0.6, 1 / 3))
+    assert words_hit(bits("0000000", "0000000"), starts, real) == (0.0, 0.0)
 
 
 def test_the_profile_is_over_ordinary_tokens() -> None:
@@ -69,11 +69,18 @@ def test_nominal_rates_follow_their_schedule() -> None:
     objective = from_mapping(REGISTRY.get("objective", "token"), {"rate": "0.4->0.2"}, "token")
     assert nominal(objective, 0.5)["predicted"] == pytest.approx(0.3)
     assert "predicted" not in nominal(objective, 0.5, asks_all=True)
+    bart = from_mapping(
+        REGISTRY.get("objective", "bart_denoise"), {"delete_rate": "0->0.4"}, "bart_denoise"
+    )
+    assert nominal(bart, 0.5)["delete_rate"] == pytest.approx(0.2)
+    assert "mask_rate" not in nominal(bart, 0.5)
 
 
 def test_next_token_prediction_corrupts_nothing_and_asks_for_all() -> None:
     found = figures_of("causal")
-    assert found.shares == {"corrupted": 0.0, "predicted": 1.0, "moved": 0.0, "inserted": 0.0}
+    assert found.shares == {
+        "corrupted": 0.0, "predicted": 1.0, "moved": 0.0, "inserted": 0.0, "words": 0.0
+    }  # fmt: skip
     assert found.nominal == {}
     assert found.run_tokens == []
 

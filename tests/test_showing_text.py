@@ -117,10 +117,10 @@ def test_a_corpus_cannot_steer_the_terminal() -> None:
 FIGURES = Figures(
     rows=4,
     tokens=100,
-    shares={"corrupted": 0.135, "predicted": 0.15, "moved": 0.0, "inserted": 0.02},
+    shares={"corrupted": 0.135, "predicted": 0.15, "moved": 0.0, "inserted": 0.02, "words": 0.1},
     row_ranges={"corrupted": (0.1, 0.2), "predicted": (0.15, 0.15)},
     treatment={"mask": 0.8, "random": 0.1, "kept": 0.1, "removed": 0.0},
-    nominal={"predicted": 0.15, "mean_length": 3.0},
+    nominal={"predicted": 0.15, "mean_length": 3.0, "infill_rate": 0.3},
     run_tokens=[3, 0, 1, *[0] * 8, 1],
     run_words=[5],
     cut_words=0.25,
@@ -133,6 +133,7 @@ def test_realised_stands_beside_nominal() -> None:
     assert "tokens predicted                 15.0%     15.0%" in lines
     assert f"{'tokens corrupted':<28}{'13.5%':>10}{'':>13}a row: 10.0% to 20.0%" in lines
     assert "mean_length, as set                         3.00" in lines
+    assert "infill_rate, as set                        30.0%" in lines
     assert "10+ #### 20.0%" in [" ".join(line.split()) for line in lines]
     assert "         0-10 %   ## 10.0%                      ########## 50.0%" in lines
     assert not any("moved" in line for line in lines)

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 _BAR = 20
 _LONGEST_RUN = 10
+_SHARES = {
+    "words": "words touched",
+    "moved": "tokens moved",
+    "inserted": "inserted, for each token",
+}
 _TREATMENTS = {
     "mask": "as the mask",
     "random": "as another token",
@@ -29,9 +34,12 @@ def count_lines(found: Figures, sample: str) -> Iterator[str]:
         rows = f"   a row: {low:.1%} to {high:.1%}" if high > low else ""
         said = _figure(f"tokens {name}", found.shares[name], found.nominal.get(name))
         yield f"{said:<48}{rows}".rstrip()
-    for name, what in (("moved", "tokens moved"), ("inserted", "inserted, for each token")):
+    for name, what in _SHARES.items():
         if found.shares[name]:
             yield _figure(what, found.shares[name], found.nominal.get(name))
+    for name, rate in found.nominal.items():
+        if name.endswith("_rate"):
+            yield f"{f'{name}, as set':<28}{'':>10}{rate:>10.1%}"
     if any(found.treatment.values()):
         yield "the chosen tokens are shown"
         for name, what in _TREATMENTS.items():

@@ -1,8 +1,9 @@
 """What an objective really does, counted over a sample, beside what its settings say.
 
 Nominal figures come from settings by their names: `rate`, `mask_fraction` and `random_fraction`,
-which the contract fixes, and `mean_length`. A run is a stretch of neighbouring chosen tokens, as
-the encoder meets it: runs that touch count as one, which makes them longer than they were drawn.
+which the contract fixes, others that end in `_rate`, and `mean_length`. A run is a stretch of
+neighbouring chosen tokens, as the encoder meets it: runs that touch count as one, which makes them
+longer than they were drawn.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.pretraining.objective import MaskedObjective, rate_at
+from bench.settings import as_mapping
 from bench.showing.trace import State, Trace
 
 if TYPE_CHECKING:
@@ -32,13 +34,15 @@ class Figures:
     tokens: int
     """Ordinary ones; all shares of tokens are of these."""
     shares: dict[str, float]
-    """corrupted, predicted, moved; inserted (inputs that stand for no token, for each token)."""
+    """corrupted, predicted, moved; inserted (inputs that stand for no token, for each token); words
+    (those with a chosen token, of all words)."""
     row_ranges: dict[str, tuple[float, float]]
     """Lowest and highest share of a row."""
     treatment: dict[str, float]
     """What the chosen tokens are shown as: mask, random, kept, removed; sums to one."""
     nominal: dict[str, float]
-    """What the settings say of any of the above; mean_length in the objective's own unit."""
+    """What the settings say of any of the above; and other rates and mean lengths by their own
+    names, in the objective's own units."""
     run_tokens: list[int]
     run_words: list[int]
     cut_words: float
@@ -59,6 +63,7 @@ def figures(trace: Trace, objective: Objective, progress: float) -> Figures:
     tokens, num_chosen = int(real.sum()), int(chosen.sum())
     marks = {"corrupted": corrupted, "predicted": trace.predicted}
     run_tokens, run_words = runs(chosen, trace.word_start & real)
+    touched, cut = words_hit(chosen, trace.word_start, real)
     states = {
         "mask": State.HIDDEN,
         "random": State.REPLACED,
@@ -72,6 +77,7 @@ def figures(trace: Trace, objective: Objective, progress: float) -> Figures:
         | {
             "moved": _share((trace.moved & real).sum(), tokens),
             "inserted": _share(trace.inserted.sum(), tokens),
+            "words": touched,
         },
         row_ranges={name: _row_range(mark, real) for name, mark in marks.items()},
         treatment={
@@ -81,7 +87,7 @@ def figures(trace: Trace, objective: Objective, progress: float) -> Figures:
         nominal=nominal(objective, progress, bool(trace.asks_all.all())),
         run_tokens=run_tokens,
         run_words=run_words,
-        cut_words=cut_words(chosen, trace.word_start, real),
+        cut_words=cut,
         profile={name: profile(mark, real) for name, mark in marks.items()},
     )
 
@@ -95,10 +101,12 @@ def nominal(objective: Objective, progress: float, asks_all: bool = False) -> di
         asks_all: Every token is predicted. Then the chosen ones are those that are corrupted, and
             the rate says nothing about how many are predicted.
     """
-    found: dict[str, float] = {}
-    rate = getattr(objective, "rate", None)
-    if rate is not None and not asks_all:
-        found["predicted"] = rate_at(rate, progress)
+    rates = {name: _rate(value, progress) for name, value in as_mapping(objective).items()}
+    found = {name: rate for name, rate in rates.items() if name.endswith("_rate") and rate}
+    if (rate := rates.get("rate")) is not None and not asks_all:
+        found["predicted"] = rate
+    if (length := rates.get("mean_length")) is not None:
+        found["mean_length"] = length
     if isinstance(objective, MaskedObjective):
         mask, random = objective.mask_fraction, objective.random_fraction
         found["corrupted"] = rate_at(objective.rate, progress) * (mask + random)
@@ -106,9 +114,15 @@ def nominal(objective: Objective, progress: float, asks_all: bool = False) -> di
             found |= {"mask": mask, "random": random, "kept": 1 - mask - random}
         elif mask + random:
             found |= {"mask": mask / (mask + random), "random": random / (mask + random)}
-    if hasattr(objective, "mean_length"):
-        found["mean_length"] = float(objective.mean_length)
     return found
+
+
+def _rate(value: Any, progress: float) -> float | None:
+    """A setting as a number, if it is one or a schedule of one."""
+    try:
+        return rate_at(value, progress)
+    except ValueError:
+        return None
 
 
 def runs(
@@ -125,17 +139,18 @@ def runs(
     return _histogram(in_tokens), _histogram(in_words)
 
 
-def cut_words(
+def words_hit(
     chosen: Bool[np.ndarray, "B L"],
     word_start: Bool[np.ndarray, "B L"],
     real: Bool[np.ndarray, "B L"],
-) -> float:
-    """Share of the words with a chosen token that have another one which is not."""
+) -> tuple[float, float]:
+    """Share of the words with a chosen token; and of these, the share with another that is not."""
     rows, length = real.shape
     word = (word_start & real).cumsum(1) + np.arange(rows)[:, None] * (length + 1)
     sizes = np.bincount(word[real], minlength=rows * (length + 1))
     hit = np.bincount(word[chosen & real], minlength=rows * (length + 1))
-    return _share(((hit > 0) & (hit < sizes)).sum(), int((hit > 0).sum()))
+    num_hit = int((hit > 0).sum())
+    return _share(num_hit, (sizes > 0).sum()), _share(((hit > 0) & (hit < sizes)).sum(), num_hit)
 
 
 def profile(marked: Bool[np.ndarray, "B L"], real: Bool[np.ndarray, "B L"]) -> list[float]:
