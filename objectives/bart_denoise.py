@@ -16,8 +16,9 @@ by spans of Poisson(3) words. One corruption alone is a row of the paper's own a
 A row is packed from documents. Separators stay and end them: sentences move and documents turn
 between two separators, and a span is cut by one. They are shown to the decoder, never asked for.
 
-Differs: spans do not overlap, so that 30 % are 30 % (fairseq's cover 27 %); every draw follows from
-the seed; inserted masks only while the row has room; a decoder of the encoder's own kind.
+Differs: spans do not overlap, so that 30 % are 30 % (fairseq's cover 27 %), and lie on a circle of
+the row's words, so that all are hidden equally often; every draw follows from the seed; masks are
+put in only while the row has room; a decoder of the encoder's own kind.
 """
 
 from __future__ import annotations

@@ -50,19 +50,19 @@ def test_edits_compose_and_the_original_is_read_through_them() -> None:
     assert draft.read(batch.tokens >= 11).tolist() == [[N, B, N, N, B, N, N, N]]
 
 
-def test_tokens_are_put_in_before_places_and_at_the_end() -> None:
+def test_tokens_are_put_in_before_places() -> None:
     draft = Draft.of(row_of(2, 10, 11, length=8))
     kept = torch.tensor([[B, N, B, B, B, B, B, B]])
-    inserted = torch.tensor([[0, 0, 2, 1, 0, 0, 0, 0, 1]])
+    inserted = torch.tensor([[0, 0, 2, 1, 0, 0, 0, 0]])
     draft = draft.rewritten(kept, inserted, MASK, PAD)
-    assert draft.tokens.tolist() == [[2, 4, 4, 11, 4, 4, 0, 0]]
+    assert draft.tokens.tolist() == [[2, 4, 4, 11, 4, 0, 0, 0]]
     assert draft.origins.tolist() == [[0, -1, -1, 2, -1, -1, -1, -1]]
-    assert draft.present.tolist() == [[B] * 6 + [N] * 2]
+    assert draft.present.tolist() == [[B] * 5 + [N] * 3]
 
 
 def test_what_exceeds_the_row_is_cut_off() -> None:
     draft = Draft.of(row_of(10, 11, 12))
-    draft = draft.rewritten(torch.ones(1, 3) > 0, torch.tensor([[0, 1, 0, 5]]), MASK, PAD)
+    draft = draft.rewritten(torch.ones(1, 3) > 0, torch.tensor([[0, 1, 0]]), MASK, PAD)
     assert draft.tokens.tolist() == [[10, 4, 11]]
 
 

@@ -63,26 +63,14 @@ def infill(
     """
     visible = draft.read(batch.real)
     starts = visible & (draft.read(batch.word_start | batch.sentence_start) | ~shifted(visible))
-    rows, length = visible.shape
-    at = torch.arange(length, device=visible.device)
+    length = visible.shape[1]
     quota = nearest(starts.sum(1), rate_at(rate, batch.progress))
-    spans = place_spans(starts, quota, math.ceil(length * highest_rate(rate)), mean_length, noise)
-    first_word, size, is_span = spans
-
-    # By word: does a span begin with it, is it hidden, how many masks are put in before it?
-    empty = size.new_zeros(rows, length + 1)
-    covers = (is_span & (size > 0)).long()
-    begins = empty.scatter_add(1, first_word, covers)
-    is_hidden = (begins - empty.scatter_add(1, first_word + size, covers)).cumsum(1) > 0
-    masks = empty.scatter_add(1, first_word, (is_span & (size == 0)).long())
-
-    # By place. What is put in after the last word stands right behind it.
+    most = math.ceil(length * highest_rate(rate))
+    is_hidden, begins, masks = hide_words(starts, quota, most, mean_length, noise)
     word = (starts.long().cumsum(1) - 1).clamp(min=0)
     hidden = visible & is_hidden.gather(1, word)
-    first = hidden & starts & ((begins.gather(1, word) > 0) | ~shifted(visible))
-    end = torch.where(visible, at + 1, 0).amax(1, keepdim=True)
-    word_places = torch.cat((torch.where(starts, at, end).sort(1).values, end), dim=1)
-    inserted = empty.scatter_add(1, word_places, masks)
+    first = hidden & starts & (begins.gather(1, word) | ~shifted(visible))
+    inserted = torch.where(starts, masks.gather(1, word), 0)
     kept = draft.present & (~hidden | first)
     room = length - kept.sum(1, keepdim=True)
     inserted = inserted.cumsum(1).clamp(max=room).diff(dim=1, prepend=room * 0)
@@ -137,6 +125,32 @@ def movable(batch: Batch, vocabulary: Vocabulary) -> Bool[Tensor, "B L"]:
     for border in (vocabulary.cls_id, vocabulary.sep_id, vocabulary.pad_id):
         unknown = unknown & (batch.tokens != border)  # some tokenizers have one token for all roles
     return batch.real | unknown
+
+
+def hide_words(
+    starts: Bool[Tensor, "B L"],
+    quota: Int[Tensor, " B"],
+    largest_quota: int,
+    mean_length: float,
+    noise: Noise,
+) -> tuple[Bool[Tensor, "B L"], Bool[Tensor, "B L"], Int[Tensor, "B L"]]:
+    """For each word of a row, in order: is it hidden, does a span begin there, masks put in before.
+
+    A span fits in fewer ways at the ends of a row, where half as many words would be hidden. So
+    the words are taken as a circle, cut anywhere.
+    """
+    rows, length = starts.shape
+    first, size, is_span = place_spans(starts, quota, largest_quota, mean_length, noise)
+    num_words = starts.sum(1, keepdim=True)
+    around = num_words.clamp(min=1)
+    empty = size.new_zeros(rows, length + 1)
+    covers = (is_span & (size > 0)).long()
+    begins = empty.scatter_add(1, first, covers)
+    is_hidden = (begins - empty.scatter_add(1, first + size, covers)).cumsum(1) > 0
+    masks = empty.scatter_add(1, first % around, (is_span & (size == 0)).long())
+    cut = (noise.uniform("cut", (rows, 1)) * num_words).long()
+    turned = (torch.arange(length, device=cut.device) - cut) % around
+    return is_hidden.gather(1, turned), begins.gather(1, turned) > 0, masks.gather(1, turned)
 
 
 def place_spans(

@@ -65,25 +65,22 @@ class Draft:
 
     def without(self, places: Bool[Tensor, "B L"], padding: int) -> Draft:
         """Some places dropped, and the row filled up with padding."""
-        nothing = torch.nn.functional.pad(torch.zeros_like(self.tokens), (0, 1))
-        return self.rewritten(~places, nothing, padding, padding)
+        return self.rewritten(~places, torch.zeros_like(self.tokens), padding, padding)
 
     def rewritten(
-        self, kept: Bool[Tensor, "B L"], inserted: Int[Tensor, "B M"], token: int, padding: int
+        self, kept: Bool[Tensor, "B L"], inserted: Int[Tensor, "B L"], token: int, padding: int
     ) -> Draft:
         """Drop places, and put a token before others; what then exceeds the row is cut off.
 
         Args:
             kept: Places that stay.
-            inserted: How many times `token` goes before each place, and (M = L + 1) at the end.
+            inserted: How many times `token` goes before each place.
             token: What is inserted.
             padding: What fills the row.
         """
-        length = self.tokens.shape[1]
-        stays = torch.nn.functional.pad((kept & self.present).long(), (0, 1))
-        source, ordinal, filled = spread(inserted + stays, length)
+        copies = inserted + (kept & self.present).long()
+        source, ordinal, filled = spread(copies, self.tokens.shape[1])
         is_new = ordinal < inserted.gather(1, source)
-        source = source.clamp(max=length - 1)
         tokens = self.tokens.gather(1, source).masked_fill(is_new, token)
         origins = self.origins.gather(1, source).masked_fill(is_new | ~filled, INSERTED)
         return Draft(tokens.masked_fill(~filled, padding), origins, filled)
