@@ -49,7 +49,7 @@ class Mntp(MaskedObjective):
         # A token that opens its row has nothing to its left (rows begin with [CLS]: there is none).
         at = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
         readable = batch.real & (at > 0)
-        starts = self._piece_starts(batch, noise)
+        starts = self._piece_starts(batch, noise) & readable
         return choose_units(starts, readable, self.quota(batch), self.capacity(batch), noise)
 
     def _piece_starts(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
