@@ -135,12 +135,12 @@ def check_cost(objective: Objective) -> None:
     expected = f"the declared {cost.parameters:,} parameters in the head"
     demand(parameters == cost.parameters, expected, f"{parameters:,}", where)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        example, _ = trial.loss(batch)
+        example, loss = trial.loss(batch)
     positions = ROWS * LENGTH * cost.encoder_passes
     read = trial.encoder.tokens_read
     expected = f"the encoder to read the declared {positions} positions"
     demand(read == positions, f"{expected} of {ROWS} x {LENGTH}", f"{read}", where)
-    slots = example.labels.numel()
+    slots = example.labels.numel() if loss.slots is None else loss.slots
     declared = step_flops(SHAPE, cost, ROWS, LENGTH, slots) / TRAINING_FACTOR
     spent = counter.get_total_flops()
     fits = abs(spent - declared) <= 1e-6 * declared
