@@ -326,6 +326,28 @@ def fill(
 
 
 @app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="Objective or task, or KIND:FILE as for --task.")],
+    overrides: Overrides = None,
+    data: Data = None,
+    corpus: Annotated[
+        list[str] | None, typer.Option(help="Text for tasks that are made from a corpus.")
+    ] = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Run the conformance kit on an objective or task: does it keep its contract?
+
+    Exit 0 if all that applies holds, 1 if something fails, 4 if something could not be tried.
+    """
+    from bench.testing.report import data_root, exit_code, items_named, render, report
+
+    found = report(items_named(name, overrides or ()), data_root(data, corpus, limit))
+    typer.echo(json.dumps(found, indent=1) if as_json else render(found))
+    raise typer.Exit(exit_code(found))
+
+
+@app.command()
 def compare(
     runs: Annotated[
         list[str] | None, typer.Argument(help="Run ids, prefixes of them, or folders. [all]")

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.pretraining.objective import Objective
 from bench.probing.task import DataRoot, Task
-from bench.testing import corruption, declaration, leaks, learning, purity
-from bench.testing.findings import Finding, Inapplicable, Unchecked, find, preserved, short_name
+from bench.testing import corruption, declaration, leaks, learning, purity, questions
+from bench.testing.findings import (
+    Finding,
+    Inapplicable,
+    Unchecked,
+    find,
+    preserved,
+    short_name,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -45,6 +52,14 @@ OBJECTIVE_CHECKS: tuple[Check, ...] = (
 TASK_CHECKS: tuple[Check, ...] = (
     declaration.check_task_metadata,
     declaration.check_light_import,
+    questions.check_missing_data,
+    questions.check_examples,
+    questions.check_deterministic,
+    questions.check_outcomes,
+    questions.check_random_features,
+    questions.check_planted_features,
+    questions.check_not_applicable,
+    questions.check_reader_untouched,
 )
 """What a task must pass, each called with an instance and where its data is."""
 
@@ -63,7 +78,12 @@ def checks_of(item: Any, data: DataRoot | None = None) -> list[Check]:
     if issubclass(cls, Objective):
         return list(OBJECTIVE_CHECKS)
     if issubclass(cls, Task):
-        return list(TASK_CHECKS)
+        return [
+            functools.wraps(check)(functools.partial(check, data=data))
+            if check.__module__ == questions.__name__
+            else check
+            for check in TASK_CHECKS
+        ]
     raise BenchError(f"{cls.__name__} is neither an Objective nor a Task of bench")
 
 
