@@ -74,6 +74,8 @@ def test_a_long_sentence_is_cut_and_an_empty_one_refused(corpus: PreparedCorpus)
     assert "cut" in shown.notes[0]
     with pytest.raises(BenchError, match="no tokens"):
         look(corpus, "token", "")
+    with pytest.raises(BenchError, match="not UTF-8"):
+        look(corpus, "token", "na\udcc3ve")
 
 
 def test_a_sentence_too_short_to_hide_anything_says_so(corpus: PreparedCorpus) -> None:

@@ -140,9 +140,8 @@ def test_realised_stands_beside_nominal() -> None:
 
 
 def test_a_figure_is_drawn(tmp_path: Path) -> None:
-    for name in ("figure.png", "figure.svg"):
-        draw(FIGURES, "token", tmp_path / name)
-        assert (tmp_path / name).stat().st_size > 1000
+    draw(FIGURES, "token", tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
     for name in ("figure.txt", "none/figure.png"):
         with pytest.raises(BenchError, match="--figure"):
             check_figure(tmp_path / name)

@@ -101,7 +101,11 @@ def nominal(objective: Objective, progress: float, asks_all: bool = False) -> di
         asks_all: Every token is predicted. Then the chosen ones are those that are corrupted, and
             the rate says nothing about how many are predicted.
     """
-    rates = {name: _rate(value, progress) for name, value in as_mapping(objective).items()}
+    rates = {
+        name: _rate(value, progress)
+        for name, value in as_mapping(objective).items()
+        if name in ("rate", "mean_length") or name.endswith("_rate")
+    }
     found = {name: rate for name, rate in rates.items() if name.endswith("_rate") and rate}
     if (rate := rates.get("rate")) is not None and not asks_all:
         found["predicted"] = rate
@@ -120,8 +124,8 @@ def nominal(objective: Objective, progress: float, asks_all: bool = False) -> di
 def _rate(value: Any, progress: float) -> float | None:
     """A setting as a number, if it is one or a schedule of one."""
     try:
-        return rate_at(value, progress)
-    except ValueError:
+        return rate_at(value if isinstance(value, str) else float(value), progress)
+    except (TypeError, ValueError):
         return None
 
 

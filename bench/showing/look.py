@@ -194,6 +194,10 @@ def _from_store(store: TokenStore, ids: np.ndarray, length: int, tokenizer: Text
 def _from_text(text: str, rows: int, length: int, tokenizer: TextTokenizer) -> tuple[Batch, bool]:
     """A sentence as a row, [CLS] tokens [SEP], several times; and whether it had to be cut."""
     vocabulary = tokenizer.vocabulary
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BenchError(f"TEXT {text!r} is not UTF-8, as this terminal's locale has it") from None
     (encoded,) = tokenizer.encode([text])
     if not len(encoded.ids):
         raise BenchError(f"TEXT {text!r} has no tokens, so there is nothing to corrupt")

@@ -41,16 +41,18 @@ def draw(found: Figures, title: str, path: Path) -> None:
         figure = Figure(figsize=(7.2, 2.8), layout="constrained")
         places, lengths = figure.subplots(1, 2)
         tenths = [(tenth + 0.5) * 100 / BINS for tenth in range(BINS)]
-        for name, marker in (("corrupted", "o"), ("predicted", "x")):
+        for name, dashes in (("corrupted", "-"), ("predicted", "--")):  # they may be the same
             shares = [100 * share for share in found.profile[name]]
-            sns.lineplot(x=tenths, y=shares, marker=marker, label=name, ax=places)
+            sns.lineplot(x=tenths, y=shares, linestyle=dashes, marker=".", label=name, ax=places)
         places.set(xlabel="place in a row, %", ylabel="tokens, %", xlim=(0, 100))
-        places.set_ylim(bottom=0)
+        places.set_ylim(0, 105 * max(0.05, *map(max, found.profile.values())))
         for unit, counts in (("words", found.run_words), ("tokens", found.run_tokens)):
             shares = [100 * count / sum(counts) for count in counts[:_LONGEST_RUN]]
             if shares:
                 at = list(range(1, len(shares) + 1))
                 sns.lineplot(x=at, y=shares, marker=".", label=f"in {unit}", ax=lengths)
+        if not found.run_tokens:
+            lengths.text(0.5, 0.5, "no token is chosen", transform=lengths.transAxes, ha="center")
         lengths.set(xlabel="length of a run", ylabel="runs, %")
         lengths.set_ylim(bottom=0)
         figure.suptitle(title)

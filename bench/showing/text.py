@@ -171,14 +171,13 @@ def printable(spelt: str) -> str:
 def _blocks(columns: Sequence[Sequence[Cell]], width: int) -> Iterator[Text]:
     """Columns side by side, wrapped, a line for each of their cells; empty lines are left out."""
     names = ("text", "input", "filled", "target")
-    used = [any(column[line][0] for column in columns) for line in range(len(names))]
     for block in _wrapped([max(cell_len(c[0]) for c in column) for column in columns], width):
         for line, name in enumerate(names):
-            if used[line]:
-                out = Text(name.ljust(_GUTTER), style="dim")
+            if any(columns[at][line][0] for at, _ in block):
+                out = Text.assemble((name.ljust(_GUTTER), "dim"))
                 for at, size in block:
                     spelt, style = columns[at][line]
-                    out.append(Text(spelt, style=style or "not dim"))
+                    out.append(spelt, style)
                     out.append(" " * (size - cell_len(spelt) + 1))
                 out.rstrip()
                 yield out
@@ -187,10 +186,9 @@ def _blocks(columns: Sequence[Sequence[Cell]], width: int) -> Iterator[Text]:
 
 def _paragraph(name: str, cells: Sequence[Cell], width: int) -> Iterator[Text]:
     for number, block in enumerate(_wrapped([cell_len(spelt) for spelt, _ in cells], width)):
-        out = Text(("" if number else name).ljust(_GUTTER), style="dim")
+        out = Text.assemble((("" if number else name).ljust(_GUTTER), "dim"))
         for at, _ in block:
-            out.append(Text(cells[at][0], style=cells[at][1] or "not dim"))
-            out.append(" ")
+            out.append(*cells[at]).append(" ")
         out.rstrip()
         yield out
     yield Text("")
