@@ -175,9 +175,8 @@ def _score(
                 for kind in readings:
                     readers[kind] = RunReader(*loaded, objective.scoring, objective.reading, kind)
             try:
-                answer: Score | NotApplicableError = task.score(
-                    readers[attention], splits, _noise(splits)
-                )
+                score = task.score(readers[attention], splits, _noise(splits))
+                answer: Score | NotApplicableError = _compared(score, splits, job)
             except NotApplicableError as reason:
                 answer = reason
             key.write(folder, answer, time.perf_counter() - started)
@@ -206,9 +205,16 @@ def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
         seconds = (time.perf_counter() - started) / max(len(found), 1)
         for control in sorted(found, key=lambda control: control == MAJORITY):
             _Key(task, splits, job["data"], {"control": control}).write(
-                out, found[control], seconds
+                out, _compared(found[control], splits, job), seconds
             )
     report({"event": "done", "run": None, "status": "finished"})
+
+
+def _compared(score: Score, splits: Splits, job: dict[str, Any]) -> Score:
+    """The score with what the corpus already holds of the test."""
+    from bench.probing.overlap import corpus_overlap, with_overlap
+
+    return with_overlap(score, corpus_overlap(Path(job["prepared"]), splits))
 
 
 def _data_root(job: dict[str, Any]) -> DataRoot:

@@ -28,6 +28,7 @@ from bench.reporting.entries import (
 from bench.reporting.records import RunRecord, ScoreRecord
 
 _CONTROL_ORDER = ("majority", "bag_of_words", "window_of_words")
+_OVERLAP_SHARE = 0.01  # below, no score moves by what a table shows
 _MORE_SEEDS = "repeat with --seeds 0-2 or more"
 
 
@@ -113,6 +114,7 @@ def _table(
     table.warnings.extend(_warnings(table, baseline))
     for column in columns:
         _judge(table, column)
+        _tell_overlap(table, column)
     return table
 
 
@@ -179,6 +181,26 @@ def _judge(table: Table, column: Column) -> None:
     if level:
         table.notes.append(
             f"{column.name}: {best.name}, the best, is not separably above {', '.join(level)}"
+        )
+
+
+def _tell_overlap(table: Table, column: Column) -> None:
+    """Note what of the test was seen before, if it is a percent or more, and what that changes."""
+    cells = {e.name: table.cells[e.name, column.name] for e in table.entries if e.kind == "trained"}
+    unit = table.scale(column)
+    for where, what in (("train", "the training examples"), ("corpus", "the corpus")):
+        told = {name: cell.overlap[where] for name, cell in cells.items() if where in cell.overlap}
+        share = max((one["share"] or 0.0 for one in told.values()), default=0.0)
+        if share < _OVERLAP_SHARE:
+            continue
+        clean = [
+            f"{name} {one['clean_value'] * unit:.1f}"
+            for name, one in told.items()
+            if one["clean_value"] is not None
+        ]
+        rest = f"; on the others: {', '.join(clean)}" if clean else ""
+        table.notes.append(
+            f"{column.name}: {share:.1%} of the test examples overlap with {what}{rest}"
         )
 
 
@@ -282,6 +304,11 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
             "smallest_gap": _plain(gap.smallest_gap),
         },
         "selectivity": _plain(cell.selectivity),
+        **{
+            f"{where}_overlap{suffix}": _plain(cell.overlap.get(where, {}).get(name))
+            for where in ("train", "corpus")
+            for name, suffix in (("share", ""), ("clean_value", "_clean_mean"))
+        },
         **spent,
         "tokens_per_second": _plain(entry.cost(lambda run: run["tokens_per_second"])),
         "extra_parameters": data["parameters"]["extra"],

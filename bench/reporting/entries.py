@@ -76,6 +76,9 @@ class Cell:
     interval: Interval | None = None
     selectivity: float | None = None
     examples: int = 0
+    overlap: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
+    """What of the test was seen before, by where (`train`, `corpus`): the share of the examples,
+    and the value on the others."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -215,7 +218,25 @@ def read_cell(scores: dict[Any, ScoreRecord], column: Column, absent: str = "mis
         interval=mean(sample),
         selectivity=sum(numbers) / len(numbers) if numbers else None,
         examples=max(scores[seed].data["examples"] for seed in known),
+        overlap=_overlap([scores[seed].data["details"] for seed in known]),
     )
+
+
+def _overlap(details: list[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """Means over seeds of what the scores tell; nothing where one does not."""
+    found: dict[str, dict[str, float | None]] = {}
+    for where, key in (("train", "leak"), ("corpus", "corpus_overlap")):
+        told = [one[key] for one in details if isinstance(one.get(key), dict)]
+        if len(told) == len(details):
+            shares, values = ([one.get(name) for one in told] for name in ("share", "clean_value"))
+            found[where] = {"share": _mean(shares), "clean_value": _mean(values)}
+    return found
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """None where one of them is unknown."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def _read(score: ScoreRecord, reading: str | None) -> tuple[float, float] | None:
