@@ -40,11 +40,12 @@ MASK = "[MASK]"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Place:
-    """What stands around a hidden word, in tokens, and the character before it."""
+    """What stands around a hidden word, in tokens."""
 
     left: Int[np.ndarray, " A"]
     right: Int[np.ndarray, " C"]
     glue: str
+    """A character like the one before it, and the space in between."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +83,19 @@ def word_scores(
 
 
 def places_of(scorer: TokenScorer, texts: Sequence[str], spans: Sequence[Span]) -> list[Place]:
-    """The tokens on either side of each hidden word."""
+    """The tokens on either side of each hidden word, and of the space before it.
+
+    Tokenizers differ in whether that space is the word's, and one may do both: " bat" in one token
+    and " ", "river" in two.
+    """
     found = []
     encoded = scorer.tokenizer.encode(texts)
     for text, (start, end), one in zip(texts, spans, encoded, strict=True):
-        first = int(np.searchsorted(one.ends, start, side="right"))
+        before = text[:start].rstrip()
+        first = int(np.searchsorted(one.ends, len(before), side="right"))
         beyond = int(np.searchsorted(one.starts, end, side="left"))
-        before = text[start - 1 : start]
-        glue = "a " if before.isspace() else before
+        space = text[len(before) : start] if before else ""
+        glue = f"a{space}" if space else before[-1:]
         found.append(Place(one.ids[:first], one.ids[max(first, beyond) :], glue))
     return found
 
@@ -97,9 +103,9 @@ def places_of(scorer: TokenScorer, texts: Sequence[str], spans: Sequence[Span]) 
 def candidate_tokens(
     scorer: TokenScorer, glue: str, candidates: Sequence[str]
 ) -> list[Int[np.ndarray, " M"]]:
-    """Each candidate's tokens as it stands after `glue`: a space may belong to its first one."""
+    """Each candidate's tokens, with the space before it, as it stands after `glue`."""
     encoded = scorer.tokenizer.encode([glue + word for word in candidates])
-    return [one.ids[one.ends > len(glue)] for one in encoded]
+    return [one.ids[one.ends > len(glue[:1])] for one in encoded]
 
 
 def _masked(
@@ -254,11 +260,12 @@ def fill(scorer: TokenScorer, text: str, k: int) -> Filled:
 def _typed(scorer: TokenScorer, text: str) -> Int[np.ndarray, " L"]:
     """The tokens of what a person typed.
 
-    Where a space belongs to the token after it, the one before a [MASK] would stand alone and
-    tell the run that no word begins there: it is left out.
+    Where tokens have the space before them, one before a [MASK] would stand alone and tell the run
+    that the commonest words cannot be meant: it is left out.
     """
     tokenizer = scorer.tokenizer
-    if len(tokenizer.encode(["a b"])[0].ids) == 2:
+    tokens = (tokenizer.token(i) for i in range(tokenizer.vocabulary.size))
+    if any(token[:1].isspace() and token.strip() for token in tokens):
         text = re.sub(rf"\s+{re.escape(MASK)}", MASK, text)
     own = tokenizer.token(tokenizer.vocabulary.mask_id)
     return tokenizer.encode([text.replace(MASK, own)], parse_special=True)[0].ids

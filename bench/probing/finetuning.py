@@ -138,7 +138,9 @@ class Tuning:
         """Until dev gets no better; the weights of the best epoch stay."""
         texts = [i for i, own in enumerate(self.asked.labels_of) if len(own) and not is_dev[own[0]]]
         steps = MAX_EPOCHS * -(-len(texts) // BATCH_TEXTS)
-        optimizer = torch.optim.AdamW(self.parameters, lr=RATE_TIMES_WIDTH / self.model.width)
+        optimizer = torch.optim.AdamW(
+            self.parameters, lr=RATE_TIMES_WIDTH / self.model.width, fused=True
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step, steps))
         curve: list[list[float]] = []
         kept = self._weights()

@@ -33,7 +33,7 @@ HIDDEN = 128
 MAX_EPOCHS = 40
 PATIENCE = 5
 """Epochs without a better dev score after which no more are tried."""
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 3e-3
 BATCH = 64
 MIN_ITERATIONS = 20
 """Of lbfgs, however many classes there are."""
@@ -278,7 +278,7 @@ class Perceptron:
         fitted = _answering(model, float(center), float(scale), is_number)
         inputs = torch.from_numpy(x.astype(np.float32))
         targets = torch.from_numpy((y - center) / scale if is_number else y)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
         for epoch in range(1, epochs + 1):
             order = np.argsort(uniform(noise, f"probe.mlp.order.{epoch}", len(x)), kind="stable")
             for rows in torch.split(torch.from_numpy(order), BATCH):

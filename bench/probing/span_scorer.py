@@ -105,7 +105,9 @@ def _train(
         scorer = torch.nn.Linear(3 * questions.words.shape[1], 2)
     torch.nn.init.zeros_(scorer.weight)
     torch.nn.init.zeros_(scorer.bias)
-    optimizer = torch.optim.AdamW(scorer.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(
+        scorer.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
+    )
     for epoch in range(1, epochs + 1):
         draws = uniform(noise, f"span_extraction.order.{epoch}", len(chosen))
         order = chosen[np.argsort(draws, kind="stable")]

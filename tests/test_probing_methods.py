@@ -1,0 +1,100 @@
+"""Each way of fitting, against what is known of the data, and against scikit-learn by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+from bench.pretraining.noise import Noise
+from bench.probing.methods import Linear, Neighbours, Perceptron, method_of, vote
+from bench.probing.probes import ProbeSettings, standardised
+
+NOISE = Noise(3, 0, torch.arange(1))
+PROTOCOL = ProbeSettings()
+
+
+def crossed(count, seed):
+    """Whether two signs are equal: no line tells that. And by how much, as a number."""
+    x = np.random.default_rng(seed).normal(size=(count, 3))
+    agreement = x[:, 0] * x[:, 1] / (x**2).sum(1)
+    return x, (agreement > 0).astype(int), agreement
+
+
+def run(method, numbers=False, count=320):
+    x, equal, agreement = crossed(count, 1)
+    y = agreement if numbers else equal
+    is_dev = np.arange(count) % 5 == 0
+    criterion = "spearman" if numbers else "accuracy"
+    parameter, tried = method.choose(x, y, is_dev, NOISE, PROTOCOL, criterion)
+    further, equal, agreement = crossed(300, 2)
+    return method.fit(x, y, parameter, NOISE, PROTOCOL).predict(further), equal, agreement, tried
+
+
+@pytest.mark.parametrize("mode", ["mlp", "knn"])
+def test_what_no_line_tells_apart(mode):
+    found, wanted, _, tried = run(method_of(mode))
+    assert (found == wanted).mean() > 0.8
+    assert len(tried) >= 3
+    line, wanted, _, _ = run(Linear())
+    assert (line == wanted).mean() < 0.65
+
+
+@pytest.mark.parametrize("mode", ["mlp", "knn"])
+def test_numbers(mode):
+    found, _, wanted, _ = run(method_of(mode), numbers=True)
+    assert np.corrcoef(found, wanted)[0, 1] > 0.7
+
+
+def test_ridge_is_that_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    for rows, width in ((50, 5), (20, 40)):  # either of the two systems that are solved
+        x, y = generator.normal(size=(rows, width)) + 3, generator.normal(size=rows)
+        found = Linear().fit(x, y, 0.1, NOISE, PROTOCOL).predict(x)
+        np.testing.assert_allclose(found, Ridge(alpha=10.0).fit(x, y).predict(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 10])
+def test_neighbours_are_those_of_scikit_learn(k):
+    x, y, numbers = crossed(200, 3)
+    further, _, _ = crossed(100, 4)
+    found = Neighbours().fit(x, y, k, NOISE, PROTOCOL).predict(further)
+    theirs = KNeighborsClassifier(k, metric="cosine").fit(x, y)
+    is_tied = np.isclose(theirs.predict_proba(further).max(1), 0.5)
+    assert (found == theirs.predict(further))[~is_tied].all()
+    found = Neighbours().fit(x, numbers, k, NOISE, PROTOCOL).predict(further)
+    theirs = KNeighborsRegressor(k, metric="cosine").fit(x, numbers)
+    np.testing.assert_allclose(found, theirs.predict(further))
+
+
+def test_a_tie_goes_to_the_nearer_neighbours():
+    labels = np.array([[0, 1], [1, 0], [1, 0]])
+    closeness = np.array([[0.9, 0.1], [0.9, 0.1], [-0.1, -0.9]])
+    assert vote(labels, closeness).tolist() == [0, 1, 1]
+
+
+def test_the_hidden_layer_is_the_same_every_time_and_leaves_global_randomness_alone():
+    state = torch.random.get_rng_state()
+    one, other = run(Perceptron(), count=100), run(Perceptron(), count=100)
+    np.testing.assert_array_equal(one[0], other[0])
+    assert one[3] == other[3]
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_many_classes_stop_early_and_say_so():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(300, 10))
+    y = (x @ generator.normal(size=(10, 30))).argmax(1)
+    protocol = ProbeSettings(max_work=300 * 10 * len(np.unique(y)) * 25)
+    report = Linear().fit(x, y, 1e3, NOISE, protocol).report
+    assert (report["iterations"], report["converged"]) == (25, False)
+    assert Linear().fit(x, y, 1e-3, NOISE, PROTOCOL).report["converged"]
+    assert LogisticRegression(C=1e3, max_iter=2000).fit(x, y).n_iter_.max() > 25
+
+
+def test_standardising_takes_the_first_ones_statistics():
+    x, further = standardised(np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[4.0, 9.0]]))
+    assert x.tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+    assert further.tolist() == [[3.0, 0.0]]
