@@ -21,7 +21,7 @@ Format = Literal["table", "markdown", "latex", "csv", "json"]
 
 
 @dataclasses.dataclass
-class _Block:
+class Block:
     """A grid of text under a heading; the first `fixed` columns repeat where it is split."""
 
     heading: str
@@ -62,7 +62,8 @@ def render(
     return "\n".join(write(table) for table in compared.tables)
 
 
-def _blocks(table: Table) -> list[_Block]:
+def table_blocks(table: Table) -> list[Block]:
+    """All that is told of a table, in grids; every format and the page write these."""
     grids = [_scores_block(table)] if table.columns else []
     if table.baseline is not None and table.columns:
         grids.append(_difference_block(table, table.baseline))
@@ -71,7 +72,7 @@ def _blocks(table: Table) -> list[_Block]:
     return [*grids, _cost_block(table)]
 
 
-def _scores_block(table: Table) -> _Block:
+def _scores_block(table: Table) -> Block:
     rows: list[list[str]] = []
     bold: set[tuple[int, int]] = set()
     for entry in table.entries:
@@ -102,10 +103,10 @@ def _scores_block(table: Table) -> _Block:
               for kind in ("untrained", "control")]  # fmt: skip
     header = ["objective", "seeds", *(column.name for column in table.columns)]
     rules = frozenset({min(firsts)} - {0})
-    return _Block("scores", header, rows, 2, rules, frozenset(bold), legend)
+    return Block("scores", header, rows, 2, rules, frozenset(bold), legend)
 
 
-def _difference_block(table: Table, baseline: str) -> _Block:
+def _difference_block(table: Table, baseline: str) -> Block:
     rows: list[list[str]] = []
     bold: set[tuple[int, int]] = set()
     for entry in table.entries:
@@ -121,7 +122,7 @@ def _difference_block(table: Table, baseline: str) -> _Block:
                 text += " *"
             row.append(text)
         rows.append(row)
-    return _Block(
+    return Block(
         heading=f"difference to {baseline}",
         header=["objective", *(column.name for column in table.columns)],
         rows=rows,
@@ -131,7 +132,7 @@ def _difference_block(table: Table, baseline: str) -> _Block:
     )
 
 
-def _selectivity_block(table: Table) -> _Block:
+def _selectivity_block(table: Table) -> Block:
     known = {key for key, cell in table.cells.items() if cell.selectivity is not None}
     columns = [column for column in table.columns if column.name in {name for _, name in known}]
     rows = []
@@ -143,10 +144,10 @@ def _selectivity_block(table: Table) -> _Block:
         rows.append([entry.name, *texts])
     header = ["objective", *(column.name for column in columns)]
     legend = "score minus the score on shuffled labels: what the probe could not learn by itself"
-    return _Block("selectivity", header, rows, legend=legend)
+    return Block("selectivity", header, rows, legend=legend)
 
 
-def _cost_block(table: Table) -> _Block:
+def _cost_block(table: Table) -> Block:
     rows = []
     for entry in table.entries:
         if entry.kind == "control" or entry.attention != "native":
@@ -168,7 +169,7 @@ def _cost_block(table: Table) -> _Block:
             ]
         )
     header = ["objective", "tokens", "predictions", "FLOPs", "seconds", "tokens/s", "extra params"]
-    return _Block("cost of one pretraining, mean over seeds", header, rows)
+    return Block("cost of one pretraining, mean over seeds", header, rows)
 
 
 def _seeds_text(entry: Entry) -> str:
@@ -207,7 +208,7 @@ def _terminal(compared: Comparison, width: int, color: bool) -> str:
         say(table.title, "bold")
         for warning in table.warnings:
             say(f"! {warning}", "bold")
-        for block in _blocks(table):
+        for block in table_blocks(table):
             grid = [block.header, *block.rows]
             sizes = [max(cell_len(_printable(row[i])) for row in grid) + 2
                      for i in range(len(block.header))]  # fmt: skip
@@ -237,7 +238,7 @@ def _pages(sizes: list[int], fixed: int, width: int) -> list[list[int]]:
     return [[*range(fixed), *page] for page in pages]
 
 
-def _rich_table(block: _Block, picked: list[int]) -> Any:
+def _rich_table(block: Block, picked: list[int]) -> Any:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -268,7 +269,7 @@ def _markdown(table: Table) -> str:
     lines = [f"### {clean(table.title)}", ""]
     for warning in table.warnings:
         lines += [f"> {clean(warning)}", ""]
-    for block in _blocks(table):
+    for block in table_blocks(table):
         lines += [f"**{clean(block.heading)}**", ""]
         marks = ["---", *["---:"] * (len(block.header) - 1)]
         grid = [[clean(text) for text in row] for row in [block.header, *block.rows]]
@@ -296,7 +297,7 @@ def _latex(table: Table) -> str:
 
     lines = [rf"\paragraph{{{clean(table.title)}}}"]
     lines += [rf"\emph{{{clean(warning)}}}\par" for warning in table.warnings]
-    for block in _blocks(table):
+    for block in table_blocks(table):
         lines += ["", rf"\noindent {clean(block.heading)}\par"]
         lines += [rf"\begin{{tabular}}{{l{'r' * (len(block.header) - 1)}}}", r"\toprule"]
         # A cell that begins with a bracket would be read as the argument of \\.
@@ -327,11 +328,12 @@ def _csv(rows: list[dict[str, Any]]) -> str:
         flat |= {f"difference_{key}": gap[key] for key in gap_keys}
         if number == 0:
             writer.writerow(flat)
-        writer.writerow([_csv_value(value) for value in flat.values()])
+        writer.writerow([csv_value(value) for value in flat.values()])
     return written.getvalue()
 
 
-def _csv_value(value: Any) -> Any:
+def csv_value(value: Any) -> Any:
+    """A value as a spreadsheet may have it: no formula, no control character."""
     if isinstance(value, bool | dict):
         value = json.dumps(value, sort_keys=True)
     if isinstance(value, str):
