@@ -217,7 +217,7 @@ class Pretraining:
         with watch, torch.autocast(self.device.type, torch.bfloat16, enabled=is_gpu):
             example = objective.corrupt(batch, self.vocabulary, noise)
             loss = objective.loss(self.encoder, self.head, example, noise)
-        return loss, example.labels.numel() if loss.slots is None else loss.slots
+        return loss, float(example.labels.numel() if loss.slots is None else loss.slots)
 
     def _update(self, divisor: float, share: float) -> None:
         """Divide once, clip, step."""
