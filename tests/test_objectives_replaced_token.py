@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from bench.plan import EncoderShape
 from bench.pretraining.batch import IGNORED, Batch, Loss
 from bench.pretraining.encoder import Encoder, initialise
 from bench.pretraining.noise import Noise
+from bench.pretraining.run import execute
 from bench.registry import Registry
 from bench.settings import from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
@@ -186,3 +189,13 @@ def test_rows_with_nothing_to_hide_survive(tokens: list[int]) -> None:
     assert torch.isfinite(loss.sum)
     assert int(loss.predictions) == int(real.sum())
     assert int(loss.parts["generator"][1]) == 0
+
+
+def test_a_run_keeps_both_losses_in_its_curve(make_spec: Any, corpus: Any, tmp_path: Path) -> None:
+    spec, objective = make_spec("replaced_token", budget="1024")
+    folder = execute(spec, objective, corpus, tmp_path, lambda progress: None)
+    curve = pq.read_table(folder / "curve.parquet").to_pandas()
+    last = curve.iloc[-1]
+    assert 0 < last["train_detection_nats"] < last["train_generator_nats"] < 7
+    both = last["train_generator_nats"] + 50 * last["train_detection_nats"]
+    assert last["train_nats"] == pytest.approx(both, rel=0.05)  # rows weigh a little differently

@@ -203,7 +203,10 @@ def _finish(run: Pretraining, final: Path, facts: dict[str, Any]) -> None:
     with new_folder(final) as folder:
         record = _record(run) | facts
         (folder / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        pq.write_table(pa.Table.from_pylist(run.curve), folder / "curve.parquet")
+        # pyarrow takes the columns of the first row alone, and a loss's terms come after it.
+        names = dict.fromkeys(name for point in run.curve for name in point)
+        curve = pa.Table.from_pylist([{**names, **point} for point in run.curve])
+        pq.write_table(curve, folder / "curve.parquet")
         write_tensors(folder / "encoder.safetensors", run.encoder.state_dict())
         write_tensors(folder / "head.safetensors", run.head.state_dict())
         run.corpus.tokenizer.save(folder / "tokenizer.json")
