@@ -36,15 +36,15 @@ class Entry:
     @property
     def finished(self) -> list[RunRecord]:
         """The runs that count."""
-        return [run for run in self.runs if run.data["status"] == "finished"]
+        return [run for run in self.runs if run.status == "finished"]
 
     @property
     def excluded(self) -> dict[str, list[int]]:
         """Status -> seeds of the runs left out of every mean."""
         left_out: dict[str, list[int]] = {}
         for run in self.runs:
-            if run.data["status"] != "finished":
-                left_out.setdefault(run.data["status"], []).append(run.data["seed"])
+            if run.status != "finished":
+                left_out.setdefault(run.status, []).append(run.data["seed"])
         return left_out
 
     def cost(self, of: Callable[[dict[str, Any]], float | None]) -> float | None:
@@ -199,16 +199,15 @@ def read_cell(scores: dict[Any, ScoreRecord], column: Column, absent: str = "mis
     if not known:
         refused = any(score.data["status"] == "not_applicable" for score in scores.values())
         return Cell("not_applicable" if refused else absent)
-    outcomes = [_outcomes(scores[seed], column.reading, known[seed][0]) for seed in known]
-    first = outcomes[0]
-    aligned = [pair for pair in outcomes if pair and first and np.array_equal(pair[0], first[0])]
-    is_aligned = first is not None and len(aligned) == len(outcomes)
+    found = [_outcomes(scores[seed], column.reading, known[seed][0]) for seed in known]
+    outcomes = [pair[1] for pair in found if pair and found[0] and pair[0] == found[0][0]]
+    is_aligned = len(outcomes) == len(found)
     sample = Sample(
         seeds=tuple(seed for seed in known if seed is not None),
         values=np.array([value for value, _ in known.values()]),
         stderrs=np.array([stderr for _, stderr in known.values()]),
-        examples=first[0] if first is not None and is_aligned else None,
-        outcomes=np.stack([pair[1] for pair in aligned]) if is_aligned else None,
+        examples=found[0][0] if found[0] and is_aligned else None,
+        outcomes=np.stack(outcomes) if is_aligned else None,
     )
     details = [scores[seed].data["details"].get("selectivity") for seed in known]
     numbers = [x for x in details if isinstance(x, int | float) and math.isfinite(x)]
@@ -218,16 +217,19 @@ def read_cell(scores: dict[Any, ScoreRecord], column: Column, absent: str = "mis
         interval=mean(sample),
         selectivity=sum(numbers) / len(numbers) if numbers else None,
         examples=max(scores[seed].data["examples"] for seed in known),
-        overlap=_overlap([scores[seed].data["details"] for seed in known]),
+        overlap=_overlap([scores[seed].data for seed in known], column.reading),
     )
 
 
-def _overlap(details: list[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """Means over seeds of what the scores tell; nothing where one does not."""
+def _overlap(
+    scores: list[dict[str, Any]], reading: str | None
+) -> dict[str, dict[str, float | None]]:
+    """Means over seeds of what the scores tell; it is told of the first reading only."""
     found: dict[str, dict[str, float | None]] = {}
     for where, key in (("train", "leak"), ("corpus", "corpus_overlap")):
-        told = [one[key] for one in details if isinstance(one.get(key), dict)]
-        if len(told) == len(details):
+        told = [one["details"].get(key) for one in scores]
+        is_first = all(next(iter(one["readings"]), reading) == reading for one in scores)
+        if is_first and all(isinstance(one, dict) for one in told):
             shares, values = ([one.get(name) for one in told] for name in ("share", "clean_value"))
             found[where] = {"share": _mean(shares), "clean_value": _mean(values)}
     return found
@@ -250,19 +252,14 @@ def _read(score: ScoreRecord, reading: str | None) -> tuple[float, float] | None
 
 def _outcomes(
     score: ScoreRecord, reading: str | None, value: float
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """(example names, outcomes) in order of name, if their mean is what the score says it is."""
-    frame = score.outcomes()
-    if frame is None or "example" not in frame or len(frame) < 2:
+) -> tuple[str, np.ndarray] | None:
+    """(fingerprint of the examples, outcomes), if their mean is what the score says it is."""
+    found = score.per_example()
+    if found is None:
         return None
     headline = next(iter(score.data["readings"]), None)
-    names = [reading, *(["outcome"] if headline in (None, reading) else [])]
-    for name in names:
-        if name in frame and frame[name].dtype.kind in "biuf":
-            examples = np.asarray(frame["example"], dtype=str)
-            outcomes = frame[name].to_numpy(dtype=float)
-            order = np.argsort(examples, kind="stable")
-            is_unique = len(np.unique(examples)) == len(examples)
-            if is_unique and abs(outcomes.mean() - value) < 1e-6:
-                return examples[order], outcomes[order]
+    for name in [reading, *(["outcome"] if headline in (None, reading) else [])]:
+        outcomes = found.by_name.get(name or "")
+        if outcomes is not None and abs(outcomes.mean() - value) < 1e-6:
+            return found.examples, outcomes
     return None

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 
 from bench.errors import BenchError, RefusedError, unknown_name
 from bench.reporting.formats import NAME, RUN_ID, Record, Run, Score
+from bench.reporting.outcomes import Outcomes, read_outcomes
 from bench.settings import sha256_json
 from bench.storage import MANIFEST, read_manifest, write_atomic
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SCORE_FILE = re.compile(rf"(?:{NAME}-)?{NAME}-[0-9a-f]{{8}}\.json")
+_CURVE, _LOSS = "curve.parquet", "validation_nats"
 _MAX_BYTES = 1 << 26  # a record is kilobytes; more than 64 MB is something else
 
 
@@ -44,6 +46,8 @@ class ScoreRecord:
     path: Path
     data: dict[str, Any]
     """The keys of the score format, checked."""
+    summary: Outcomes | None = None
+    """Its outcomes where they are known already (see `summaries`)."""
 
     def outcomes(self) -> pd.DataFrame | None:
         """A row per test example, or None where the score has none.
@@ -51,14 +55,29 @@ class ScoreRecord:
         Raises:
             RefusedError: The outcomes are missing, or not those the score was computed from.
         """
-        if self.data.get("outcomes_sha256") is None:
+        payload = self._payload()
+        if payload is None:
             return None
         import pandas as pd
 
+        return pd.read_parquet(io.BytesIO(payload))
+
+    def per_example(self) -> Outcomes | None:
+        """The same as arrays, read when asked for; None where they name no examples.
+
+        Raises:
+            RefusedError: The outcomes are missing, or not those the score was computed from.
+        """
+        payload = self._payload() if self.summary is None else None
+        return self.summary if payload is None else read_outcomes(payload)
+
+    def _payload(self) -> bytes | None:
+        if self.data.get("outcomes_sha256") is None:
+            return None
         path = self.path.with_suffix(".parquet")
         payload = _read_bytes(path, self.path.parent)
         _check_sha256(path, payload, self.data["outcomes_sha256"])
-        return pd.read_parquet(io.BytesIO(payload))
+        return payload
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,6 +88,14 @@ class RunRecord:
     data: dict[str, Any]
     """The keys of the run format, checked."""
     scores: list[ScoreRecord]
+    collapse: str | None = None
+    """Why it counts as collapsed, if it does: it trained, and its held-out loss did not fall."""
+
+    @property
+    def status(self) -> str:
+        """`finished` where its scores count; else why they do not."""
+        is_collapsed = self.data["status"] == "finished" and self.collapse is not None
+        return "collapsed" if is_collapsed else str(self.data["status"])
 
 
 def score_key(
@@ -156,6 +183,11 @@ def read_runs(out: Path, selection: Sequence[str] = ()) -> list[RunRecord]:
         BenchError: A selection that matches nothing.
         RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
     """
+    return [read_run(folder) for folder in selected_folders(out, selection)]
+
+
+def selected_folders(out: Path, selection: Sequence[str] = ()) -> list[Path]:
+    """The folders of the runs that `read_runs` reads."""
     found = {folder.name: folder for folder in _run_folders(out)}
     folders = [] if selection else list(found.values())
     for item in selection:
@@ -170,8 +202,7 @@ def read_runs(out: Path, selection: Sequence[str] = ()) -> list[RunRecord]:
         if not matches:
             raise unknown_name("run", item, found, str(out / "runs"))
         folders.extend(matches)
-    unique = {os.path.realpath(folder): folder for folder in folders}
-    return [_read_run(folder) for folder in unique.values()]
+    return list({os.path.realpath(folder): folder for folder in folders}.values())
 
 
 def read_controls(out: Path) -> list[ScoreRecord]:
@@ -191,13 +222,18 @@ def _run_folders(out: Path) -> Iterator[Path]:
             yield folder
 
 
-def _read_run(folder: Path) -> RunRecord:
+def read_run(folder: Path) -> RunRecord:
+    """One finished run.
+
+    Raises:
+        RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
+    """
     path = folder / "run.json"
     payload = _read_bytes(path, folder)
-    entry = read_manifest(folder)["files"].get(path.name)
-    if entry is None:
+    files = read_manifest(folder)["files"]
+    if path.name not in files:
         raise RefusedError(f"{folder / MANIFEST} does not list {path.name}: not a run's folder")
-    _check_sha256(path, payload, entry["sha256"])
+    _check_sha256(path, payload, files[path.name]["sha256"])
     data = _parse(path, payload, Run)
     if data["id"] != folder.name:
         raise RefusedError(f"{path} says it is run {data['id']}; rename the folder back to that")
@@ -208,7 +244,25 @@ def _read_run(folder: Path) -> RunRecord:
                 f"{score.path} is a score of run {score.data['run']}, not of {data['id']}; "
                 "remove it and repeat the command"
             )
-    return RunRecord(folder, data, scores)
+    return RunRecord(folder, data, scores, _collapse(folder, data, files))
+
+
+def _collapse(folder: Path, data: dict[str, Any], files: Mapping[str, Any]) -> str | None:
+    """Losses of unlike objectives are not comparable, but a run's end with its own beginning is."""
+    if _CURVE not in files or not data["spent"]["tokens"]:
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    payload = _read_bytes(folder / _CURVE, folder)
+    _check_sha256(folder / _CURVE, payload, files[_CURVE]["sha256"])
+    curve = pq.ParquetFile(pa.BufferReader(payload)).read(use_threads=False)
+    if _LOSS not in curve.column_names or curve.num_rows < 2:
+        return None
+    first, last = (curve.column(_LOSS)[row].as_py() for row in (0, curve.num_rows - 1))
+    if first is None or last is None or not last >= first:  # unknown (NaN), or it fell
+        return None
+    return f"its held-out loss was {first:.3f} nats at the start and {last:.3f} at the end"
 
 
 def _read_scores(folder: Path, root: Path) -> list[ScoreRecord]:

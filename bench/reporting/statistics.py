@@ -33,7 +33,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Shaped
+    from jaxtyping import Float
 
 LEVEL = 0.95
 
@@ -80,8 +80,8 @@ class Sample:
     values: Float[np.ndarray, " n"]
     stderrs: Float[np.ndarray, " n"]
     """Sampling errors of the values over examples."""
-    examples: Shaped[np.ndarray, " m"] | None = None
-    """Names of the test examples, sorted; None where a value is no mean over examples (F1)."""
+    examples: str | None = None
+    """A fingerprint of which examples these are; None where a value is no mean over examples."""
     outcomes: Float[np.ndarray, "n m"] | None = None
 
     def rows(self, seeds: tuple[int, ...]) -> list[int]:
@@ -154,14 +154,11 @@ def paired_difference(sample: Sample, baseline: Sample) -> Interval | None:
     Returns:
         The interval over the seeds both have, or None when they have none in common.
     """
-    if sample.seeds and baseline.seeds:
-        seeds = tuple(seed for seed in sample.seeds if seed in baseline.seeds)
-    else:
-        seeds = sample.seeds or baseline.seeds
-    if not seeds and (sample.seeds or baseline.seeds):
+    seeds = common_seeds(sample, baseline)
+    if seeds is None:
         return None
     ours, theirs = sample.rows(seeds or (0,)), baseline.rows(seeds or (0,))
-    aligned = _aligned(sample, baseline)
+    aligned = align(sample, baseline)
     if aligned is not None:
         found = interval_of_outcomes(aligned[0][ours] - aligned[1][theirs])
     else:
@@ -172,11 +169,18 @@ def paired_difference(sample: Sample, baseline: Sample) -> Interval | None:
     return dataclasses.replace(found, seeds=len(seeds))
 
 
-def _aligned(sample: Sample, baseline: Sample) -> tuple[np.ndarray, np.ndarray] | None:
+def common_seeds(sample: Sample, baseline: Sample) -> tuple[int, ...] | None:
+    """The seeds both have, a control having any; none for two controls, None for strangers."""
+    if not sample.seeds or not baseline.seeds:
+        return sample.seeds or baseline.seeds
+    return tuple(seed for seed in sample.seeds if seed in baseline.seeds) or None
+
+
+def align(sample: Sample, baseline: Sample) -> tuple[np.ndarray, np.ndarray] | None:
     """Both outcomes, if they are about the same examples (two or more)."""
     if sample.outcomes is None or baseline.outcomes is None or sample.outcomes.shape[1] < 2:
         return None
-    if not np.array_equal(np.asarray(sample.examples), np.asarray(baseline.examples)):
+    if sample.examples != baseline.examples:
         return None
     return sample.outcomes, baseline.outcomes
 
