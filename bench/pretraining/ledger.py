@@ -36,7 +36,9 @@ def encoder_row_flops(shape: EncoderShape, length: int) -> float:
     return shape.num_layers * (matrices + attention)
 
 
-def step_flops(shape: EncoderShape, cost: Cost, rows: int, length: int, slots: float) -> float:
+def step_flops(
+    shape: EncoderShape, cost: Cost, rows: int, length: int, slots: int | float
+) -> float:
     """Training FLOPs of a step.
 
     Args:
