@@ -85,9 +85,9 @@ def mean_score(scores: Sequence[Score]) -> Score:
     readings = {
         name: (
             float(np.mean([score.readings[name][0] for score in scores])),
-            standard_error(outcomes[name].to_numpy()),
+            standard_error(outcomes[name if place else "outcome"].to_numpy()),
         )
-        for name in scores[0].readings
+        for place, name in enumerate(scores[0].readings)  # the headline's outcomes come first
     }
     details = scores[0].details | {
         "seed_values": [score.value for score in scores],

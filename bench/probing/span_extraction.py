@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pandas as pd
-    from jaxtyping import Int
+    from jaxtyping import Bool, Int
 
     from bench.pretraining.noise import Noise
     from bench.probing.span_scorer import Questions
@@ -101,7 +101,7 @@ class SpanExtraction(Task):
         """
         import numpy as np
 
-        from bench.probing.probes import chosen_units, dev_part
+        from bench.probing.probes import chosen_units
         from bench.probing.span_scorer import best_spans, fit_spans
 
         if self.mode != "linear":
@@ -113,7 +113,7 @@ class SpanExtraction(Task):
         layer, by_layer = self._layer(reader, train, noise)
         asked, asked_test = (read_questions(reader, f, layer) for f in (train, splits.test))
         standardise(asked, asked_test)
-        is_dev = dev_part(asked.texts, asked.texts, noise, self.probe.dev_fraction)
+        is_dev = self._dev(asked, noise)
         scorer, losses = fit_spans(asked, is_dev, noise)
         spans = best_spans(scorer, asked_test, self.probe.max_answer_words)
         details = {
@@ -171,16 +171,24 @@ class SpanExtraction(Task):
             },
         )
 
+    def _dev(self, questions: Questions, noise: Noise) -> Bool[np.ndarray, " N"]:
+        """Which questions choices are made on: all about a text, or none."""
+        import numpy as np
+
+        from bench.probing.probes import dev_part
+
+        alike = np.zeros(len(questions.texts), dtype=np.int64)
+        return dev_part(questions.texts, alike, noise, self.probe.dev_fraction)
+
     def _layer(self, reader: Reader, train: pd.DataFrame, noise: Noise) -> tuple[int, list[float]]:
         """The layer at which a few questions find the beginnings of their answers best."""
         import numpy as np
 
-        from bench.probing.probes import dev_part
         from bench.probing.span_scorer import rank_of_beginning
 
         few = train[: self.probe.screen_examples]
         everything = read_questions(reader, few, None)
-        is_dev = dev_part(everything.texts, everything.texts, noise, self.probe.dev_fraction)
+        is_dev = self._dev(everything, noise)
         found = []
         for layer in range(everything.words.shape[1]):
             one = dataclasses.replace(
@@ -232,11 +240,8 @@ def words_within(context: str, start: int, length: int) -> list[int]:
     """The words of a text that an answer covers, if only in part."""
     from bench.probing.passages import words_of
 
-    return [
-        i
-        for i, (begin, end) in enumerate(words_of(context))
-        if begin < start + length and end > start
-    ]
+    words = enumerate(words_of(context))
+    return [i for i, (begin, end) in words if begin < start + length and end > start]
 
 
 def texts_of(frame: pd.DataFrame, spans: Int[np.ndarray, "N 2"]) -> list[str]:
