@@ -191,7 +191,10 @@ def test_rows_with_nothing_to_hide_survive(tokens: list[int]) -> None:
     assert int(loss.parts["generator"][1]) == 0
 
 
-def test_a_run_keeps_both_losses_in_its_curve(make_spec: Any, corpus: Any, tmp_path: Path) -> None:
+def test_a_run_keeps_both_losses_in_its_curve(
+    make_spec: Any, corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.pretraining.loop.VALIDATION_TOKENS", 256)
     spec, objective = make_spec("replaced_token", budget="1024")
     folder = execute(spec, objective, corpus, tmp_path, lambda progress: None)
     curve = pq.read_table(folder / "curve.parquet").to_pandas()
