@@ -379,6 +379,46 @@ def compare(
         raise typer.Exit(1 if verdict.failed else 0)
 
 
+@app.command()
+def report(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Run ids, prefixes of them, or folders. [all]")
+    ] = None,
+    out: Out = Path("results"),
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write to. [report/ in the records' folder]")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Objective that differences are taken to. [the untrained encoder]"),
+    ] = None,
+    examples: Annotated[
+        bool, typer.Option(help="Draw what each objective does to text, where the corpus is here.")
+    ] = True,
+) -> None:
+    """Write one self-contained page of the results, with its figures as files beside it."""
+    import functools
+
+    from bench.console import say
+    from bench.experiment import UNTRAINED, own_classes
+    from bench.registry import Registry
+    from bench.reporting.comparison import comparison
+    from bench.reporting.page import write_report
+    from bench.reporting.page_corruption import corruptions
+    from bench.reporting.records import read_controls, read_runs
+    from bench.settings import code_sha256
+
+    records = read_runs(out, runs or ())
+    if baseline is None and any(run.data["label"] == UNTRAINED for run in records):
+        baseline = UNTRAINED
+    compared = comparison(records, read_controls(out), baseline)
+    look = functools.partial(
+        corruptions, registry=Registry(), code_of=lambda asked: code_sha256(own_classes(asked))
+    )
+    written = write_report(compared, to or out / "report", str(out), look if examples else None)
+    say(f"{written[0]}, with {len(written) - 1} files of its figures")
+
+
 def _print_comparison(compared: Any, format: Format) -> None:
     from bench.console import width_of_stdout
     from bench.reporting.tables import render

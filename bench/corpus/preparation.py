@@ -150,7 +150,12 @@ def find_prepared(
         if not (folder / MANIFEST).is_file():
             return None
         tokenizer = folder / "tokenizer.json"
-    stores = _store_folder(cache, fingerprint, tokenizer_sha256(Path(tokenizer)))
+    return stores_of(cache, fingerprint, tokenizer_sha256(Path(tokenizer)))
+
+
+def stores_of(cache: Path, corpus_sha256: str, tokenizer: str) -> Path | None:
+    """The folder of the stores that a record names by two hashes, if the cache has them."""
+    stores = _store_folder(cache, corpus_sha256, tokenizer)
     return stores if (stores / MANIFEST).is_file() else None
 
 

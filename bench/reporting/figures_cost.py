@@ -1,0 +1,141 @@
+"""The figure of what a score costs: tokens, predictions, FLOPs and seconds side by side.
+
+All four, whichever the budget was given in, because objectives that spend the same of one spend
+very different amounts of another; a front on a single axis would hide that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.reporting import figures
+from bench.reporting.comparison import big_number
+from bench.reporting.figures import FAINT, MARKERS, PAPER, SERIES, Figure, label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MOST_NAMED = 12
+"""Points of the cost figure that are named; of more, those on the front."""
+AXES = {
+    "tokens": "tokens read",
+    "predictions": "predictions made",
+    "flops": "FLOPs",
+    "seconds": "seconds",
+}
+
+
+def costs(points: pd.DataFrame, score: str, name: str = "cost") -> Figure:
+    """A score against all four costs, with the front of what nothing else beats.
+
+    Args:
+        points: A row an objective: label, kind, mean, low, high, tokens, predictions, flops,
+            seconds; the untrained encoder's row is drawn as a line.
+        score: What the score is.
+        name: Stem of the files.
+    """
+    trained = points[points["kind"] == "trained"].reset_index(drop=True)
+    fronts = {axis: pareto_front(trained[axis].tolist(), trained["mean"].tolist()) for axis in AXES}
+    on_front = sorted({place for front in fronts.values() for place in front})
+    named = range(len(trained)) if len(trained) <= MOST_NAMED else on_front[:MOST_NAMED]
+    look = {
+        place: (SERIES[i % len(SERIES)], MARKERS[(i + i // len(SERIES)) % len(MARKERS)])
+        for i, place in enumerate(named)
+    }
+    with figures.style():
+        canvas = _draw_costs(points, trained, fronts, look, score)
+        caption = (
+            "Mean cost of one pretraining; an axis on which all spent the same is spread out. "
+            "Vertical lines: 95 % intervals, cut at the edge. Grey steps: the Pareto front by the "
+            "means, on which nothing scores higher for less; neighbours on it may well be "
+            "inseparable. Dashed: the untrained encoder."
+        )
+        if len(look) < len(trained):
+            caption += f" Named are {len(look)} of {len(trained)}, those on a front."
+        alt = f"{score} against cost. " + " ".join(
+            f"Front for {AXES[axis]}: "
+            f"{figures.listing([label(str(trained['label'][i])) for i in front], 8)}."
+            for axis, front in fronts.items()
+        )
+        return figures.finish(canvas, name, "Score against cost", caption, alt, points)
+
+
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Places of what nothing beats: cheaper first, each scoring higher than all that cost less."""
+    front: list[int] = []
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i])):
+        if not front or scores[index] > scores[front[-1]]:
+            front.append(index)
+    return front
+
+
+def _draw_costs(
+    points: pd.DataFrame,
+    trained: pd.DataFrame,
+    fronts: dict[str, list[int]],
+    look: dict[int, tuple[str, str]],
+    score: str,
+) -> Any:
+    from matplotlib.lines import Line2D
+
+    margins = (0.2, 0.62 + 0.19 * -(-len(look) // 4))
+    canvas, axes = figures.panels(4, 2, (3.6, 1.9), 0.65, (0.6, 0.6), margins)
+    for ax, (axis, unit) in zip(axes, AXES.items(), strict=True):
+        _cost_panel(ax, trained, axis, fronts[axis], look)
+        for level in points["mean"][points["kind"] == "untrained"]:
+            ax.axhline(level, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
+        ax.set(xlabel=unit, ylabel=score if axis in ("tokens", "flops") else "")
+    handles = [
+        Line2D([], [], color=color, marker=marker, markersize=5, linestyle="",
+               label=label(str(trained["label"][place])))
+        for place, (color, marker) in look.items()
+    ]  # fmt: skip
+    figures.legend_below(canvas, handles)
+    return canvas
+
+
+def _cost_panel(
+    ax: Axes, points: pd.DataFrame, axis: str, front: list[int], look: dict[int, tuple[str, str]]
+) -> None:
+    import seaborn as sns
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    x, y = points[axis].to_numpy(dtype=float), points["mean"].to_numpy(dtype=float)
+    is_even = len(x) > 0 and x.max() - x.min() <= 0.02 * x.max()
+    if is_even:
+        shown, middle = x.mean() * (1 + 0.01 * _spread(len(x))), x.mean()
+        ax.set_xticks([middle], [f"{_short(middle)}, spent by all"])
+        ax.set_xlim(middle * 0.985, middle * 1.015)
+    else:
+        shown = x
+        ax.plot(x[front], y[front], color=FAINT, linewidth=1, drawstyle="steps-post", zorder=1)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    for place in range(len(x)):
+        color, marker = look.get(place, (FAINT, "o"))
+        ax.vlines(shown[place], points["low"][place], points["high"][place], color=color,
+                  linewidth=0.9, alpha=0.7)  # fmt: skip
+        if place in look:
+            sns.scatterplot(
+                x=shown[place : place + 1], y=y[place : place + 1], color=color, marker=marker,
+                s=34, ax=ax, zorder=3,
+            )  # fmt: skip
+    others = [place for place in range(len(x)) if place not in look]
+    sns.scatterplot(x=shown[others], y=y[others], facecolor=PAPER, edgecolor=FAINT, s=16, ax=ax,
+                    linewidth=0.8, zorder=2)  # fmt: skip
+    ax.set_ylim(*figures.view(y, points["low"], points["high"]))
+
+
+def _spread(count: int) -> Any:
+    """Evenly from -1 to 1."""
+    import numpy as np
+
+    return np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
+
+
+def _short(value: float) -> str:
+    if abs(value) >= 1e15:
+        return f"{value:.1e}".replace("e+", "e")
+    return big_number(value) if abs(value) >= 10 or value == int(value) else f"{value:.2g}"

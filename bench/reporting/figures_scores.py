@@ -1,0 +1,218 @@
+"""Figures of scores: every task with its intervals, every difference at a glance.
+
+They draw what `bench compare` computed and compute nothing of their own. Where there are more tasks
+or objectives than eyes can tell apart, a figure shows the first of them, says so, and its CSV has
+all: a thousand dots of a pixel each would only look complete.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.reporting import figures
+from bench.reporting.figures import FAINT, INK, PAPER, SERIES, Figure, label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from bench.reporting.entries import Column, Table
+
+MOST_DOTS = 480
+"""Tasks x rows of the dot plot; 4 tasks at least."""
+MOST_NOTED = 800
+"""Cells of a heat map with their number written in; more are only coloured."""
+_ROW = 0.19
+
+
+def dots(table: Table, rows: pd.DataFrame, name: str = "scores") -> Figure:
+    """Every objective's mean and interval on every task, a panel a task.
+
+    Args:
+        table: For its cells.
+        rows: Its long form (see `Comparison.rows`).
+        name: Stem of the files.
+    """
+    entries = [entry.name for entry in table.entries]
+    shown = table.columns[: max(4, MOST_DOTS // len(entries) // 4 * 4)]
+    size = (1.75, max(0.5, _ROW * len(entries)))
+    with figures.style():
+        canvas, axes = figures.panels(len(shown), 4, size, figures.room_for(entries))
+        for index, (column, ax) in enumerate(zip(shown, axes, strict=True)):
+            _dots_of(ax, table, column, rows[rows["column"] == column.name], entries)
+            ax.set_yticks(range(len(entries)))
+            ax.set_yticklabels([label(entry) for entry in entries] if index % 4 == 0 else [])
+        caption = (
+            "Filled dots: means of pretrained objectives; hollow diamonds: controls. Lines: 95 % "
+            "intervals over seeds and test examples, cut at the edge. Ticks: single seeds. Dashed: "
+            "chance."
+        )
+        if len(shown) < len(table.columns):
+            caption += (
+                f" The first {len(shown)} of {len(table.columns)} tasks; the others are in the "
+                f"table above and in {name}.csv."
+            )
+        alt = (
+            f"Dot plot of {len(entries)} rows on {len(shown)} tasks, each with its interval. "
+            + " ".join(_leader(table, column) for column in shown[:12])
+        )
+        data = rows[["label", "kind", "column", "metric", "mean", "low", "high", "seeds", "chance"]]
+        return figures.finish(canvas, name, "Scores by task", caption, alt, data)
+
+
+def _dots_of(
+    ax: Axes, table: Table, column: Column, rows: pd.DataFrame, entries: list[str]
+) -> None:
+    import seaborn as sns
+
+    scale = table.scale(column)
+    place = {entry: index for index, entry in enumerate(entries)}
+    known = rows[rows["mean"].notna()]
+    at = known["label"].map(place).to_numpy()
+    trained = (known["kind"] == "trained").to_numpy()
+    if column.chance is not None:
+        ax.axvline(column.chance * scale, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
+    seeds = [
+        (value * scale, place[entry.name])
+        for entry in table.entries
+        if (sample := table.cells[entry.name, column.name].sample) is not None
+        for value in (sample.values if len(sample.values) > 1 else ())
+    ]
+    if seeds:
+        x, y = zip(*seeds, strict=True)
+        sns.scatterplot(x=x, y=y, color=INK, marker="|", s=36, linewidth=0.7, ax=ax, zorder=4)
+    low, high = known["low"].to_numpy() * scale, known["high"].to_numpy() * scale
+    for is_trained, color in ((True, SERIES[0]), (False, INK)):
+        chosen = trained == is_trained
+        ax.hlines(at[chosen], low[chosen], high[chosen], color=color, linewidth=1.3)
+        mean = known["mean"].to_numpy()[chosen] * scale
+        sns.scatterplot(
+            x=mean, y=at[chosen], marker="o" if is_trained else "D", s=30 if is_trained else 22,
+            facecolor=color if is_trained else PAPER, edgecolor=color, linewidth=1.0, zorder=3,
+            ax=ax, legend=False,
+        )  # fmt: skip
+    centers = [
+        *(known["mean"] * scale),
+        *([] if column.chance is None else [column.chance * scale]),
+    ]
+    ax.set_xlim(*figures.view(centers, low, high))
+    ax.set(ylim=(len(entries) - 0.4, -0.6), ylabel="", xlabel=_unit(column, scale))
+    ax.set_title(label(column.name, 30), loc="left")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set_axisbelow(True)
+    ax.yaxis.grid(True, color=FAINT, alpha=0.25, linewidth=0.6)
+
+
+def _leader(table: Table, column: Column) -> str:
+    """What a panel says, in words."""
+    found = [
+        (cell.interval, entry.name)
+        for entry in table.entries
+        if entry.kind == "trained"
+        and (cell := table.cells[entry.name, column.name]).interval is not None
+    ]
+    if not found:
+        return f"{label(column.name)}: no score."
+    best, name = max(found, key=lambda pair: pair[0].mean)
+    scale = table.scale(column)
+    mark = "separably best" if table.best.get(column.name) == name else "highest, not separable"
+    if len(found) == 1:
+        mark = "the only one pretrained"
+    return (
+        f"{label(column.name)}: {label(name)} {best.mean * scale:.1f} "
+        f"({best.low * scale:.1f} to {best.high * scale:.1f}), {mark}."
+    )
+
+
+def heat_map(table: Table, rows: pd.DataFrame, name: str = "heat_map") -> Figure | None:
+    """Objectives x tasks: the difference to the baseline, or the score where there is none.
+
+    None where there is nothing to colour.
+    """
+    import numpy as np
+
+    base = table.baseline
+    entries = [e.name for e in table.entries if e.kind != "control" and e.name != base]
+    scales = np.array([table.scale(column) for column in table.columns])
+    shape = len(entries), len(table.columns)
+    values, is_sure = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+    place = {column.name: index for index, column in enumerate(table.columns)}
+    own = {entry: index for index, entry in enumerate(entries)}
+    picked = rows[rows["label"].isin(entries)]
+    listed = (picked[key].tolist() for key in ("label", "column", "mean", "difference"))
+    for entry, column, mean, gap in zip(*listed, strict=True):
+        cell = own[entry], place[column]
+        if base is None:
+            values[cell] = mean
+        elif gap is not None:
+            values[cell], is_sure[cell] = gap["mean"], gap["separable"]
+    values *= scales
+    known = np.isfinite(values).any(axis=0)
+    values, is_sure = values[:, known], is_sure[:, known]
+    columns = [c.name for c, is_known in zip(table.columns, known, strict=True) if is_known]
+    if not columns:
+        return None
+    with figures.style():
+        canvas = _draw_heat_map(values, is_sure, entries, columns, base)
+        what = f"difference to {label(base)}" if base is not None else "score"
+        caption = f"Colour and number: {what}, in the units of the table above."
+        if base is not None:
+            caption += " A dot marks a difference whose 95 % interval excludes zero."
+        if values.size > MOST_NOTED:
+            caption += f" Too many cells for numbers: they are in {name}.csv."
+        alt = f"Heat map of the {what}: {len(entries)} objectives by {len(columns)} tasks. "
+        if base is not None:
+            alt += f"{int(is_sure.sum())} of {int(np.isfinite(values).sum())} differences are "
+            alt += "separable from zero."
+        data = picked[["label", "column", "mean"]].assign(baseline=base)
+        gaps = [row or {} for row in picked["difference"]]
+        for key in ("mean", "low", "high", "separable"):
+            data[f"difference_{key}"] = [gap.get(key) for gap in gaps]
+        title = f"Objectives by tasks: {what}"
+        return figures.finish(canvas, name, title, caption, alt, data)
+
+
+def _draw_heat_map(
+    values: Any, is_sure: Any, entries: list[str], columns: list[str], base: str | None
+) -> Any:
+    import numpy as np
+    import seaborn as sns
+
+    noted = values.size <= MOST_NOTED
+    cell = (0.52, 0.3) if noted else (0.17, 0.17)
+    size = (cell[0] * len(columns), cell[1] * max(len(entries), 1))
+    above = 0.35 + 0.062 * max((len(label(column, 34)) for column in columns), default=0)
+    left = figures.room_for(entries)
+    canvas, (ax,) = figures.panels(1, 1, (size[0] + 0.8, size[1]), left, margins=(above, 0.15))
+    extreme = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    span = {"vmin": -extreme, "vmax": extreme, "cmap": "PuOr"} if base is not None else {
+        "cmap": "cividis"}  # fmt: skip
+    notes = np.full(values.shape, "", dtype=object)
+    for place in np.ndindex(values.shape) if noted else ():
+        if np.isfinite(values[place]):
+            sign = "+" if base is not None else ""
+            notes[place] = f"{values[place]:{sign}.1f}" + ("\u2022" if is_sure[place] else "")
+    width, height = canvas.get_size_inches()
+    tall = min(1.6, size[1])
+    ax.set_position((left / width, 0.15 / height, size[0] / width, size[1] / height))
+    bar = ((left + size[0] + 0.15) / width, (0.15 + size[1] - tall) / height)
+    sns.heatmap(
+        values, annot=notes if noted else None, fmt="", ax=ax, linewidths=0.6, linecolor=PAPER,
+        annot_kws={"size": 7.5}, cbar_ax=canvas.add_axes((*bar, 0.13 / width, tall / height)),
+        **span,
+    )  # fmt: skip
+    if not noted:
+        y, x = np.nonzero(is_sure)
+        ax.plot(x + 0.5, y + 0.5, ".", color=INK, markersize=2)
+    ax.set_xticks(np.arange(len(columns)) + 0.5)
+    names = [label(column, 34) for column in columns]
+    ax.set_xticklabels(names, rotation=60, ha="left", rotation_mode="anchor")
+    ax.set_yticks(np.arange(len(entries)) + 0.5)
+    ax.set_yticklabels([label(entry) for entry in entries], rotation=0)
+    ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    return canvas
+
+
+def _unit(column: Column, scale: float) -> str:
+    return label(column.metric, 20) + (" x 100" if scale == 100 else "")

@@ -1,0 +1,212 @@
+"""Figures of what training and probing saw: validation loss over tokens, and scores by layer.
+
+Losses of unlike objectives are not comparable (rule 6 of comparison), so each has a panel to itself
+with the two references that make it readable: what knows nothing scores, log |V|, and what knows
+only how frequent each token is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.reporting import figures
+from bench.reporting.comparison import big_number
+from bench.reporting.entries import variant_of
+from bench.reporting.figures import FAINT, MARKERS, SERIES, Figure, label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.reporting.entries import Table
+    from bench.reporting.records import RunRecord
+
+MOST_CURVES = 24
+"""Panels of the training curves."""
+MOST_LAYERED = 12
+"""Panels of the layer profiles."""
+MOST_LINES = 6
+"""Lines of a panel: as many as there are colours with markers."""
+_MOST_BYTES = 1 << 26
+
+
+def curves(table: Table, name: str = "curves") -> Figure | None:
+    """Validation loss over tokens, a panel an objective; None where no run has any."""
+    import pandas as pd
+
+    entries = [e for e in table.entries if e.kind == "trained" and e.attention == "native"]
+    shown = entries[:MOST_CURVES]
+    frames = [
+        frame.assign(label=entry.name, seed=run.data["seed"])
+        for entry in shown
+        for run in entry.runs
+        if (frame := _curve(run)) is not None
+    ]
+    if not frames:
+        return None
+    data = pd.concat(frames, ignore_index=True)
+    shown = [entry for entry in shown if (data["label"] == entry.name).any()]
+    with figures.style():
+        canvas = _draw_curves([e.name for e in shown], data, _references(table))
+        caption = (
+            "One line a seed, on held-out text; each objective is asked something else, so a lower "
+            "line in one panel than in another means nothing and ranks nobody. Dashed: log |V|, "
+            "what guessing scores; dotted: what knowing each token's frequency scores."
+        )
+        if len(shown) < len(entries):
+            caption += f" The first {len(shown)} of {len(entries)} objectives."
+        last = data.sort_values("tokens").groupby(["label", "seed"])["validation_nats"].last()
+        alt = "Training curves, not comparable with each other. Last validation loss in nats: "
+        alt += figures.listing(
+            [f"{label(e.name)} {last[e.name].mean():.2f}" for e in shown if e.name in last], 12
+        )
+        columns = ["label", "seed", "tokens", "validation_nats"]
+        return figures.finish(
+            canvas, name, "Validation loss while training", caption, alt + ".", data[columns]
+        )
+
+
+def _curve(run: RunRecord) -> pd.DataFrame | None:
+    """Tokens and validation loss, if the run has them; a damaged file is no reason to fail."""
+    import pandas as pd
+    import pyarrow as pa
+
+    path = run.folder / "curve.parquet"
+    columns = ["tokens", "validation_nats"]
+    try:
+        if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
+            return None
+        frame = pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+    numbers = frame.apply(pd.to_numeric, errors="coerce").dropna()
+    return numbers if len(numbers) else None
+
+
+def _references(table: Table) -> dict[str, float]:
+    """Losses of what knows nothing and of what knows frequencies."""
+    for entry in table.entries:
+        for run in entry.runs:
+            found = run.data.get("reference_nats")
+            if isinstance(found, dict):
+                return {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
+    return {}
+
+
+def _draw_curves(names: list[str], data: pd.DataFrame, references: dict[str, float]) -> Any:
+    import seaborn as sns
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    canvas, axes = figures.panels(len(names), 4, (1.85, 1.35), 0.55, (0.25, 0.7))
+    everything = [*data["validation_nats"], *references.values()]
+    low, high = min(everything), max(everything)
+    room = 0.06 * (high - low or 1.0)
+    for index, (entry, ax) in enumerate(zip(names, axes, strict=True)):
+        own = data[data["label"] == entry]
+        for key, dash in (("log_vocabulary", (0, (4, 2))), ("unigram", (0, (1, 1.5)))):
+            if key in references:
+                ax.axhline(references[key], color=FAINT, linestyle=dash, linewidth=1)
+        sns.lineplot(
+            data=own, x="tokens", y="validation_nats", units="seed", estimator=None, ax=ax,
+            color=SERIES[0], linewidth=1.1, alpha=0.8,
+        )  # fmt: skip
+        ax.set(ylim=(low - room, high + room), xlabel="tokens", ylabel="")
+        ax.set_title(label(entry, 28), loc="left")
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: big_number(value)))
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+        if index % 4:
+            ax.set_yticklabels([])
+        else:
+            ax.set_ylabel("nats")
+    return canvas
+
+
+def layers(table: Table, name: str = "layers") -> Figure | None:
+    """What each layer scored when the probe chose among them; None where no probe did."""
+    data = layer_scores(table)
+    if data.empty:
+        return None
+    columns = [c.name for c in table.columns if (data["column"] == c.name).any()]
+    entries = [e.name for e in table.entries if (data["label"] == e.name).any()]
+    shown = entries[:MOST_LINES]
+    if len(shown) < len(entries):  # the control is what the others are held against
+        controls = [e.name for e in table.entries if e.kind == "untrained" and e.name in entries]
+        shown = [*shown[: MOST_LINES - 1], *controls[:1]] if controls else shown
+    asked = columns[:MOST_LAYERED]
+    with figures.style():
+        canvas = _draw_layers(data, shown, asked)
+        caption = (
+            "Layer 0: embeddings. Screening by least squares on the dev part of the training "
+            "split, best pooling of each layer, mean over seeds, by which the layer is chosen "
+            "before the reported split is read; so not the reported score."
+        )
+        if len(shown) < len(entries) or len(asked) < len(columns):
+            caption += (
+                f" {len(shown)} of {len(entries)} objectives and {len(asked)} of {len(columns)} "
+                f"tasks; all are in {name}.csv."
+            )
+        best = data.loc[data.groupby(["label", "column"])["score"].idxmax()]
+        layer = best.groupby("label")["layer"].median()
+        alt = "Scores by layer. The best layer, median over tasks: "
+        alt += figures.listing([f"{label(n)} {layer[n]:g}" for n in shown], 12) + "."
+        return figures.finish(canvas, name, "Scores by layer", caption, alt, data)
+
+
+def layer_scores(table: Table) -> pd.DataFrame:
+    """label, column, criterion, layer, score: means over seeds of each layer's best pooling."""
+    import pandas as pd
+
+    columns = {column.variant: column.name for column in table.columns}
+    rows = [
+        (entry.name, columns[variant], str(score.data["details"].get("criterion", "score")), layer,
+         best)
+        for entry in table.entries
+        for run in entry.finished
+        for score in run.scores
+        if score.data["attention"] == entry.attention and (variant := variant_of(score)) in columns
+        for layer, best in enumerate(_best_poolings(score.data["details"].get("grid")))
+    ]  # fmt: skip
+    keys = ["label", "column", "criterion", "layer"]
+    frame = pd.DataFrame(rows, columns=[*keys, "score"])
+    return frame.groupby(keys, sort=False)["score"].mean().reset_index()
+
+
+def _best_poolings(grid: Any) -> list[float]:
+    """The best of each row of a grid [layer][pooling]; nothing if it is not one."""
+    if not isinstance(grid, list) or not all(isinstance(row, list) and row for row in grid):
+        return []
+    if not all(isinstance(value, int | float) for row in grid for value in row):
+        return []
+    return [float(max(row)) for row in grid]
+
+
+def _draw_layers(data: pd.DataFrame, shown: list[str], asked: list[str]) -> Any:
+    import seaborn as sns
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    look = dict(zip(shown, zip(SERIES, MARKERS, strict=True), strict=False))
+    lines = -(-len(shown) // 4)
+    margins = (0.35, 0.62 + 0.19 * lines)
+    canvas, axes = figures.panels(len(asked), 4, (1.75, 1.4), 0.55, (0.42, 0.72), margins)
+    for index, (column, ax) in enumerate(zip(asked, axes, strict=True)):
+        own = data[(data["column"] == column) & data["label"].isin(shown)]
+        for entry, (color, marker) in look.items():
+            line = own[own["label"] == entry]
+            if len(line):
+                sns.lineplot(
+                    x=line["layer"], y=line["score"] * 100, color=color, marker=marker,
+                    markersize=4.5, markeredgewidth=0, linewidth=1.1, ax=ax,
+                )  # fmt: skip
+        criterion = own["criterion"].iloc[0] if len(own) else ""
+        ax.set(xlabel=f"layer ({label(str(criterion), 14)})")
+        ax.set_ylabel("dev score x 100" if index % 4 == 0 else "")
+        ax.set_title(label(column, 28), loc="left")
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+    handles = [
+        Line2D([], [], color=c, marker=m, markersize=4.5, linewidth=1.1, label=label(entry))
+        for entry, (c, m) in look.items()
+    ]
+    figures.legend_below(canvas, handles)
+    return canvas

@@ -1,0 +1,174 @@
+"""The page people pass on: one HTML file with everything in it, and its figures as files beside it.
+
+It asks for nothing over any network and runs no script; a policy in its head forbids both, should
+anything slip through. Tables are the blocks that `bench compare` prints, figures are drawn from the
+same comparison, so the page cannot say another number. It bears no date and no path of this
+machine: the same records give the same bytes, which a test of committed results relies on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.reporting import figures_cost, figures_scores, figures_training, page_facts
+from bench.reporting.comparison import Comparison
+from bench.reporting.figures import Figure
+from bench.reporting.tables import csv_value, table_blocks
+from bench.storage import write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.reporting.entries import Table
+    from bench.reporting.page_corruption import Corruptions
+    from bench.reporting.tables import Block
+
+PAGE = "report.html"
+MOST_DRAWN = 6
+"""Tables that get figures; a grid of forty learning rates has forty tables."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Section:
+    """One table of the comparison with all that is told of it."""
+
+    table: Table
+    key: str
+    """Of its anchors and files."""
+    verdict: str
+    blocks: list[Block]
+    figures: list[Figure]
+    corruptions: Corruptions | None
+    commands: list[str]
+
+
+def write_report(
+    compared: Comparison,
+    folder: Path,
+    out: str,
+    look: Callable[[Table], Corruptions] | None = None,
+) -> list[Path]:
+    """Write the page and its figures; return their paths, the page first.
+
+    Args:
+        compared: What is reported.
+        folder: Where to; made if need be.
+        out: The folder of the records, as a reader would type it.
+        look: Draws examples of corruption; None: the page goes without.
+
+    Raises:
+        BenchError: Nothing to report, or the folder cannot be written.
+        FailedError: The disk is full.
+    """
+    if not compared.tables:
+        raise BenchError(f"no finished runs under {out}/runs to report; bench run makes them")
+    sections = sections_of(compared, out, look)
+    files = {PAGE: render_page(sections, compared, out).encode()}
+    for figure in (figure for section in sections for figure in section.figures):
+        files[f"{figure.name}.svg"] = figure.svg.encode()
+        files[f"{figure.name}.png"] = figure.png
+        files[f"{figure.name}.csv"] = csv_of(figure.data).encode()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, payload in files.items():
+            write_atomic(folder / name, payload)
+    except OSError as error:
+        raise BenchError(
+            f"the report cannot be written to {folder} ({error.strerror}); name another with --to"
+        ) from None
+    return [folder / name for name in files]
+
+
+def sections_of(
+    compared: Comparison, out: str, look: Callable[[Table], Corruptions] | None = None
+) -> list[Section]:
+    """All that the page says, before it is markup."""
+    import pandas as pd
+
+    rows = pd.DataFrame(compared.rows())
+    sections = []
+    for number, table in enumerate(compared.tables, 1):
+        key = f"table_{number}" if len(compared.tables) > 1 else ""
+        own = rows[rows["comparison"] == table.comparison] if len(rows) else rows
+        is_drawn = number <= MOST_DRAWN
+        sections.append(
+            Section(
+                table=table,
+                key=key or "table",
+                verdict=page_facts.verdict(table),
+                blocks=table_blocks(table),
+                figures=draw(table, own, f"{key}_" if key else "") if is_drawn else [],
+                corruptions=look(table) if look is not None and is_drawn else None,
+                commands=page_facts.commands(table, out),
+            )
+        )
+    return sections
+
+
+def draw(table: Table, rows: pd.DataFrame, prefix: str = "") -> list[Figure]:
+    """The figures of a table that its records can fill."""
+    found: list[Figure | None] = []
+    if table.columns:
+        points, score = cost_points(table, rows)
+        if points is not None:
+            found.append(figures_cost.costs(points, score, f"{prefix}cost"))
+        found.append(figures_scores.dots(table, rows, f"{prefix}scores"))
+        found.append(figures_scores.heat_map(table, rows, f"{prefix}heat_map"))
+        found.append(figures_training.layers(table, f"{prefix}layers"))
+    found.append(figures_training.curves(table, f"{prefix}curves"))
+    return [figure for figure in found if figure is not None]
+
+
+def cost_points(table: Table, rows: pd.DataFrame) -> tuple[pd.DataFrame | None, str]:
+    """What the cost figure shows: the score of the only task. None where there are several."""
+    if len(table.columns) != 1:
+        return None, ""
+    (column,) = table.columns
+    keys = ["mean", "low", "high"]
+    points = rows[(rows["kind"] != "control") & rows["mean"].notna()].copy()
+    points[keys] *= table.scale(column)
+    points = points[["label", "kind", *keys, *figures_cost.AXES]]
+    return (points if (points["kind"] == "trained").any() else None), column.name
+
+
+def render_page(sections: list[Section], compared: Comparison, out: str) -> str:
+    """The markup; every text in it comes escaped."""
+    import shlex
+
+    import jinja2
+    from markupsafe import Markup
+
+    here = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    baseline = f" --baseline {shlex.quote(compared.baseline)}" if compared.baseline else ""
+    runs = {run.data["id"] for section in sections for e in section.table.entries for run in e.runs}
+    facts: dict[str, Any] = {
+        "sections": sections,
+        "num_runs": len(runs),
+        "most_drawn": MOST_DRAWN,
+        "compare": f"bench compare --out {shlex.quote(out)}{baseline}",
+        "report": f"bench report --out {shlex.quote(out)}{baseline}",
+        "style": Markup((here / "page.css").read_text(encoding="utf-8")),
+        "inline": lambda figure: Markup(figure.inline()),
+        "facts": page_facts,
+    }
+    return environment.get_template("page.html.jinja").render(facts)
+
+
+def csv_of(data: pd.DataFrame) -> str:
+    """The numbers of a figure; a name that a spreadsheet would take for a formula is quoted."""
+    plain = data.copy()
+    for name in plain.columns:
+        if plain[name].dtype.kind not in "biuf":
+            plain[name] = [csv_value(value) for value in plain[name]]
+    return str(plain.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
