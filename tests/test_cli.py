@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import api
+from bench.catalogue import describe, render_one
+
 BLOCK_NETWORK = """
 import socket
 def refuse(*args, **kwargs):
@@ -144,6 +147,20 @@ def test_describe(name: str, tmp_path: Path) -> None:
         assert "span.mean_length" in text
         assert "span.rate" in text
         assert "Differs:" in text
+
+
+def test_a_finished_run_fills_in_and_is_described(finished: Path) -> None:
+    filled = bench("fill", "span", "the [MASK] was near the old gate .", "-k", "3", cwd=finished,
+                   check=2)  # fmt: skip
+    assert "'span' is the beginning of 2 runs" in filled.stderr
+    found = api.fill(
+        "span-tiny-s0", "the [MASK] was near the [MASK] .", k=3, out=finished / "results"
+    )
+    assert [len(place) for place in found.places] == [3, 3]
+    assert all(0 < p < 1 for place in found.places for _, p in place)
+    text = render_one(describe("span-tiny-s0", finished / "results"))
+    assert "swapped_words (linear): accuracy" in text
+    assert text.count("embeddings") == 2  # the grid of either task that fits a probe
 
 
 @pytest.mark.parametrize("command", [["--help"], ["list"], ["describe", "span"], ["plan"]])
