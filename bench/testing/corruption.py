@@ -21,6 +21,7 @@ from bench.testing.trial import (
     asked_of,
     corrupted,
     first,
+    moments,
     origins_of,
     sampled,
     spot_of,
@@ -39,7 +40,7 @@ PATTERNS = ("full", "causal", "prefix")
 def check_shapes(objective: Objective) -> None:
     """Shapes, kinds and ranges are the contract's."""
     where = place(objective, "corrupt")
-    for progress in MOMENTS:
+    for progress in moments(objective):
         batch = sampled(objective, progress)
         example = corrupted(objective, batch)
         found = tensors_of(example)
@@ -98,7 +99,7 @@ def check_fixed_shapes(objective: Objective) -> None:
 def check_special_tokens(objective: Objective) -> None:
     """Special tokens and padding stay what and where they are, and none is drawn."""
     where = place(objective, "corrupt")
-    for progress in MOMENTS:
+    for progress in moments(objective):
         for seed in (0, 1):
             batch = sampled(objective, progress, seed)
             trial = Trial(objective)
@@ -114,7 +115,7 @@ def check_labels(objective: Objective) -> None:
     if objective.scoring is None:
         raise Inapplicable("its labels are its own: it scores no sentences")
     where, asked = place(objective, "corrupt"), 0
-    for progress in MOMENTS:
+    for progress in moments(objective):
         batch = sampled(objective, progress)
         example = corrupted(objective, batch)
         rows, at, labels = asked_of(example)

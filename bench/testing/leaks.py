@@ -11,12 +11,12 @@ from bench.pretraining.batch import IGNORED, Attention, Batch, Example
 from bench.testing.findings import Inapplicable, demand, place
 from bench.testing.trial import (
     LENGTH,
-    MOMENTS,
     VOCABULARY,
     Trial,
     asked_of,
     corrupted,
     first,
+    moments,
     origins_of,
     sampled,
 )
@@ -34,7 +34,7 @@ INFLUENCE = 1e-4
 def check_hidden_tokens(objective: Objective) -> None:
     """Another token at a hidden place never changes what the encoder is shown."""
     was_hidden = False
-    for progress in MOMENTS:
+    for progress in moments(objective):
         # Units mined from these rows would tell what is hidden by where they end: mine others.
         batch = sampled(objective, progress, mined_seeds=(7,))
         example = corrupted(objective, batch)
@@ -61,7 +61,7 @@ def check_hidden_tokens(objective: Objective) -> None:
 def check_future(objective: Objective) -> None:
     """Where the next token is predicted, the encoder's state does not depend on it."""
     where, asked = f"{place(objective, 'corrupt')}: its Attention", 0
-    for progress in MOMENTS:
+    for progress in moments(objective):
         trial = Trial(objective)
         batch = sampled(objective, progress)
         example, _ = trial.loss(batch)

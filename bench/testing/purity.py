@@ -12,11 +12,11 @@ from bench.pretraining.objective import DrawnObjective
 from bench.testing.findings import Inapplicable, demand, place
 from bench.testing.samples import rows_of
 from bench.testing.trial import (
-    MOMENTS,
     ROWS,
     Trial,
     corrupted,
     differing,
+    moments,
     sampled,
     tensors_of,
 )
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def check_batch_untouched(objective: Objective) -> None:
     """The shared batch is read and never written."""
-    for progress in MOMENTS:
+    for progress in moments(objective):
         batch = sampled(objective, progress)
         before = {name: tensor.clone() for name, tensor in _tensors(batch).items()}
         Trial(objective).loss(batch)
@@ -62,7 +62,7 @@ def check_reproducible(objective: Objective) -> None:
     """The same noise gives the same result; another seed another one, if anything is drawn."""
     where = f"{place(objective, 'corrupt')} and {place(objective, 'loss')}"
     varies = False
-    for progress in MOMENTS:
+    for progress in moments(objective):
         batch, trial = sampled(objective, progress), Trial(objective)
         one, other, unlike = (_all_tensors(trial, batch, seed) for seed in (0, 0, 2**40 + 1))
         changed = differing(one, other)
@@ -83,7 +83,7 @@ def check_static_masking(objective: Objective) -> None:
     for masking in ("static", "dynamic"):
         tried = dataclasses.replace(objective, masking=masking)
         changes[masking] = set()
-        for progress in MOMENTS:
+        for progress in moments(objective):
             batch, trial = sampled(tried, progress), Trial(tried)
             one, other = (_all_tensors(trial, batch, epoch=epoch) for epoch in (0, 1))
             changes[masking] |= set(differing(one, other))
@@ -96,7 +96,7 @@ def check_static_masking(objective: Objective) -> None:
 def check_rows_independent(objective: Objective) -> None:
     """A row's corruption is the same alone, in other company and in another order."""
     where = place(objective, "corrupt")
-    for progress in MOMENTS:
+    for progress in moments(objective):
         batch = sampled(objective, progress)
         whole = tensors_of(corrupted(objective, batch))
         for rows in ([0], [ROWS - 1], [3, 1], list(range(ROWS))[::-1]):

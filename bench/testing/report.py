@@ -88,10 +88,12 @@ def items_named(name: str, overrides: Sequence[str] = ()) -> list[Objective | Ta
         overrides: NAME.SETTING=VALUE, for an objective.
 
     Raises:
-        BenchError: Nothing of that name, a broken plugin, or a setting that is none.
+        BenchError: Nothing of that name, no such file, a broken plugin, or no such setting.
     """
     if ":" in name:
-        return [user_task(name)()]
+        task = user_task(name)()
+        task.require(DataRoot())
+        return [task]
     registry, wanted = Registry(), name.replace("-", "_")
     kinds = [entry.kind for entry in registry.entries if entry.name == wanted]
     if not {"objective", "task"} & set(kinds):

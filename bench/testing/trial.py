@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import Tensor
 
 from bench.plan import EncoderShape
 from bench.pretraining.batch import IGNORED
@@ -16,7 +17,7 @@ from bench.testing.samples import SCATTERED_VOCABULARY, sample_batch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from bench.pretraining.batch import Attention, Batch, Example, Loss
     from bench.pretraining.objective import Objective
@@ -65,8 +66,8 @@ class Trial:
     def _note(self, _: nn.Module, given: tuple[object, ...], named: dict[str, object]) -> None:
         by_name = dict(zip(("tokens", "attention", "extra"), given, strict=False)) | named
         tokens, extra = by_name["tokens"], by_name.get("extra")
-        assert isinstance(tokens, torch.Tensor)
-        kept = extra.detach() if isinstance(extra, torch.Tensor) else None
+        assert isinstance(tokens, Tensor)
+        kept = extra.detach() if isinstance(extra, Tensor) else None
         self.seen.append(Seen(tokens.clone(), by_name["attention"], kept))  # type: ignore[arg-type]
 
 
@@ -96,6 +97,20 @@ def sampled(
     text = [sample_batch(ROWS, LENGTH, one, vocabulary=VOCABULARY) for one in mined_seeds]
     mined = objective.mine(iter(text * 3), VOCABULARY)
     return dataclasses.replace(batch, progress=progress, mined=mined)
+
+
+def moments(objective: Objective) -> list[float]:
+    """The shares of the budget at which an objective makes something else of the same rows.
+
+    One for most, more for schedules and phases; nothing but the example tells a loss the time.
+    """
+    batch, known, found = sampled(objective), list[dict[str, Tensor]](), []
+    for progress in MOMENTS:
+        made = tensors_of(corrupted(objective, dataclasses.replace(batch, progress=progress)))
+        if all(differing(made, other) for other in known):
+            known.append(made)
+            found.append(progress)
+    return found
 
 
 def with_mined(objective: Objective, batch: Batch) -> Batch:
