@@ -1,20 +1,19 @@
 """Comparisons: which runs may share a table, and what may be concluded there.
 
 Runs that differ in anything but objective, settings and seed never meet in one table: there are
-then several, each headed by what sets it apart. A winner is marked only where its paired
-difference to every other objective excludes zero; elsewhere the table names the smallest gap it
-could have seen. Scores are taken to be better when higher, and shown x 100 where they and the
-chance level lie within -1..1.
+then several, each headed by what sets it apart. Scores are taken to be better when higher, and
+shown x 100 where they and the chance level lie within -1..1.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.errors import unknown_name
+from bench.reporting.aggregate import Aggregate
 from bench.reporting.entries import (
     Column,
     Entry,
@@ -23,13 +22,12 @@ from bench.reporting.entries import (
     controls_of,
     entries_of,
     read_cell,
-    variant_of,
 )
-from bench.reporting.records import RunRecord, ScoreRecord
+from bench.reporting.records import RunRecord, ScoreRecord, Variant
+from bench.reporting.standings import standings
+from bench.reporting.verdicts import judge
 
 _CONTROL_ORDER = ("majority", "bag_of_words", "window_of_words")
-_OVERLAP_SHARE = 0.01  # below, no score moves by what a table shows
-_MORE_SEEDS = "repeat with --seeds 0-2 or more"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,6 +36,7 @@ class Comparison:
 
     tables: list[Table]
     baseline: str | None
+    suites: dict[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """The long form: one JSON object per table, entry, task and reading."""
@@ -55,6 +54,7 @@ def comparison(
     controls: Sequence[ScoreRecord] = (),
     baseline: str | None = None,
     tasks: Sequence[str] = (),
+    suites: Mapping[str, Sequence[str]] | None = None,
 ) -> Comparison:
     """Compare runs.
 
@@ -63,6 +63,7 @@ def comparison(
         controls: What needed no encoder; each joins every table that asks its question.
         baseline: The entry that differences are taken to, where a table has it.
         tasks: The tasks that get columns, in order; all that were scored, as seen, if empty.
+        suites: Name -> tasks; a suite that is a part of a table is aggregated by itself too.
 
     Raises:
         BenchError: No table has the baseline.
@@ -75,11 +76,11 @@ def comparison(
     tables = []
     for index, title in enumerate(_titles(members)):
         entries, columns = entries_of(members[index], baseline), columns_of(members[index], tasks)
-        tables.append(_table(title, entries, columns, controls, baseline))
+        tables.append(_table(title, entries, columns, controls, baseline, suites or {}))
     names = [entry.name for table in tables for entry in table.entries]
     if baseline is not None and tables and baseline not in names:
         raise unknown_name("objective to compare with", baseline, set(names), "bench compare")
-    return Comparison(tables, baseline)
+    return Comparison(tables, baseline, dict(suites or {}))
 
 
 def _table(
@@ -88,135 +89,34 @@ def _table(
     columns: list[Column],
     controls: Sequence[ScoreRecord],
     baseline: str | None,
+    suites: Mapping[str, Sequence[str]],
 ) -> Table:
     cells = {}
     for entry in entries:
+        answers: dict[Variant, dict[int, ScoreRecord]] = {}
+        for run in entry.finished:
+            for score in run.scores:
+                if score.data["attention"] == entry.attention:
+                    answers.setdefault(score.variant, {})[run.data["seed"]] = score
+        absent = next(iter(entry.excluded), "missing") if not entry.finished else "missing"
         for column in columns:
-            scores = {
-                run.data["seed"]: score
-                for run in entry.finished
-                for score in run.scores
-                if variant_of(score) == column.variant
-                and score.data["attention"] == entry.attention
-            }
-            absent = next(iter(entry.excluded), "missing") if not entry.finished else "missing"
-            cells[entry.name, column.name] = read_cell(scores, column, absent)
+            cells[entry.name, column.name] = read_cell(
+                answers.get(column.variant, {}), column, absent
+            )
     matched = {column.name: controls_of(column, controls) for column in columns}
     names = {name for found in matched.values() for name in found}
     ranked = [name for name in _CONTROL_ORDER if name in names]
     for name in [*ranked, *sorted(names - set(ranked))]:
         entries.append(Entry(name, name, "control"))
         for column in columns:
-            score = matched[column.name].get(name)
-            cells[name, column.name] = read_cell({} if score is None else {None: score}, column)
+            control = matched[column.name].get(name)
+            found = {} if control is None else {None: control}
+            cells[name, column.name] = read_cell(found, column)
     present = baseline if any(entry.name == baseline for entry in entries) else None
     table = Table(title[1], title[0], entries, columns, cells, present)
-    table.warnings.extend(_warnings(table, baseline))
-    for column in columns:
-        _judge(table, column)
-        _tell_overlap(table, column)
+    judge(table, baseline)
+    table.aggregates.extend(standings(table, suites))
     return table
-
-
-def _warnings(table: Table, baseline: str | None) -> list[str]:
-    warnings = []
-    lone = [entry.name for entry in table.entries if len(entry.finished) == 1]
-    if lone:
-        warnings.append(
-            f"ONE SEED ({', '.join(lone)}): the ± covers test examples only. Another seed may "
-            "reverse these gaps, so none of them is called separable and no winner is marked "
-            f"by them; {_MORE_SEEDS}."
-        )
-    for entry in table.entries:
-        for status, seeds in entry.excluded.items() if entry.attention == "native" else ():
-            which = ", ".join(str(seed) for seed in seeds)
-            warnings.append(f"left out of the means: {entry.name}, seed {which} ({status})")
-    warnings.extend(_collapses(table))
-    if baseline is not None and table.baseline is None:
-        warnings.append(f"no {baseline} among these runs, so no differences to it")
-    return warnings
-
-
-def _collapses(table: Table) -> list[str]:
-    """Fine-tuning seeds that learned nothing: their scores are not averaged in silence."""
-    variants = {column.variant for column in table.columns}
-    return [
-        f"{score.data['task']}: {entry.name} seed {run.data['seed']}: "
-        f"{len(collapsed)} of {len(score.data['details']['seeds'])} fine-tuning seeds collapsed"
-        + (" (all: their scores stand)" if is_all else "; the mean is of the others")
-        for entry in table.entries
-        for run in entry.finished
-        for score in run.scores
-        if variant_of(score) in variants
-        and score.data["attention"] == entry.attention
-        and (collapsed := score.data["details"].get("collapsed_seeds"))
-        for is_all in [len(collapsed) == len(score.data["details"]["seeds"])]
-    ]
-
-
-def _judge(table: Table, column: Column) -> None:
-    """Mark the best objective of a column, or note what keeps it from being marked."""
-    scored = [
-        (cell.interval.mean, entry)
-        for entry in table.entries
-        if (cell := table.cells[entry.name, column.name]).interval is not None
-    ]
-    ranked = [entry for _, entry in sorted(scored, key=lambda pair: -pair[0])]
-    trained = [entry for entry in ranked if entry.kind == "trained"]
-    if not trained:
-        return
-    best = trained[0]
-    rivals = [entry for entry in trained if entry.runs != best.runs]
-    doubts = [_doubt(table, column, best.name, rival.name) for rival in rivals]
-    first_doubt = next((doubt for doubt in doubts if doubt), None)
-    if first_doubt:
-        table.notes.append(f"{column.name}: not separable: {first_doubt}")
-    elif rivals:
-        table.best[column.name] = best.name
-    level = []
-    for entry in ranked:
-        gap = table.difference(best.name, entry.name, column.name)
-        if entry.kind != "trained" and gap is not None and gap.low <= 0:
-            level.append(entry.name)
-    if level:
-        table.notes.append(
-            f"{column.name}: {best.name}, the best, is not separably above {', '.join(level)}"
-        )
-
-
-def _tell_overlap(table: Table, column: Column) -> None:
-    """Note what of the test was seen before, if it is a percent or more, and what that changes."""
-    cells = {e.name: table.cells[e.name, column.name] for e in table.entries if e.kind == "trained"}
-    unit = table.scale(column)
-    for where, what in (("train", "the training examples"), ("corpus", "the corpus")):
-        told = {name: cell.overlap[where] for name, cell in cells.items() if where in cell.overlap}
-        share = max((one["share"] or 0.0 for one in told.values()), default=0.0)
-        if share < _OVERLAP_SHARE:
-            continue
-        clean = [
-            f"{name} {one['clean_value'] * unit:.1f}"
-            for name, one in told.items()
-            if one["clean_value"] is not None
-        ]
-        rest = f"; on the others: {', '.join(clean)}" if clean else ""
-        table.notes.append(
-            f"{column.name}: {share:.1%} of the test examples overlap with {what}{rest}"
-        )
-
-
-def _doubt(table: Table, column: Column, best: str, rival: str) -> str | None:
-    """Why the best may not be better than a rival; None where it is."""
-    gap = table.difference(best, rival, column.name)
-    if gap is None:
-        return f"{best} and {rival} share no seed"
-    if gap.is_separable and gap.mean > 0:
-        return None
-    unit = table.scale(column)
-    leads = f"{best} leads {rival} by {gap.mean * unit:.1f}"
-    if gap.seeds == 1:
-        return f"{leads}; one seed cannot tell"
-    smallest = f"{gap.smallest_gap * unit:.1f}"
-    return f"{leads}; the smallest gap this comparison could have seen is {smallest}"
 
 
 def _titles(groups: list[list[RunRecord]]) -> list[tuple[str, str]]:
@@ -269,6 +169,7 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
     gap = None
     if table.baseline is not None and table.baseline != entry.name:
         gap = table.difference(entry.name, table.baseline, column.name)
+    test = table.tests.get((entry.name, column.name), (None, None))
     data = entry.runs[0].data if entry.runs else {"settings": {}, "parameters": {"extra": 0}}
     spent = {
         axis: _plain(entry.cost(lambda run, axis=axis: run["spent"][axis]) or 0)  # type: ignore[misc]
@@ -293,7 +194,10 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
         "high": _plain(interval.high if interval else None),
         "seeds": interval.seeds if interval else 0,
         "examples": cell.examples,
+        "limit": column.limit,
         "best": table.best.get(column.name) == entry.name,
+        "letters": table.letters.get((entry.name, column.name)),
+        "smallest_gap": _plain(table.gaps.get(column.name)),
         "difference": gap and {
             "baseline": table.baseline,
             "mean": _plain(gap.mean),
@@ -302,6 +206,8 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
             "seeds": gap.seeds,
             "separable": gap.is_separable,
             "smallest_gap": _plain(gap.smallest_gap),
+            "p": _plain(test[0]),
+            "holm": test[1],
         },
         "selectivity": _plain(cell.selectivity),
         **{
@@ -313,7 +219,25 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
         "tokens_per_second": _plain(entry.cost(lambda run: run["tokens_per_second"])),
         "extra_parameters": data["parameters"]["extra"],
         "excluded": entry.excluded,
+        "aggregates": {
+            one.name: _standing(one, entry.name)
+            for one in table.aggregates
+            if entry.name in one.entries
+        },
     }  # fmt: skip
+
+
+def _standing(aggregate: Aggregate, name: str) -> dict[str, Any]:
+    iqm, rank = aggregate.of(name)
+    found: dict[str, Any] = {"tasks": len(aggregate.tasks), "letters": aggregate.letters[name]}
+    for key, interval in (("iqm", iqm), ("rank", rank)):
+        ends = (None,) * 3 if interval is None else (interval.mean, interval.low, interval.high)
+        found |= {
+            key: _plain(ends[0]),
+            f"{key}_low": _plain(ends[1]),
+            f"{key}_high": _plain(ends[2]),
+        }
+    return found
 
 
 def _plain(value: float | None) -> float | int | None:

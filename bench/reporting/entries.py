@@ -7,6 +7,7 @@ scores are compared as values, which is wider and always right.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -14,12 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.reporting.records import RunRecord, ScoreRecord
-from bench.reporting.statistics import Interval, Sample, mean, paired_difference
-from bench.settings import canonical_json, sha256_json
-
-Variant = tuple[str, str, str, str]
-"""What makes two scores answers to one question: task, data sha256, probe, task code sha256."""
+from bench.reporting.aggregate import Aggregate
+from bench.reporting.pairs import Pairs, paired_differences
+from bench.reporting.records import RunRecord, ScoreRecord, Variant
+from bench.reporting.statistics import Interval, Sample, mean
+from bench.settings import sha256_json
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,6 +64,10 @@ class Column:
     metric: str
     chance: float | None
     variant: Variant
+    is_headline: bool = True
+    """The first of its question's readings."""
+    limit: int | None = None
+    """`--limit`: the examples it was asked of at most."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,17 +102,52 @@ class Table:
     """What may not be concluded from the numbers; shown below them."""
     best: dict[str, str] = dataclasses.field(default_factory=dict)
     """Column name -> the entry marked there, if any."""
+    letters: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    """By entry and column: two objectives share a letter where they are not separable."""
+    gaps: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Column name -> the smallest gap between objectives that this very run could have seen."""
+    tests: dict[tuple[str, str], tuple[float, bool]] = dataclasses.field(default_factory=dict)
+    """By entry and column: p of the difference to the baseline, and whether it stands over all
+    columns (Holm)."""
+    aggregates: list[Aggregate] = dataclasses.field(default_factory=list)
+    """Over all tasks, and over suites that are a part of them."""
 
     def difference(self, name: str, other: str, column: str) -> Interval | None:
         """The paired difference of two entries, or None where they share no seed or score."""
-        ours, theirs = self.cells[name, column].sample, self.cells[other, column].sample
-        return None if ours is None or theirs is None else paired_difference(ours, theirs)
+        return self.pairs(column).interval(self.place(name), self.place(other))
+
+    def pairs(self, column: str) -> Pairs:
+        """All paired differences of a column, in order of the entries."""
+        if column not in self._pairs:
+            samples = [self.cells[entry.name, column].sample for entry in self.entries]
+            self._pairs[column] = paired_differences(samples)
+        return self._pairs[column]
+
+    def place(self, name: str) -> int:
+        """Where an entry stands."""
+        return self._places[name]
 
     def scale(self, column: Column) -> float:
         """100 where the column is shown x 100."""
-        shown = [self.cells[entry.name, column.name].interval for entry in self.entries]
-        means = [interval.mean for interval in shown if interval is not None]
-        return 100.0 if all(abs(value) <= 1 for value in [*means, column.chance or 0.0]) else 1.0
+        return self._scales[column.name]
+
+    @functools.cached_property
+    def _pairs(self) -> dict[str, Pairs]:
+        return {}
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        return {entry.name: place for place, entry in enumerate(self.entries)}
+
+    @functools.cached_property
+    def _scales(self) -> dict[str, float]:
+        scales = {}
+        for column in self.columns:
+            shown = [self.cells[entry.name, column.name].interval for entry in self.entries]
+            values = [interval.mean for interval in shown if interval is not None]
+            is_share = all(abs(value) <= 1 for value in [*values, column.chance or 0.0])
+            scales[column.name] = 100.0 if is_share else 1.0
+        return scales
 
 
 def entries_of(runs: list[RunRecord], baseline: str | None) -> list[Entry]:
@@ -135,9 +174,7 @@ def entries_of(runs: list[RunRecord], baseline: str | None) -> list[Entry]:
 
 def variant_of(score: ScoreRecord) -> Variant:
     """The question a score answers."""
-    data = score.data
-    probe = canonical_json(data["probe"])
-    return data["task"], data["data_sha256"], probe, data["task_code_sha256"]
+    return score.variant
 
 
 def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
@@ -146,7 +183,7 @@ def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
     for run in runs:
         for score in run.scores:
             if not order or score.data["task"] in order:
-                asked.setdefault(variant_of(score), []).append(score)
+                asked.setdefault(score.variant, []).append(score)
     rank = {task: index for index, task in enumerate(order)}
     columns = []
     for variant in sorted(asked, key=lambda variant: rank.get(variant[0], 0)):
@@ -158,7 +195,16 @@ def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
         for reading in readings or [None]:
             shown = f"{name} {reading}" if len(readings) > 1 else name
             columns.append(
-                Column(shown, variant[0], reading, data["metric"], data["chance"], variant)
+                Column(
+                    name=shown,
+                    task=variant[0],
+                    reading=reading,
+                    metric=data["metric"],
+                    chance=data["chance"],
+                    variant=variant,
+                    is_headline=reading in (None, readings[0] if readings else None),
+                    limit=data["probe"].get("limit"),
+                )
             )
     return columns
 
@@ -184,7 +230,7 @@ def controls_of(column: Column, controls: Sequence[ScoreRecord]) -> dict[str, Sc
     """The controls of a question: under the same probe and code, else at least on its data."""
     found: dict[str, ScoreRecord] = {}
     for score in controls:
-        variant = variant_of(score)
+        variant = score.variant
         if variant == column.variant:
             found[score.data["control"]] = score
         elif variant[:2] == column.variant[:2]:

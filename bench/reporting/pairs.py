@@ -48,8 +48,7 @@ class Pairs:
         over_examples = stdtrit(self.freedom, 1 - tail) ** 2
         over_seeds = stdtrit(np.maximum(self.seeds - 1, 1), 1 - tail) ** 2
         both = over_seeds * self.seed + over_examples * self.example
-        found: Float[np.ndarray, "K K"] = np.sqrt(np.maximum(both, over_examples * self.floor))
-        return found
+        return np.asarray(np.sqrt(np.maximum(both, over_examples * self.floor)))
 
     def interval(self, ours: int, theirs: int) -> Interval | None:
         """The difference of one pair."""
@@ -66,7 +65,7 @@ class Pairs:
 
     def separable(self) -> Bool[np.ndarray, "K K"]:
         """Zero lies outside, and more than one seed says so."""
-        return (np.abs(self.mean) > self.half_width()) & (self.seeds != 1)
+        return np.asarray((np.abs(self.mean) > self.half_width()) & (self.seeds != 1))
 
     def p_values(self) -> Float[np.ndarray, "K K"]:
         """The smallest two-sided level at which zero lies outside; NaN without a difference.
@@ -79,7 +78,7 @@ class Pairs:
             middle = (low + high) / 2
             is_outside = gap > self.half_width(np.exp2(middle) / 2)
             low, high = np.where(is_outside, low, middle), np.where(is_outside, middle, high)
-        return np.where(np.isnan(gap), np.nan, np.exp2(high))
+        return np.asarray(np.where(np.isnan(gap), np.nan, np.exp2(high)))
 
 
 def paired_differences(samples: Sequence[Sample | None]) -> Pairs:

@@ -14,6 +14,7 @@ hashes and links are checked.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -28,7 +29,7 @@ from pydantic import ValidationError
 from bench.errors import BenchError, RefusedError, unknown_name
 from bench.reporting.formats import NAME, RUN_ID, Record, Run, Score
 from bench.reporting.outcomes import Outcomes, read_outcomes
-from bench.settings import sha256_json
+from bench.settings import canonical_json, sha256_json
 from bench.storage import MANIFEST, read_manifest, write_atomic
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 _SCORE_FILE = re.compile(rf"(?:{NAME}-)?{NAME}-[0-9a-f]{{8}}\.json")
 _CURVE, _LOSS = "curve.parquet", "validation_nats"
 _MAX_BYTES = 1 << 26  # a record is kilobytes; more than 64 MB is something else
+
+
+Variant = tuple[str, str, str, str]
+"""What makes two scores answers to one question: task, data sha256, probe, task code sha256."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,6 +53,13 @@ class ScoreRecord:
     """The keys of the score format, checked."""
     summary: Outcomes | None = None
     """Its outcomes where they are known already (see `summaries`)."""
+
+    @functools.cached_property
+    def variant(self) -> Variant:
+        """The question it answers."""
+        data = self.data
+        probe = canonical_json(data["probe"])
+        return data["task"], data["data_sha256"], probe, data["task_code_sha256"]
 
     def outcomes(self) -> pd.DataFrame | None:
         """A row per test example, or None where the score has none.

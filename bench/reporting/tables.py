@@ -6,7 +6,6 @@ Names come from strangers, so each format escapes all of them, numbers excepted.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import html
 import io
 import json
@@ -14,24 +13,14 @@ import re
 from typing import Any, Literal, get_args
 
 from bench.errors import unknown_name
-from bench.reporting.comparison import Comparison, big_number
-from bench.reporting.entries import Cell, Entry, Table
+from bench.reporting.blocks import Block, table_blocks
+from bench.reporting.comparison import Comparison
+from bench.reporting.entries import Table
+from bench.reporting.standings import ALL
+
+__all__ = ["Block", "Format", "csv_value", "render", "table_blocks"]
 
 Format = Literal["table", "markdown", "latex", "csv", "json"]
-
-
-@dataclasses.dataclass
-class Block:
-    """A grid of text under a heading; the first `fixed` columns repeat where it is split."""
-
-    heading: str
-    header: list[str]
-    rows: list[list[str]]
-    fixed: int = 1
-    rules: frozenset[int] = frozenset()
-    """Rows with a rule above."""
-    bold: frozenset[tuple[int, int]] = frozenset()
-    legend: str = ""
 
 
 def render(
@@ -62,129 +51,6 @@ def render(
     return "\n".join(write(table) for table in compared.tables)
 
 
-def table_blocks(table: Table) -> list[Block]:
-    """All that is told of a table, in grids; every format and the page write these."""
-    grids = [_scores_block(table)] if table.columns else []
-    if table.baseline is not None and table.columns:
-        grids.append(_difference_block(table, table.baseline))
-    if any(cell.selectivity is not None for cell in table.cells.values()):
-        grids.append(_selectivity_block(table))
-    return [*grids, _cost_block(table)]
-
-
-def _scores_block(table: Table) -> Block:
-    rows: list[list[str]] = []
-    bold: set[tuple[int, int]] = set()
-    for entry in table.entries:
-        row = [entry.name, _seeds_text(entry)]
-        for column in table.columns:
-            cell = table.cells[entry.name, column.name]
-            text = _cell_text(cell, table.scale(column))
-            if cell.interval is not None and cell.interval.seeds != len(entry.finished):
-                text += f" (n={cell.interval.seeds})"
-            if table.best.get(column.name) == entry.name:
-                bold.add((len(rows), len(row)))
-                text += " *"
-            row.append(text)
-        rows.append(row)
-    chances = [(column.chance, table.scale(column)) for column in table.columns]
-    rows.append(
-        ["chance", "", *("-" if value is None else f"{value * by:.1f}" for value, by in chances)]
-    )
-    metrics: dict[str, list[str]] = {}
-    for column in table.columns:
-        unit = column.metric + (" x 100" if table.scale(column) == 100 else "")
-        metrics.setdefault(unit, []).append(column.name)
-    legend = "mean over seeds ± half the 95 % interval, over seeds and test examples. "
-    legend += "; ".join(f"{unit}: {', '.join(names)}" for unit, names in metrics.items())
-    if bold:
-        legend += ". * best: separable from every other objective"
-    firsts = [next((i for i, e in enumerate(table.entries) if e.kind == kind), len(table.entries))
-              for kind in ("untrained", "control")]  # fmt: skip
-    header = ["objective", "seeds", *(column.name for column in table.columns)]
-    rules = frozenset({min(firsts)} - {0})
-    return Block("scores", header, rows, 2, rules, frozenset(bold), legend)
-
-
-def _difference_block(table: Table, baseline: str) -> Block:
-    rows: list[list[str]] = []
-    bold: set[tuple[int, int]] = set()
-    for entry in table.entries:
-        if entry.name == baseline or entry.kind == "control":
-            continue
-        row = [entry.name]
-        for column in table.columns:
-            gap = table.difference(entry.name, baseline, column.name)
-            by = table.scale(column)
-            text = "-" if gap is None else f"{gap.mean * by:+.1f} ±{gap.half_width * by:.1f}"
-            if gap is not None and gap.is_separable:
-                bold.add((len(rows), len(row)))
-                text += " *"
-            row.append(text)
-        rows.append(row)
-    return Block(
-        heading=f"difference to {baseline}",
-        header=["objective", *(column.name for column in table.columns)],
-        rows=rows,
-        bold=frozenset(bold),
-        legend="paired by seed and test example; ± is also the smallest gap that could have been "
-        "seen. * the 95 % interval excludes zero",
-    )
-
-
-def _selectivity_block(table: Table) -> Block:
-    known = {key for key, cell in table.cells.items() if cell.selectivity is not None}
-    columns = [column for column in table.columns if column.name in {name for _, name in known}]
-    rows = []
-    for entry in table.entries:
-        if entry.name not in {name for name, _ in known}:
-            continue
-        cells = [(table.cells[entry.name, column.name].selectivity, column) for column in columns]
-        texts = ["-" if x is None else f"{x * table.scale(column):.1f}" for x, column in cells]
-        rows.append([entry.name, *texts])
-    header = ["objective", *(column.name for column in columns)]
-    legend = "score minus the score on shuffled labels: what the probe could not learn by itself"
-    return Block("selectivity", header, rows, legend=legend)
-
-
-def _cost_block(table: Table) -> Block:
-    rows = []
-    for entry in table.entries:
-        if entry.kind == "control" or entry.attention != "native":
-            continue
-        spent = [entry.cost(lambda run, axis=axis: run["spent"][axis])  # type: ignore[misc]
-                 for axis in ("tokens", "predictions", "flops", "seconds")]  # fmt: skip
-        tokens, predictions, flops, seconds = (value or 0.0 for value in spent)
-        speed = entry.cost(lambda run: run["tokens_per_second"])
-        extra = entry.runs[0].data["parameters"]["extra"]
-        rows.append(
-            [
-                entry.name,
-                big_number(tokens),
-                big_number(predictions),
-                f"{flops:.1e}".replace("e+", "e") if flops else "0",
-                f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}",
-                "-" if speed is None else big_number(speed),
-                big_number(extra),
-            ]
-        )
-    header = ["objective", "tokens", "predictions", "FLOPs", "seconds", "tokens/s", "extra params"]
-    return Block("cost of one pretraining, mean over seeds", header, rows)
-
-
-def _seeds_text(entry: Entry) -> str:
-    if not entry.runs:
-        return "-"
-    finished, total = len(entry.finished), len(entry.runs)
-    return str(total) if finished == total else f"{finished} of {total}"
-
-
-def _cell_text(cell: Cell, scale: float) -> str:
-    if cell.interval is None:
-        return {"not_applicable": "n/a", "missing": "-"}.get(cell.status, cell.status)
-    return f"{cell.interval.mean * scale:.1f} ±{cell.interval.half_width * scale:.1f}"
-
-
 def _printable(text: str) -> str:
     """Names come from strangers: no control character, escape code or direction override."""
     return "".join(char if char.isprintable() else "?" for char in text)
@@ -210,7 +76,7 @@ def _terminal(compared: Comparison, width: int, color: bool) -> str:
             say(f"! {warning}", "bold")
         for block in table_blocks(table):
             grid = [block.header, *block.rows]
-            sizes = [max(cell_len(_printable(row[i])) for row in grid) + 2
+            sizes = [max(cell_len(_printable(row[i])) for row in grid) + 3
                      for i in range(len(block.header))]  # fmt: skip
             say("")
             say(block.heading, "bold")
@@ -317,14 +183,29 @@ def _latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+_OVERALL = ("iqm", "iqm_low", "iqm_high", "rank", "rank_low", "rank_high")
+
+
 def _csv(rows: list[dict[str, Any]]) -> str:
     """The long form, flat; a name that a spreadsheet would take for a formula is quoted."""
-    gap_keys = ("baseline", "mean", "low", "high", "seeds", "separable", "smallest_gap")
+    gap_keys = (
+        "baseline",
+        "mean",
+        "low",
+        "high",
+        "seeds",
+        "separable",
+        "smallest_gap",
+        "p",
+        "holm",
+    )
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     for number, row in enumerate(rows):
         gap = row["difference"] or dict.fromkeys(gap_keys)
-        flat = {key: value for key, value in row.items() if key != "difference"}
+        flat = {key: value for key, value in row.items() if key not in ("difference", "aggregates")}
+        overall = row["aggregates"].get(ALL) or {}
+        flat |= {key: overall.get(key) for key in _OVERALL}
         flat |= {f"difference_{key}": gap[key] for key in gap_keys}
         if number == 0:
             writer.writerow(flat)

@@ -1,0 +1,204 @@
+"""The grids of text that a table comes to, before any format's spelling.
+
+Every format writes the same grids, so that what a terminal shows and what a paper prints are the
+same figures with the same marks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from bench.reporting.aggregate import Aggregate
+from bench.reporting.comparison import big_number
+from bench.reporting.entries import Cell, Entry, Table
+
+
+@dataclasses.dataclass
+class Block:
+    """A grid of text under a heading; the first `fixed` columns repeat where it is split."""
+
+    heading: str
+    header: list[str]
+    rows: list[list[str]]
+    fixed: int = 1
+    rules: frozenset[int] = frozenset()
+    """Rows with a rule above."""
+    bold: frozenset[tuple[int, int]] = frozenset()
+    legend: str = ""
+
+
+def table_blocks(table: Table) -> list[Block]:
+    """All that is told of a table, in grids; every format and the page write these."""
+    grids = [_scores_block(table)] if table.columns else []
+    if table.aggregates:
+        grids.append(_aggregate_block(table))
+    if table.baseline is not None and table.columns:
+        grids.append(_difference_block(table, table.baseline))
+    if any(cell.selectivity is not None for cell in table.cells.values()):
+        grids.append(_selectivity_block(table))
+    return [*grids, _cost_block(table)]
+
+
+def _scores_block(table: Table) -> Block:
+    rows: list[list[str]] = []
+    bold: set[tuple[int, int]] = set()
+    for entry in table.entries:
+        row = [entry.name, _seeds_text(entry)]
+        for column in table.columns:
+            cell = table.cells[entry.name, column.name]
+            text = _cell_text(cell, table.scale(column))
+            if cell.interval is not None and cell.interval.seeds != len(entry.finished):
+                text += f" (n={cell.interval.seeds})"
+            text += (
+                f" {letters}" if (letters := table.letters.get((entry.name, column.name))) else ""
+            )
+            if table.best.get(column.name) == entry.name:
+                bold.add((len(rows), len(row)))
+                text += " *"
+            row.append(text)
+        rows.append(row)
+    chances = [(column.chance, table.scale(column)) for column in table.columns]
+    rows.append(
+        ["chance", "", *("-" if value is None else f"{value * by:.1f}" for value, by in chances)]
+    )
+    if table.gaps:
+        gaps = [(table.gaps.get(column.name), table.scale(column)) for column in table.columns]
+        shown = ["-" if gap is None else f"{gap * by:.1f}" for gap, by in gaps]
+        rows.append(["smallest gap", "", *shown])
+    legend = _scores_legend(table, is_marked=bool(bold))
+    firsts = [next((i for i, e in enumerate(table.entries) if e.kind == kind), len(table.entries))
+              for kind in ("untrained", "control")]  # fmt: skip
+    header = ["objective", "seeds", *(column.name for column in table.columns)]
+    rules = frozenset({min(firsts)} - {0})
+    return Block("scores", header, rows, 2, rules, frozenset(bold), legend)
+
+
+def _scores_legend(table: Table, is_marked: bool) -> str:
+    metrics: dict[str, list[str]] = {}
+    for column in table.columns:
+        unit = column.metric + (" x 100" if table.scale(column) == 100 else "")
+        metrics.setdefault(unit, []).append(column.name)
+    legend = "mean over seeds ± half the 95 % interval, over seeds and test examples. "
+    legend += "; ".join(f"{unit}: {', '.join(names)}" for unit, names in metrics.items())
+    if is_marked:
+        legend += ". * best: separable from every other objective"
+    if table.letters:
+        count = sum(entry.kind != "control" for entry in table.entries)
+        pairs = count * (count - 1) // 2
+        legend += ". Objectives that share a letter are not separable (paired 95 % intervals"
+        legend += f", each of {pairs} pairs by itself)" if pairs > 1 else ")"
+    if table.gaps:
+        legend += ". smallest gap: of two objectives, that half of such runs would see"
+    return legend
+
+
+def _aggregate_block(table: Table) -> Block:
+    """Interquartile mean x 100 and mean rank, for all tasks and for each suite."""
+    overall = table.aggregates
+    rows = []
+    for entry in table.entries:
+        if not any(entry.name in one.entries for one in overall):
+            continue
+        rows.append([entry.name, *(text for one in overall for text in _standing(one, entry.name))])
+    header = ["objective"]
+    for one in overall:
+        header += [f"{one.name}: mean", f"{one.name}: rank"]
+    legend = (
+        "mean: interquartile mean over tasks x 100, on which 0 is guessing and 100 the best "
+        "objective of each task; rank: mean over tasks and seeds; ± half the 95 % interval, over "
+        "seeds and test examples. Those that share a letter are not separable. "
+    )
+    legend += "; ".join(f"{one.name}: {', '.join(one.tasks)}" for one in overall)
+    left_out = overall[0].left_out
+    if left_out:
+        legend += ". LEFT OUT: " + "; ".join(f"{name} ({why})" for name, why in left_out.items())
+    return Block("over tasks", header, rows, legend=legend)
+
+
+def _standing(aggregate: Aggregate, name: str) -> list[str]:
+    if name not in aggregate.entries:
+        return ["left out", "-"]
+    iqm, rank = aggregate.of(name)
+    shown = f"{iqm.mean * 100:.1f} ±{iqm.half_width * 100:.1f} {aggregate.letters[name]}"
+    return [shown, "-" if rank is None else f"{rank.mean:.2f} ±{rank.half_width:.2f}"]
+
+
+def _difference_block(table: Table, baseline: str) -> Block:
+    rows: list[list[str]] = []
+    bold: set[tuple[int, int]] = set()
+    for entry in table.entries:
+        if entry.name == baseline or entry.kind == "control":
+            continue
+        row = [entry.name]
+        for column in table.columns:
+            gap = table.difference(entry.name, baseline, column.name)
+            by = table.scale(column)
+            text = "-" if gap is None else f"{gap.mean * by:+.1f} ±{gap.half_width * by:.1f}"
+            if gap is not None and gap.is_separable:
+                bold.add((len(rows), len(row)))
+                _, stands = table.tests[entry.name, column.name]
+                text += " **" if stands and len(table.columns) > 1 else " *"
+            row.append(text)
+        rows.append(row)
+    return Block(
+        heading=f"difference to {baseline}",
+        header=["objective", *(column.name for column in table.columns)],
+        rows=rows,
+        bold=frozenset(bold),
+        legend="paired by seed and test example; ± is also the smallest gap that could have been "
+        "seen. * the 95 % interval excludes zero"
+        + ("; ** also at 5 % over all columns together (Holm)" if len(table.columns) > 1 else ""),
+    )
+
+
+def _selectivity_block(table: Table) -> Block:
+    known = {key for key, cell in table.cells.items() if cell.selectivity is not None}
+    columns = [column for column in table.columns if column.name in {name for _, name in known}]
+    rows = []
+    for entry in table.entries:
+        if entry.name not in {name for name, _ in known}:
+            continue
+        cells = [(table.cells[entry.name, column.name].selectivity, column) for column in columns]
+        texts = ["-" if x is None else f"{x * table.scale(column):.1f}" for x, column in cells]
+        rows.append([entry.name, *texts])
+    header = ["objective", *(column.name for column in columns)]
+    legend = "score minus the score on shuffled labels: what the probe could not learn by itself"
+    return Block("selectivity", header, rows, legend=legend)
+
+
+def _cost_block(table: Table) -> Block:
+    rows = []
+    for entry in table.entries:
+        if entry.kind == "control" or entry.attention != "native":
+            continue
+        spent = [entry.cost(lambda run, axis=axis: run["spent"][axis])  # type: ignore[misc]
+                 for axis in ("tokens", "predictions", "flops", "seconds")]  # fmt: skip
+        tokens, predictions, flops, seconds = (value or 0.0 for value in spent)
+        speed = entry.cost(lambda run: run["tokens_per_second"])
+        extra = entry.runs[0].data["parameters"]["extra"]
+        rows.append(
+            [
+                entry.name,
+                big_number(tokens),
+                big_number(predictions),
+                f"{flops:.1e}".replace("e+", "e") if flops else "0",
+                f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}",
+                "-" if speed is None else big_number(speed),
+                big_number(extra),
+            ]
+        )
+    header = ["objective", "tokens", "predictions", "FLOPs", "seconds", "tokens/s", "extra params"]
+    return Block("cost of one pretraining, mean over seeds", header, rows)
+
+
+def _seeds_text(entry: Entry) -> str:
+    if not entry.runs:
+        return "-"
+    finished, total = len(entry.finished), len(entry.runs)
+    return str(total) if finished == total else f"{finished} of {total}"
+
+
+def _cell_text(cell: Cell, scale: float) -> str:
+    if cell.interval is None:
+        return {"not_applicable": "n/a", "missing": "-"}.get(cell.status, cell.status)
+    return f"{cell.interval.mean * scale:.1f} ±{cell.interval.half_width * scale:.1f}"

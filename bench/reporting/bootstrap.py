@@ -1,0 +1,64 @@
+"""Resampling of seeds and of examples, without a generator: draws are hashes of what they are for.
+
+A replicate is a set of weights that sum to one. Weights of one stream are the same wherever they
+are asked for, so objectives that were asked the same examples are resampled together and what is
+hard for all of them cancels, as in a paired difference.
+
+Seeds and examples are resampled apart, and their two variances are joined as those of a single
+score are (see `statistics`): with t quantiles and n / (n - 1) for the few seeds. The plain
+two-level bootstrap, percentiles over seeds and examples resampled together, was tried on the null
+of tests/test_reporting_statistics.py and calls two equal objectives separable in 27 % of the
+comparisons with 2 seeds; figures beside the test.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt64
+
+REPEATS = 500
+"""Replicates: the half-width of an interval is then known to about 3 %."""
+_MOST_UNITS = 1_000
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def draws(stream: str, repeats: int, count: int) -> UInt64[np.ndarray, "repeats count"]:
+    """Independent 64-bit integers, a pure function of the stream's name and the place."""
+    start = np.uint64(zlib.crc32(stream.encode()) << 32)
+    counters = np.arange(1, repeats * count + 1, dtype=np.uint64)
+    x = (counters + start) * _GOLDEN  # SplitMix64 (Steele, Lea & Flood 2014)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray((x ^ (x >> np.uint64(31))).reshape(repeats, count))
+
+
+def weights(stream: str, count: int, repeats: int = REPEATS) -> Float[np.ndarray, "repeats count"]:
+    """How often each of `count` is drawn when as many are drawn with replacement, over `count`."""
+    drawn = ((draws(stream, repeats, count) >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32)
+    cells = drawn.astype(np.int64) + count * np.arange(repeats)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=repeats * count).reshape(repeats, count)
+    return np.asarray(counts / count)
+
+
+def resampled_means(
+    stream: str, rows: Float[np.ndarray, "K m"], repeats: int = REPEATS
+) -> Float[np.ndarray, "K repeats"]:
+    """The means of K rows under resampled columns, the same ones for all rows.
+
+    More than a thousand columns are resampled in a thousand groups: the mean of as many sums
+    varies as that of the columns does, at a fraction of the work.
+    """
+    count = rows.shape[1]
+    if count > _MOST_UNITS:
+        group = np.arange(count) % _MOST_UNITS
+        sizes = np.bincount(group).astype(float)
+        sums = np.stack([np.bincount(group, weights=row) for row in rows])
+    else:
+        sizes, sums = np.ones(count), rows
+    drawn = weights(stream, len(sizes), repeats)
+    return np.asarray((sums @ drawn.T) / (drawn @ sizes))

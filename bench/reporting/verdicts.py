@@ -1,0 +1,174 @@
+"""What may be concluded from a table: its best, its letters, its warnings, and what is in doubt.
+
+A best is marked where its paired difference to every other objective excludes zero: all of these
+must hold at once, so none of them needs a correction. Letters speak about one pair at a time, as
+that mark does: with K equal objectives some pair is told apart more often than any one pair is
+(4 objectives, 8 tasks, 3 seeds: 16 to 31 % of simulated tables for 5 to 10 % of the pairs), and the
+legend says how many pairs there are. What is claimed over several tasks is corrected (Holm).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.reporting.entries import Column, Table
+from bench.reporting.pairs import holm, letters, smallest_gap
+
+_MORE_SEEDS = "repeat with --seeds 0-2 or more"
+_OVERLAP_SHARE = 0.01
+"""Less of the test than this is not worth a line."""
+
+
+def judge(table: Table, asked_baseline: str | None) -> None:
+    """Write marks, letters, warnings and notes into a table whose cells are filled."""
+    table.warnings.extend(_warnings(table, asked_baseline))
+    for column in table.columns:
+        _mark_best(table, column)
+        _letter(table, column)
+        _tell_overlap(table, column)
+    if table.baseline is not None:
+        _correct(table, table.baseline)
+
+
+def _warnings(table: Table, baseline: str | None) -> list[str]:
+    warnings = []
+    lone = [entry.name for entry in table.entries if len(entry.finished) == 1]
+    if lone:
+        warnings.append(
+            f"ONE SEED ({', '.join(lone)}): the ± covers test examples only. Another seed may "
+            "reverse these gaps, so none of them is called separable and no winner is marked "
+            f"by them; {_MORE_SEEDS}."
+        )
+    for entry in table.entries:
+        if entry.attention != "native":
+            continue
+        for status, seeds in entry.excluded.items():
+            which = ", ".join(str(seed) for seed in seeds)
+            warnings.append(f"left out of the means: {entry.name}, seed {which} ({status})")
+        for run in entry.runs:
+            if run.status == "collapsed":
+                warnings.append(f"{entry.name}, seed {run.data['seed']}: {run.collapse}")
+    limited = [column.name for column in table.columns if column.limit is not None]
+    if limited:
+        warnings.append(f"LIMITED, asked of a part of the examples only: {', '.join(limited)}")
+    warnings.extend(_collapses(table))
+    if baseline is not None and table.baseline is None:
+        warnings.append(f"no {baseline} among these runs, so no differences to it")
+    return warnings
+
+
+def _collapses(table: Table) -> list[str]:
+    """Fine-tuning seeds that learned nothing: their scores are not averaged in silence."""
+    variants = {column.variant for column in table.columns}
+    return [
+        f"{score.data['task']}: {entry.name} seed {run.data['seed']}: "
+        f"{len(collapsed)} of {len(score.data['details']['seeds'])} fine-tuning seeds collapsed"
+        + (" (all: their scores stand)" if is_all else "; the mean is of the others")
+        for entry in table.entries
+        for run in entry.finished
+        for score in run.scores
+        if (collapsed := score.data["details"].get("collapsed_seeds"))
+        and score.variant in variants
+        and score.data["attention"] == entry.attention
+        for is_all in [len(collapsed) == len(score.data["details"]["seeds"])]
+    ]
+
+
+def _mark_best(table: Table, column: Column) -> None:
+    """Mark the best objective of a column, or note what keeps it from being marked."""
+    scored = [
+        (cell.interval.mean, entry)
+        for entry in table.entries
+        if (cell := table.cells[entry.name, column.name]).interval is not None
+    ]
+    ranked = [entry for _, entry in sorted(scored, key=lambda pair: -pair[0])]
+    trained = [entry for entry in ranked if entry.kind == "trained"]
+    if not trained:
+        return
+    best = trained[0]
+    rivals = [entry for entry in trained if entry.runs != best.runs]
+    doubts = (_doubt(table, column, best.name, rival.name) for rival in rivals)
+    first_doubt = next((doubt for doubt in doubts if doubt), None)
+    if first_doubt:
+        table.notes.append(f"{column.name}: not separable: {first_doubt}")
+    elif rivals:
+        table.best[column.name] = best.name
+    level = []
+    for entry in ranked:
+        gap = table.difference(best.name, entry.name, column.name)
+        if entry.kind != "trained" and gap is not None and gap.low <= 0:
+            level.append(entry.name)
+    if level:
+        table.notes.append(
+            f"{column.name}: {best.name}, the best, is not separably above {', '.join(level)}"
+        )
+
+
+def _doubt(table: Table, column: Column, best: str, rival: str) -> str | None:
+    """Why the best may not be better than a rival; None where it is."""
+    gap = table.difference(best, rival, column.name)
+    if gap is None:
+        return f"{best} and {rival} share no seed"
+    if gap.is_separable and gap.mean > 0:
+        return None
+    unit = table.scale(column)
+    leads = f"{best} leads {rival} by {gap.mean * unit:.1f}"
+    if gap.seeds == 1:
+        return f"{leads}; one seed cannot tell"
+    smallest = f"{gap.smallest_gap * unit:.1f}"
+    return f"{leads}; the smallest gap this comparison could have seen is {smallest}"
+
+
+def _letter(table: Table, column: Column) -> None:
+    """Letters of the objectives, and the smallest gap among those that compete."""
+    scored = [
+        (place, cell.interval.mean, entry)
+        for place, entry in enumerate(table.entries)
+        if (cell := table.cells[entry.name, column.name]).interval is not None
+        and entry.kind != "control"
+    ]
+    if len(scored) < 2:
+        return
+    places = [place for place, _, _ in scored]
+    pairs = table.pairs(column.name)
+    means = np.array([mean for _, mean, _ in scored])
+    shown = letters(pairs.part(places, places).separable(), means)
+    for (_, _, entry), text in zip(scored, shown, strict=True):
+        table.letters[entry.name, column.name] = text
+    trained = [place for place, _, entry in scored if entry.kind == "trained"]
+    gap = smallest_gap(pairs, trained, trained if len(trained) > 1 else places)
+    if gap is not None:
+        table.gaps[column.name] = gap
+
+
+def _correct(table: Table, baseline: str) -> None:
+    """Which differences to the baseline stand among all of their row: Holm over the tasks."""
+    theirs = table.place(baseline)
+    known = [pairs.part(range(len(table.entries)), [theirs]).p_values()[:, 0]
+             for pairs in (table.pairs(column.name) for column in table.columns)]  # fmt: skip
+    for place, entry in enumerate(table.entries):
+        if entry.name == baseline or entry.kind == "control":
+            continue
+        p_values = np.array([column[place] for column in known])
+        for column, p, stands in zip(table.columns, p_values, holm(p_values), strict=True):
+            table.tests[entry.name, column.name] = (float(p), bool(stands))
+
+
+def _tell_overlap(table: Table, column: Column) -> None:
+    """Note what of the test was seen before, if it is a percent or more, and what that changes."""
+    cells = {e.name: table.cells[e.name, column.name] for e in table.entries if e.kind == "trained"}
+    unit = table.scale(column)
+    for where, what in (("train", "the training examples"), ("corpus", "the corpus")):
+        told = {name: cell.overlap[where] for name, cell in cells.items() if where in cell.overlap}
+        share = max((one["share"] or 0.0 for one in told.values()), default=0.0)
+        if share < _OVERLAP_SHARE:
+            continue
+        clean = [
+            f"{name} {one['clean_value'] * unit:.1f}"
+            for name, one in told.items()
+            if one["clean_value"] is not None
+        ]
+        rest = f"; on the others: {', '.join(clean)}" if clean else ""
+        table.notes.append(
+            f"{column.name}: {share:.1%} of the test examples overlap with {what}{rest}"
+        )
