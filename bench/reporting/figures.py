@@ -115,7 +115,7 @@ def panels(
     columns: int,
     size: tuple[float, float],
     left: float,
-    gap: tuple[float, float] = (0.3, 0.62),
+    gap: tuple[float, float] = (0.3, 0.72),
     margins: tuple[float, float] = (0.35, 0.55),
 ) -> tuple[Canvas, list[Axes]]:
     """Axes in rows, placed in inches: automatic layout takes seconds for dozens of them.

@@ -86,6 +86,7 @@ def _draw_costs(
         _cost_panel(ax, trained, axis, fronts[axis], look)
         for level in points["mean"][points["kind"] == "untrained"]:
             ax.axhline(level, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
+        ax.set_ylim(*figures.view(points["mean"], points["low"], points["high"]))
         ax.set(xlabel=unit, ylabel=score if axis in ("tokens", "flops") else "")
     handles = [
         Line2D([], [], color=color, marker=marker, markersize=5, linestyle="",
@@ -113,19 +114,20 @@ def _cost_panel(
         ax.plot(x[front], y[front], color=FAINT, linewidth=1, drawstyle="steps-post", zorder=1)
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-    for place in range(len(x)):
-        color, marker = look.get(place, (FAINT, "o"))
-        ax.vlines(shown[place], points["low"][place], points["high"][place], color=color,
-                  linewidth=0.9, alpha=0.7)  # fmt: skip
-        if place in look:
-            sns.scatterplot(
-                x=shown[place : place + 1], y=y[place : place + 1], color=color, marker=marker,
-                s=34, ax=ax, zorder=3,
-            )  # fmt: skip
-    others = [place for place in range(len(x)) if place not in look]
-    sns.scatterplot(x=shown[others], y=y[others], facecolor=PAPER, edgecolor=FAINT, s=16, ax=ax,
-                    linewidth=0.8, zorder=2)  # fmt: skip
-    ax.set_ylim(*figures.view(y, points["low"], points["high"]))
+    named, others = list(look), [place for place in range(len(x)) if place not in look]
+    low, high = points["low"].to_numpy(dtype=float), points["high"].to_numpy(dtype=float)
+    colors = [look[place][0] for place in named]
+    ax.vlines(shown[named], low[named], high[named], color=colors, linewidth=0.9, alpha=0.7)
+    ax.vlines(shown[others], low[others], high[others], color=FAINT, linewidth=0.9, alpha=0.7)
+    sns.scatterplot(
+        x=shown[others], y=y[others], facecolor=PAPER, edgecolor=FAINT, s=16, linewidth=0.8, ax=ax,
+        zorder=2,
+    )  # fmt: skip
+    sns.scatterplot(
+        x=shown[named], y=y[named], hue=named, style=named, s=34, ax=ax, zorder=3, legend=False,
+        palette=dict(zip(named, colors, strict=True)),
+        markers={place: marker for place, (_, marker) in look.items()},
+    )  # fmt: skip
 
 
 def _spread(count: int) -> Any:

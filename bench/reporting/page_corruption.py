@@ -143,7 +143,8 @@ def _example(prepared: PreparedCorpus, length: int) -> str:
 
     store, vocabulary = prepared.heldout or prepared.train, prepared.tokenizer.vocabulary
     rows = store.rows(np.arange(1), length, vocabulary.cls_id, vocabulary.pad_id)
-    text = prepared.tokenizer.decode(rows.tokens[0][rows.real[0]].tolist()).strip()
+    tokens = rows.tokens[0][rows.real[0]][: length - 2]  # a sentence by itself ends in [SEP]
+    text = prepared.tokenizer.decode(tokens.tolist()).strip()
     if len(text) <= _LONGEST_EXAMPLE:
         return text
     ends = [at for at in sentence_starts(text) if _LONGEST_EXAMPLE // 4 < at <= _LONGEST_EXAMPLE]

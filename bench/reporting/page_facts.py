@@ -35,11 +35,13 @@ def verdict(table: Table) -> str:
         return "No task was asked, so nothing can be said about which objective is better."
     is_by_task = len({column.task for column in table.columns}) == len(columns)
     noun = "task" if is_by_task else "task reading"
-    total = f"{len(columns)} {noun}s" if len(columns) > 1 else f"one {noun}"
+    is_one = len(columns) == 1
+    total = f"the one {noun}" if is_one else f"{len(columns)} {noun}s"
+    anywhere = total if is_one else f"any of the {total}"
     if max(len(entry.finished) for entry in trained) == 1:
         return (
-            f"Not separable: with one seed, no objective can be called better than another on any "
-            f"of {total}; another seed may turn every gap round."
+            "Not separable: with one seed, no objective can be called better than another on "
+            f"{anywhere}; another seed may turn every gap round."
         )
     runs = {entry.runs for entry in trained}
     if len(runs) == 1:
@@ -49,12 +51,14 @@ def verdict(table: Table) -> str:
         wins.setdefault(winner, []).append(column)
     if not wins:
         return (
-            f"Not separable: on none of {total} is one of the {len(runs)} objectives above all "
-            "others by more than its 95 % interval."
+            f"Not separable: none of the {len(runs)} objectives is above all others by more than "
+            f"the 95 % interval of the difference on {anywhere}."
         )
     said = "; ".join(
-        f"{winner} is separably best on " + (f"all {total}" if len(won) == len(columns) else
-        f"{len(won)} of {total} ({listing(won)})") for winner, won in wins.items()
+        f"{winner} is separably best on "
+        + (f"{len(won)} of {total} ({listing(won)})" if len(won) < len(columns) else
+           total if is_one else f"all {total}")
+        for winner, won in wins.items()
     )  # fmt: skip
     left = len(columns) - len(table.best)
     return said + (f"; on the other {left}, who leads is not separable." if left else ".")
@@ -73,10 +77,26 @@ def _against_untrained(table: Table, entry: Entry, total: str) -> str:
         if (names := [name for name, above in sure.items() if above is is_above])
     ]
     if not parts:
-        return f"Not separable: {entry.name} is told from {control.name} on none of {total}."
+        return f"Not separable: on {total}, {entry.name} cannot be told from {control.name}."
     rest = len(gaps) - len(sure)
     tail = f", and not separable on the other {rest}" if rest else ""
-    return f"Of {total}, {entry.name} is " + " and ".join(parts) + f"{tail}."
+    return f"On {total}, {entry.name} is " + " and ".join(parts) + f"{tail}."
+
+
+def support(table: Table) -> str | None:
+    """What every objective learned beyond the untrained encoder; None where that is not known."""
+    control = next((entry.name for entry in table.entries if entry.kind == "untrained"), None)
+    trained = [entry for entry in table.entries if entry.kind == "trained" and entry.finished]
+    if control is None or not table.columns or len({entry.runs for entry in trained}) < 2:
+        return None
+    found = []
+    for entry in trained:
+        gaps = [table.difference(entry.name, control, column.name) for column in table.columns]
+        known = [gap for gap in gaps if gap is not None]
+        above = sum(gap.is_separable and gap.mean > 0 for gap in known)
+        found.append((above, f"{entry.name} on {above} of {len(known)}"))
+    found.sort(key=lambda pair: -pair[0])
+    return f"Separably above {control}: {listing([text for _, text in found], 8)}."
 
 
 def provenance(table: Table) -> list[tuple[str, list[str]]]:
