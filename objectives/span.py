@@ -90,10 +90,9 @@ class Span(MaskedObjective):
         needed = -math.log1p(-min(highest_rate(self.rate), 0.98)) * length / self.mean_length
         shape = (rows, int(1.5 * needed) + 8)
         starts = batch.word_start & batch.real
-        word = starts.long().cumsum(1)
         ordinal = (noise.uniform("starts", shape) * batch.real.sum(1, keepdim=True)).long()
         token = ordered_positions(batch.real).gather(1, ordinal).clamp(max=length - 1)
-        in_word = word.gather(1, token)
+        in_word = starts.long().cumsum(1).gather(1, token)
         beginnings = ordered_positions(starts)
         first = beginnings.gather(1, (in_word - 1).clamp(min=0)).clamp(max=length - 1)
         drawn = noise.uniform("lengths", shape)
@@ -114,16 +113,15 @@ class Span(MaskedObjective):
         return BoundaryHead(shape) if self.boundary else super().head(shape, vocabulary)
 
     def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
-        from bench.pretraining.heads import BoundaryHead, boundary_loss
+        from bench.pretraining.heads import boundary_loss, token_loss
 
-        if isinstance(head, BoundaryHead):
-            return boundary_loss(encoder, head, example)
-        return super().loss(encoder, head, example, noise)
+        return (boundary_loss if self.boundary else token_loss)(encoder, head, example)
 
     def extra_cost(self, shape: EncoderShape) -> Cost:
-        cost, width, vocab_size = super().extra_cost(shape), shape.hidden_size, shape.vocab_size
+        cost = super().extra_cost(shape)
         if not self.boundary:
             return cost
+        width, vocab_size = shape.hidden_size, shape.vocab_size
         vectors = 4 * width + 2 + shape.max_length  # two layers, two norms, a vector a place
         return Cost(
             flops_per_prediction=cost.flops_per_prediction + 2.0 * width * (4 * width + vocab_size),

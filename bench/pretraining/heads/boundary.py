@@ -62,8 +62,9 @@ class BoundaryHead(TokenHead):
         return F.linear(outer, embedding, self.boundary_bias)
 
 
-def boundary_loss(encoder: Encoder, head: BoundaryHead, example: Example) -> Loss:
+def boundary_loss(encoder: Encoder, head: nn.Module, example: Example) -> Loss:
     """Token loss plus boundary loss, each summed over the same predicted tokens."""
+    assert isinstance(head, BoundaryHead)
     assert example.positions is not None  # masked objectives gather what they predict
     hidden = encoder(example.inputs, example.attention)
     embedding = encoder.embeddings.tok_embeddings.weight
