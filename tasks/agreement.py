@@ -27,6 +27,7 @@ class Agreement(MinimalPairs):
     source: ClassVar[str] = "generated; after Linzen et al. 2016"
     metric: ClassVar[str] = "accuracy"
     chance: ClassVar[float] = 0.5
+    size: ClassVar[tuple[int, int]] = (0, 300)
     suites: ClassVar[tuple[str, ...]] = ("micro",)
 
     def load(self, data: DataRoot) -> Splits:

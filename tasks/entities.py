@@ -28,6 +28,7 @@ class Entities(Tagging):
     metric: ClassVar[str] = "span_f1"
     chance: ClassVar[float] = 0.0
     """Tagging every word O, the majority, finds no span."""
+    size: ClassVar[tuple[int, int]] = (600, 400)
     suites: ClassVar[tuple[str, ...]] = ("micro",)
 
     def load(self, data: DataRoot) -> Splits:

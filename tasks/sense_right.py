@@ -29,6 +29,7 @@ class SenseRight(Tagging):
     metric: ClassVar[str] = "accuracy"
     chance: ClassVar[float] = 0.5
     """Knowing the word leaves two senses, and the sentence holds verbs of both."""
+    size: ClassVar[tuple[int, int]] = (1_500, 800)
     suites: ClassVar[tuple[str, ...]] = ("micro",)
 
     def load(self, data: DataRoot) -> Splits:

@@ -27,6 +27,7 @@ class SwappedWords(TextClassification):
     source: ClassVar[str] = "generated; after bigram shift (Conneau et al. 2018)"
     metric: ClassVar[str] = "accuracy"
     chance: ClassVar[float] = 0.5
+    size: ClassVar[tuple[int, int]] = (1_500, 800)
     suites: ClassVar[tuple[str, ...]] = ("micro",)
 
     def load(self, data: DataRoot) -> Splits:

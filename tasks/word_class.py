@@ -29,6 +29,7 @@ class WordClass(Tagging):
     metric: ClassVar[str] = "accuracy"
     chance: ClassVar[float] = 0.5
     """Two classes, equally frequent."""
+    size: ClassVar[tuple[int, int]] = (1_500, 800)
     suites: ClassVar[tuple[str, ...]] = ("micro",)
 
     def load(self, data: DataRoot) -> Splits:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
@@ -273,6 +274,7 @@ def test_names_are_made_safe(file: str, name: str) -> None:
     assert safe_name(file, "classify") == name
 
 
+@hypothesis_settings(max_examples=15, deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_any_name_becomes_one_that_is_known_to_be_harmless(one: str, other: str) -> None:
     import re

@@ -19,12 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.probing.sentence_questions import Document, Maker, hidden_words, too_few
+from bench.probing.sentence_questions import (
+    MIN_EXAMPLES,
+    Document,
+    Maker,
+    hidden_words,
+    too_few,
+)
 from bench.probing.task import DataRoot, Splits
 
 NUM_EXAMPLES = {"train": 1_500, "test": 800}
-MIN_EXAMPLES = {"train": 200, "test": 100}
-"""With fewer to test on, the interval of a score would be wider than ten points to either side."""
 TEST_SHARE = 0.35
 
 

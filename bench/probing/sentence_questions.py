@@ -25,15 +25,17 @@ Row = tuple[Any, ...]
 Maker = Callable[[Sequence[Document], str], list[Row]]
 """(documents, name of the part) to as many rows as they give, in random order."""
 
+MIN_EXAMPLES = {"train": 200, "test": 100}
+"""With fewer to test on, the interval of a score would be wider than ten points to either side."""
 LONGEST, LONGEST_PAIR = 25, 40
 """Words of a sentence, or of two, that is asked about: the smallest encoders read about as many."""
 LENGTH_CLASSES = 6
-NUM_WORDS, MIN_WORDS, EACH_WORD = 20, 10, {"train": 20, "test": 10}
+NUM_WORDS, MIN_WORDS, EACH_WORD = 20, 5, {"train": 15, "test": 8}
 """Classes of `word_occurring`, and how many sentences of a part must hold each word."""
 NUM_HIDDEN, EACH_HIDDEN = 100, 5
 """Words that `hidden_words` hides, and how often each."""
 FUNCTION_WORDS = 30
-"""So many of the most frequent words are neither replaced nor hidden nor asked for."""
+"""So many of the most frequent words are neither replaced nor hidden; half as many, not asked."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
@@ -112,16 +114,20 @@ def lengths_of(edges: Sequence[int]) -> Maker:
 
 
 def word_occurring(found: Mapping[str, Sequence[Document]]) -> Maker:
-    """(text, label): which of some words, all about as frequent, occurs in the sentence."""
+    """(text, label): which of some words, all about as frequent, occurs in the sentence.
+
+    The rarest twenty that are frequent enough, or where little text makes these too few, the most
+    frequent twenty that are no function words.
+    """
     counts = {part: _word_counts(documents) for part, documents in found.items()}
     enough = [
         word
-        for word, _ in counts["train"].most_common()[FUNCTION_WORDS:]
-        if all(2 * counts[part][word] >= 3 * EACH_WORD[part] for part in found)
+        for word, _ in counts["train"].most_common()[FUNCTION_WORDS // 2 :]
+        if all(counts[part][word] >= EACH_WORD[part] for part in found)
     ]
-    rarest = set(enough[-NUM_WORDS:])
-    alone = {part: Counter(w for _, w in _held(found[part], part, rarest)) for part in found}
-    asked = {w for w in rarest if all(alone[part][w] >= EACH_WORD[part] for part in found)}
+    asked = max(
+        (_kept_apart(words, found) for words in (enough[-NUM_WORDS:], enough[:NUM_WORDS])), key=len
+    )
 
     def make(documents: Sequence[Document], part: str) -> list[Row]:
         if len(asked) < MIN_WORDS:
@@ -134,15 +140,32 @@ def word_occurring(found: Mapping[str, Sequence[Document]]) -> Maker:
     return make
 
 
+def _kept_apart(words: Sequence[str], found: Mapping[str, Sequence[Document]]) -> set[str]:
+    """The words left when, one after the other, the one with fewest sentences to itself is dropped.
+
+    Until each has enough of them in both parts; fewer words need more sentences each.
+    """
+    asked = set(words)
+    while asked:
+        alone = {part: Counter(w for _, w in _held(found[part], part, asked)) for part in found}
+        need = {part: max(EACH_WORD[part], MIN_EXAMPLES[part] / len(asked)) for part in found}
+        share = {w: min(alone[part][w] / need[part] for part in found) for w in asked}
+        worst = min(sorted(asked), key=share.__getitem__)
+        if share[worst] >= 1:
+            break
+        asked.remove(worst)
+    return asked
+
+
 def _held(
     documents: Sequence[Document], part: str, asked: Collection[str]
 ) -> list[tuple[str, str]]:
     """Sentences that hold exactly one of the words asked for, with that word."""
     found = []
     for sentence, _ in _sentences(documents, part, "occurring"):
-        held = {word.lower() for word in _WORD.findall(sentence)}.intersection(asked)
+        held = _words(sentence).intersection(asked)
         if len(held) == 1:
-            found.append((sentence, held.pop()))
+            found.append((sentence, min(held)))
     return found
 
 
@@ -220,6 +243,11 @@ def _following(documents: Sequence[Document], part: str, stream: str) -> list[tu
     return _shuffled(found, f"{part}.{stream}")
 
 
+@functools.lru_cache(maxsize=1 << 14)
+def _words(sentence: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _WORD.findall(sentence))
+
+
 @functools.lru_cache(maxsize=1 << 16)
 def _length(sentence: str) -> int:
     return len(_WORD.findall(sentence))
@@ -227,11 +255,7 @@ def _length(sentence: str) -> int:
 
 def _word_counts(documents: Sequence[Document]) -> Counter[str]:
     """How many of the sentences that are asked about hold each word."""
-    return Counter(
-        word
-        for sentence in _usable(documents)
-        for word in {word.lower() for word in _WORD.findall(sentence)}
-    )
+    return Counter(word for sentence in _usable(documents) for word in _words(sentence))
 
 
 def _alternating(classes: Sequence[list[Row]]) -> list[Row]:
