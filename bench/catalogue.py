@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def catalogue(what: str | None = None) -> dict[str, list[dict[str, Any]]]:
 def _row(entry: Entry, registry: Registry) -> dict[str, Any]:
     item: Any = entry.item
     row = {"name": entry.name, "summary": item.summary, "provider": entry.provider}
-    for field in ("source", "family", "metric", "chance", "suites"):
+    for field in ("source", "family", "metric", "chance", "size", "suites"):
         if hasattr(item, field):
             row[field] = getattr(item, field)
     if entry.name not in registry.of(entry.kind):  # type: ignore[arg-type]
@@ -90,13 +92,34 @@ def render(found: dict[str, list[dict[str, Any]]]) -> str:
         width = max((len(row["name"]) for row in rows), default=0)
         for row in rows:
             text = row.get("problem") or row["summary"]
-            notes = [row["source"]] if row.get("source") else []
+            notes = [_asked(row)] if "metric" in row else []
+            notes += [row["source"]] if row.get("source") else []
             if not row.get("provider", "built-in:").startswith("built-in:"):
                 notes.append(f"from {row['provider']}")
             note = f"  ({'; '.join(notes)})" if notes else ""
             lines.append(f"  {row['name']:<{width}}  {text}{note}")
+            lines += _knobs(row.get("settings", ()), indent=" " * (width + 4))
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def _knobs(settings: Sequence[dict[str, Any]], indent: str) -> list[str]:
+    """What can be set and its default: `rate=0.15 mask_fraction=0.8`."""
+    pairs = (f"{knob['name']}={knob['default']}" for knob in settings)
+    return textwrap.wrap(
+        " ".join(pairs), 100, initial_indent=indent, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _asked(row: dict[str, Any]) -> str:
+    """A task in a few words: `tagging, span_f1, chance 0.000, 8,936/2,012`."""
+    chance = row["chance"]
+    known = f"{chance:.3f}" if isinstance(chance, int | float) else "unknown"
+    parts = [row["family"], row["metric"], f"chance {known}"]
+    if row.get("size"):
+        parts.append("/".join(f"{count:,}" for count in row["size"]))
+    return ", ".join(parts)
 
 
 def render_one(found: dict[str, Any]) -> str:
@@ -106,7 +129,7 @@ def render_one(found: dict[str, Any]) -> str:
 
         return render_run(found)
     lines = [f"{found['name']} ({found['kind']}): {found['summary']}"]
-    for field in ("source", "provider", "family", "metric", "chance", "budget", "seeds"):
+    for field in ("source", "provider", "family", "metric", "chance", "size", "budget", "seeds"):
         if found.get(field) not in (None, "", ()):
             lines.append(f"  {field}: {found[field]}")
     for part in ("encoder", "training"):
