@@ -399,19 +399,18 @@ def report(
     """Write one self-contained page of the results, with its figures as files beside it."""
     import functools
 
+    from bench import api
     from bench.console import say
     from bench.experiment import UNTRAINED, own_classes
     from bench.registry import Registry
-    from bench.reporting.comparison import comparison
     from bench.reporting.page import write_report
     from bench.reporting.page_corruption import corruptions
-    from bench.reporting.records import read_controls, read_runs
     from bench.settings import code_sha256
 
-    records = read_runs(out, runs or ())
-    if baseline is None and any(run.data["label"] == UNTRAINED for run in records):
+    controls = [path.parent.name for path in (out / "runs").glob(f"{UNTRAINED}-*/manifest.json")]
+    if baseline is None and any(name.startswith(tuple(runs or [""])) for name in controls):
         baseline = UNTRAINED
-    compared = comparison(records, read_controls(out), baseline)
+    compared = api.compare(runs or (), out=out, baseline=baseline)
     look = functools.partial(
         corruptions, registry=Registry(), code_of=lambda asked: code_sha256(own_classes(asked))
     )

@@ -14,9 +14,9 @@ from bench.cli import app
 from bench.errors import BenchError
 from bench.registry import Registry
 from bench.reporting import page, page_facts
+from bench.reporting.blocks import table_blocks
 from bench.reporting.comparison import Comparison
 from bench.reporting.page_corruption import Corruptions, corruptions
-from bench.reporting.tables import table_blocks
 from bench.settings import code_sha256
 from tests.test_reporting_figures import HOSTILE, compare, make_results
 from tests.test_reporting_records import make_run, make_score
@@ -102,7 +102,7 @@ def test_it_is_well_formed_and_can_be_walked(read: Reader) -> None:
         if tag == "a":
             assert (attrs["href"] or "")[1:] in ids
     assert [tag for tag, _ in read.tags].count("caption") == len(read.tables)
-    assert [tag for tag, _ in read.tags].count("svg") == 4
+    assert [tag for tag, _ in read.tags].count("svg") == 5
 
 
 def test_it_asks_for_nothing_and_runs_nothing(written: list[Path], read: Reader) -> None:
@@ -131,7 +131,7 @@ def test_strange_names_are_shown_and_nothing_more(written: list[Path]) -> None:
 
 def test_figures_lie_beside_it(written: list[Path]) -> None:
     names = {path.name for path in written}
-    for name in ("scores", "heat_map", "layers", "curves"):
+    for name in ("cost", "scores", "heat_map", "layers", "curves"):
         assert {f"{name}.svg", f"{name}.png", f"{name}.csv"} <= names
     assert {path.name for path in written[0].parent.iterdir()} == names
 

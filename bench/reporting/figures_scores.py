@@ -40,8 +40,10 @@ def dots(table: Table, rows: pd.DataFrame, name: str = "scores") -> Figure:
         canvas, axes = figures.panels(len(shown), 4, size, figures.room_for(entries))
         for index, (column, ax) in enumerate(zip(shown, axes, strict=True)):
             _dots_of(ax, table, column, rows[rows["column"] == column.name], entries)
-            ax.set_yticks(range(len(entries)))
-            ax.set_yticklabels([label(entry) for entry in entries] if index % 4 == 0 else [])
+            if index % 4:
+                ax.set_yticks([])
+            else:
+                ax.set_yticks(range(len(entries)), [label(entry) for entry in entries])
         caption = (
             "Filled dots: means of pretrained objectives; hollow diamonds: controls. Lines: 95 % "
             "intervals over seeds and test examples, cut at the edge. Ticks: single seeds. Dashed: "
@@ -100,8 +102,8 @@ def _dots_of(
     ax.set_title(label(column.name, 30), loc="left")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.set_axisbelow(True)
-    ax.yaxis.grid(True, color=FAINT, alpha=0.25, linewidth=0.6)
+    ends = ax.get_xlim()
+    ax.hlines(range(len(entries)), *ends, color=FAINT, alpha=0.25, linewidth=0.6, zorder=0)
 
 
 def _leader(table: Table, column: Column) -> str:

@@ -2,11 +2,13 @@
 
 Losses of unlike objectives are not comparable (rule 6 of comparison), so each has a panel to itself
 with the two references that make it readable: what knows nothing scores, log |V|, and what knows
-only how frequent each token is.
+only how frequent each token is. Lines are matplotlib's: seaborn's own prepare statistics that are
+not wanted here, and are most of the time that dozens of panels take.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from bench.reporting import figures
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
     from bench.reporting.entries import Table
     from bench.reporting.records import RunRecord
 
-MOST_CURVES = 24
+MOST_CURVES = 16
 """Panels of the training curves."""
-MOST_LAYERED = 12
+MOST_LAYERED = 8
 """Panels of the layer profiles."""
 MOST_LINES = 6
 """Lines of a panel: as many as there are colours with markers."""
@@ -69,17 +71,24 @@ def _curve(run: RunRecord) -> pd.DataFrame | None:
     """Tokens and validation loss, if the run has them; a damaged file is no reason to fail."""
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     path = run.folder / "curve.parquet"
     columns = ["tokens", "validation_nats"]
     try:
         if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
             return None
-        frame = pd.read_parquet(path, columns=columns)
+        found = pq.read_table(path, columns=columns).to_pydict()
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
-    numbers = frame.apply(pd.to_numeric, errors="coerce").dropna()
-    return numbers if len(numbers) else None
+    if set(found) != {*columns}:
+        return None
+    pairs = [pair for pair in zip(*found.values(), strict=True) if all(map(_is_number, pair))]
+    return pd.DataFrame(pairs, columns=columns) if pairs else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _references(table: Table) -> dict[str, float]:
@@ -93,7 +102,6 @@ def _references(table: Table) -> dict[str, float]:
 
 
 def _draw_curves(names: list[str], data: pd.DataFrame, references: dict[str, float]) -> Any:
-    import seaborn as sns
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     canvas, axes = figures.panels(len(names), 4, (1.85, 1.35), 0.55, (0.25, 0.7))
@@ -105,10 +113,9 @@ def _draw_curves(names: list[str], data: pd.DataFrame, references: dict[str, flo
         for key, dash in (("log_vocabulary", (0, (4, 2))), ("unigram", (0, (1, 1.5)))):
             if key in references:
                 ax.axhline(references[key], color=FAINT, linestyle=dash, linewidth=1)
-        sns.lineplot(
-            data=own, x="tokens", y="validation_nats", units="seed", estimator=None, ax=ax,
-            color=SERIES[0], linewidth=1.1, alpha=0.8,
-        )  # fmt: skip
+        for _, line in own.groupby("seed"):
+            ax.plot(line["tokens"], line["validation_nats"], color=SERIES[0], linewidth=1.1,
+                    alpha=0.8)  # fmt: skip
         ax.set(ylim=(low - room, high + room), xlabel="tokens", ylabel="")
         ax.set_title(label(entry, 28), loc="left")
         ax.xaxis.set_major_locator(MaxNLocator(3))
@@ -181,7 +188,6 @@ def _best_poolings(grid: Any) -> list[float]:
 
 
 def _draw_layers(data: pd.DataFrame, shown: list[str], asked: list[str]) -> Any:
-    import seaborn as sns
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
@@ -193,11 +199,10 @@ def _draw_layers(data: pd.DataFrame, shown: list[str], asked: list[str]) -> Any:
         own = data[(data["column"] == column) & data["label"].isin(shown)]
         for entry, (color, marker) in look.items():
             line = own[own["label"] == entry]
-            if len(line):
-                sns.lineplot(
-                    x=line["layer"], y=line["score"] * 100, color=color, marker=marker,
-                    markersize=4.5, markeredgewidth=0, linewidth=1.1, ax=ax,
-                )  # fmt: skip
+            ax.plot(
+                line["layer"], line["score"] * 100, color=color, marker=marker, markersize=4.5,
+                markeredgewidth=0, linewidth=1.1,
+            )  # fmt: skip
         criterion = own["criterion"].iloc[0] if len(own) else ""
         ax.set(xlabel=f"layer ({label(str(criterion), 14)})")
         ax.set_ylabel("dev score x 100" if index % 4 == 0 else "")

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.reporting import figures_cost, figures_scores, figures_training, page_facts
+from bench.reporting.blocks import Block, table_blocks
 from bench.reporting.comparison import Comparison
 from bench.reporting.figures import Figure
-from bench.reporting.tables import csv_value, table_blocks
+from bench.reporting.tables import csv_value
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from bench.reporting.entries import Table
     from bench.reporting.page_corruption import Corruptions
-    from bench.reporting.tables import Block
 
 PAGE = "report.html"
 MOST_DRAWN = 6
@@ -124,15 +124,23 @@ def draw(table: Table, rows: pd.DataFrame, prefix: str = "") -> list[Figure]:
 
 
 def cost_points(table: Table, rows: pd.DataFrame) -> tuple[pd.DataFrame | None, str]:
-    """What the cost figure shows: the score of the only task. None where there are several."""
-    if len(table.columns) != 1:
-        return None, ""
-    (column,) = table.columns
-    keys = ["mean", "low", "high"]
-    points = rows[(rows["kind"] != "control") & rows["mean"].notna()].copy()
-    points[keys] *= table.scale(column)
-    points = points[["label", "kind", *keys, *figures_cost.AXES]]
-    return (points if (points["kind"] == "trained").any() else None), column.name
+    """What the cost figure shows: the aggregate over all tasks, or the score of the only one."""
+    first = rows[rows["column"] == table.columns[0].name]
+    points = first[first["kind"] != "control"][["label", "kind", *figures_cost.AXES]]
+    found, score = {}, ""
+    if table.aggregates:
+        overall, score = table.aggregates[0], "interquartile mean x 100"
+        found = {name: overall.of(name)[0] for name in overall.entries}
+        scale = 100.0
+    elif len(table.columns) == 1:
+        (column,) = table.columns
+        scale, score = table.scale(column), column.name
+        cells = {entry.name: table.cells[entry.name, column.name] for entry in table.entries}
+        found = {name: cell.interval for name, cell in cells.items() if cell.interval is not None}
+    points = points[points["label"].isin(list(found))].reset_index(drop=True)
+    for key in ("mean", "low", "high"):
+        points[key] = [scale * getattr(found[name], key) for name in points["label"]]
+    return (points if (points["kind"] == "trained").any() else None), score
 
 
 def render_page(sections: list[Section], compared: Comparison, out: str) -> str:

@@ -26,7 +26,31 @@ _UNITS = {"tokens": "", "predictions": "pred", "flops": "flop", "seconds": "s"}
 
 
 def verdict(table: Table) -> str:
-    """The one sentence that the table carries."""
+    """The one sentence that the table carries: over all tasks together where it can be said."""
+    trained = [entry for entry in table.entries if entry.kind == "trained" and entry.finished]
+    if not table.aggregates or len({entry.runs for entry in trained}) < 2:
+        return by_task(table)
+    overall = table.aggregates[0]
+    rivals = [name for name in overall.entries if name in {entry.name for entry in trained}]
+    if max(overall.seeds) < 2:
+        return by_task(table)
+    best = max(rivals, key=lambda name: overall.of(name)[0].mean)
+    level = [
+        name
+        for name in rivals
+        if name != best and {*overall.letters[best]} & {*overall.letters[name]}
+    ]
+    where = f"over {len(overall.tasks)} tasks together"
+    if not level:
+        return f"{best} is separably the best of {len(rivals)} objectives {where}."
+    return (
+        f"Not separable {where}: {best} scores highest of {len(rivals)} objectives, but these runs "
+        f"cannot tell it from {listing(level)}."
+    )
+
+
+def by_task(table: Table) -> str:
+    """What the table carries task by task."""
     trained = [entry for entry in table.entries if entry.kind == "trained" and entry.finished]
     columns = [column.name for column in table.columns]
     if not trained:
@@ -83,7 +107,13 @@ def _against_untrained(table: Table, entry: Entry, total: str) -> str:
     return f"On {total}, {entry.name} is " + " and ".join(parts) + f"{tail}."
 
 
-def support(table: Table) -> str | None:
+def support(table: Table) -> list[str]:
+    """What stands behind the verdict: task by task, and beyond the untrained encoder."""
+    said = [by_task(table), _learned(table)]
+    return [sentence for sentence in said if sentence and sentence != verdict(table)]
+
+
+def _learned(table: Table) -> str | None:
     """What every objective learned beyond the untrained encoder; None where that is not known."""
     control = next((entry.name for entry in table.entries if entry.kind == "untrained"), None)
     trained = [entry for entry in table.entries if entry.kind == "trained" and entry.finished]
