@@ -8,14 +8,15 @@ form is all that a worker needs, so an engine passes on one string, as for a tas
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError, unknown_name
+from bench.errors import BenchError
 from bench.probing.label_kinds import Alike, Answer, Classify, FromFile, Pair, Tag
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def parse(written: str) -> LabelFile:
     if kind not in KINDS or not colon or not rest:
         forms = ", ".join(f"{name}:FILE" for name in KINDS)
         if colon:
-            raise unknown_name("kind of task", kind, KINDS, f"--task takes {forms}; bench list")
+            raise _unknown("kind of task", kind, KINDS)
         raise BenchError(f"--task {written!r}: write {forms}, then ,column=NAME as needed")
     known = (*KINDS[kind].columns, *_COMMON)
     pieces = re.split(rf",(?=(?:{'|'.join(known)})=)", rest)
@@ -100,9 +101,15 @@ def parse(written: str) -> LabelFile:
             break
     stray = re.search(r",\s*(\w+)=", str(path))
     if not path.exists() and stray:
-        raise unknown_name(f"option of {kind}", stray[1], known, f"--task {kind}:FILE,option=value")
+        raise _unknown(f"option of {kind}", stray[1], known)
     options = dict(piece.split("=", 1) for piece in pieces[count:])
     return LabelFile(kind, path, {key: value for key, value in options.items() if value})
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> BenchError:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return BenchError(f"--task: no {what} named {name!r}{hint} (there are {', '.join(known)})")
 
 
 def safe_name(file_name: str, kind: str) -> str:
