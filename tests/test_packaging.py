@@ -37,6 +37,13 @@ def test_the_machine_names_no_objective_and_no_task() -> None:
         assert not quoted & names, path
 
 
+def test_the_readme_names_every_objective() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## The objectives")[1].split("\n## ")[0]
+    for path in (ROOT / "objectives").glob("[!_]*.py"):
+        assert re.search(rf"\b{path.stem}\b", section), path.stem
+
+
 def test_constraints_pin_every_requirement() -> None:
     import tomllib
 
