@@ -173,12 +173,27 @@ def compare(
         BenchError: No such run.
         RefusedError: A record is damaged.
     """
+    from bench.corpus.preparation import default_cache
     from bench.reporting.comparison import comparison
-    from bench.reporting.records import read_controls, read_runs
+    from bench.reporting.summaries import read_controls_kept, read_runs_kept
 
+    cache = default_cache()
     return comparison(
-        read_runs(Path(out), runs), read_controls(Path(out)), baseline=baseline, tasks=tasks
+        read_runs_kept(Path(out), runs, cache),
+        read_controls_kept(Path(out), cache),
+        baseline=baseline,
+        tasks=tasks,
+        suites=task_suites(),
     )
+
+
+def task_suites() -> dict[str, list[str]]:
+    """The tasks of each suite, of all that are installed."""
+    suites: dict[str, list[str]] = {}
+    for name, task in Registry().of("task").items():
+        for suite in getattr(task, "suites", ()):
+            suites.setdefault(suite, []).append(name)
+    return suites
 
 
 def fill(run: str, text: str, *, k: int = 5, out: Path | str = DEFAULT_OUT) -> Filled:

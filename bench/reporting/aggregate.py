@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import stdtrit
-from scipy.stats import rankdata, trim_mean
 
 from bench.reporting.bootstrap import REPEATS, resampled_means
 from bench.reporting.pairs import letters
@@ -152,10 +151,29 @@ def _combined(
     rivals: Bool[np.ndarray, " K"],
 ) -> Float[np.ndarray, "2 K R"]:
     """Interquartile means of the scaled scores, and mean ranks among the rivals."""
-    iqm = trim_mean((scores - scale[0]) / scale[1], TRIMMED, axis=0)
+    iqm = trimmed_mean((scores - scale[0]) / scale[1])
     rank = np.zeros(iqm.shape)
-    rank[rivals] = rankdata(-scores[:, rivals], axis=1).mean(axis=0)
+    rank[rivals] = ranks(scores[:, rivals].round(12)).mean(axis=0)  # equal but for rounding
     return np.stack([iqm, rank])
+
+
+def trimmed_mean(scaled: Float[np.ndarray, " T *R"]) -> Float[np.ndarray, "*R"]:
+    """The mean over tasks without a quarter of them at either end.
+
+    As scipy.stats.trim_mean and rankdata do; importing scipy.stats would load torch, because it
+    looks into every array library there is.
+    """
+    cut = int(TRIMMED * len(scaled))
+    return np.asarray(np.sort(scaled, axis=0)[cut : len(scaled) - cut].mean(axis=0))
+
+
+def ranks(scores: Float[np.ndarray, "T K R"]) -> Float[np.ndarray, "T K R"]:
+    """1 for the highest of each task; equals share the middle of their places."""
+    found = np.empty(scores.shape)
+    for k in range(scores.shape[1]):
+        own = scores[:, k : k + 1]
+        found[:, k] = 0.5 + (scores > own).sum(axis=1) + (scores == own).sum(axis=1) / 2
+    return found
 
 
 def _by_seed(tasks: Sequence[Task]) -> Float[np.ndarray, "T K S"]:

@@ -12,6 +12,7 @@ Statist. 6, 65) instead; its p is the level at which the interval would just tou
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -52,11 +53,15 @@ class Pairs:
 
     def interval(self, ours: int, theirs: int) -> Interval | None:
         """The difference of one pair."""
-        one = self.part([ours], [theirs])
-        mean, half = float(one.mean[0, 0]), float(one.half_width()[0, 0])
+        mean, half = float(self.mean[ours, theirs]), float(self.half[ours, theirs])
         if np.isnan(mean):
             return None
-        return Interval(mean, mean - half, mean + half, int(one.seeds[0, 0]))
+        return Interval(mean, mean - half, mean + half, int(self.seeds[ours, theirs]))
+
+    @functools.cached_property
+    def half(self) -> Float[np.ndarray, "K K"]:
+        """Half the lengths of the intervals."""
+        return self.half_width()
 
     def part(self, ours: Sequence[int], theirs: Sequence[int]) -> Pairs:
         """The differences of these to those."""
@@ -65,7 +70,7 @@ class Pairs:
 
     def separable(self) -> Bool[np.ndarray, "K K"]:
         """Zero lies outside, and more than one seed says so."""
-        return np.asarray((np.abs(self.mean) > self.half_width()) & (self.seeds != 1))
+        return np.asarray((np.abs(self.mean) > self.half) & (self.seeds != 1))
 
     def p_values(self) -> Float[np.ndarray, "K K"]:
         """The smallest two-sided level at which zero lies outside; NaN without a difference.
@@ -193,10 +198,14 @@ def letters(separable: Bool[np.ndarray, "K K"], means: Float[np.ndarray, " K"]) 
         if covered[first, second] or lonely:
             continue
         group = [int(first)] if first == second else [int(first), int(second)]
+        free = alike[first] & alike[second]
+        free[group] = False
         nearest = np.argsort(np.abs(np.arange(len(order)) - (first + second) / 2), kind="stable")
         for other in map(int, nearest):
-            if other not in group and alike[other, group].all():
+            if free[other]:
                 group.append(other)
+                free &= alike[other]
+                free[other] = False
         covered[np.ix_(group, group)] = True
         groups.append(group)
     shown: list[str] = [""] * len(means)
@@ -214,5 +223,5 @@ def smallest_gap(pairs: Pairs, ours: Sequence[int], theirs: Sequence[int]) -> fl
     """
     part = pairs.part(ours, theirs)
     is_other = np.not_equal.outer(np.asarray(ours), np.asarray(theirs))
-    known = part.half_width()[is_other & (part.seeds > 1)]
+    known = part.half[is_other & (part.seeds > 1)]
     return float(np.median(known)) if known.size else None
