@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.reporting import figures
-from bench.reporting.comparison import big_number
 from bench.reporting.figures import FAINT, MARKERS, PAPER, SERIES, Figure, label
 
 if TYPE_CHECKING:
@@ -101,19 +100,19 @@ def _cost_panel(
     ax: Axes, points: pd.DataFrame, axis: str, front: list[int], look: dict[int, tuple[str, str]]
 ) -> None:
     import seaborn as sns
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import EngFormatter, MaxNLocator
 
     x, y = points[axis].to_numpy(dtype=float), points["mean"].to_numpy(dtype=float)
     is_even = len(x) > 0 and x.max() - x.min() <= 0.02 * x.max()
     if is_even:
         shown, middle = x.mean() * (1 + 0.01 * _spread(len(x))), x.mean()
-        ax.set_xticks([middle], [f"{_short(middle)}, spent by all"])
+        ax.set_xticks([middle], [f"{EngFormatter(places=1, sep='')(middle)}, spent by all"])
         ax.set_xlim(middle * 0.985, middle * 1.015)
     else:
         shown = x
         ax.plot(x[front], y[front], color=FAINT, linewidth=1, drawstyle="steps-post", zorder=1)
         ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     named, others = list(look), [place for place in range(len(x)) if place not in look]
     low, high = points["low"].to_numpy(dtype=float), points["high"].to_numpy(dtype=float)
     colors = [look[place][0] for place in named]
@@ -135,9 +134,3 @@ def _spread(count: int) -> Any:
     import numpy as np
 
     return np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
-
-
-def _short(value: float) -> str:
-    if abs(value) >= 1e15:
-        return f"{value:.1e}".replace("e+", "e")
-    return big_number(value) if abs(value) >= 10 or value == int(value) else f"{value:.2g}"
