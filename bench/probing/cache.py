@@ -17,7 +17,8 @@ from bench.probing.task import Span
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-MAX_BYTES = 2**30
+MAX_BYTES = 2**29
+"""Texts return mostly within a task (its second reading, its other modes), seldom in another."""
 
 Words = tuple[Span, ...]
 
