@@ -29,7 +29,8 @@ class SQuAD(SpanExtraction):
     name: ClassVar[str] = "squad"
     summary: ClassVar[str] = "answers as words of a Wikipedia passage"
     source: ClassVar[str] = "Rajpurkar et al. 2016"
-    chance: ClassVar[float] = 0.0
+    chance: ClassVar[float] = 0.05
+    """A scorer of random features: 0.054 over 200 questions, 0.011 either way."""
     size: ClassVar[tuple[int, int]] = (87_599, 10_570)
 
     def require(self, data: DataRoot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,21 @@ from bench.testing import (
     examine,
     parametrize_with_checks,
 )
+from bench.testing.report import data_root
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "tasks"
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+TEXTS = SHARED / "corpora" / "wikitext"
 OBJECTIVES = Registry().of("objective")
 TASKS = Registry().of("task")
 MODULES = {item.__module__: item for item in (*OBJECTIVES.values(), *TASKS.values())}
+
+
+@functools.cache
+def real_data() -> DataRoot:
+    """What there is of labelled data and of text to make questions from."""
+    folder = SHARED / "tasks"
+    texts = [str(TEXTS)] if TEXTS.is_dir() else None
+    return data_root(folder if folder.is_dir() else None, texts, None)
 
 
 @parametrize_with_checks(OBJECTIVES.values())
@@ -48,8 +59,7 @@ def test_light_import(module: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_task(name: str) -> None:
-    data = DataRoot(REAL) if REAL.is_dir() else None
-    findings = examine(TASKS[name], data)
+    findings = examine(TASKS[name], real_data())
     failures = [f"{found.check}: {found.message}" for found in findings if found.status == "failed"]
     assert not failures
     unchecked = [found.message for found in findings if found.status == "not checked"]

@@ -67,11 +67,12 @@ def check_future(objective: Objective) -> None:
         example, _ = trial.loss(batch)
         if len(trial.seen) != 1 or trial.seen[0].tokens.shape != example.inputs.shape:
             continue  # read otherwise than it was corrupted: not a matter of attention alone
+        is_decoded = example.positions is None and example.labels.shape != example.inputs.shape
+        if is_decoded or example.origins is not None:
+            continue  # read by a decoder of its own
         rows, at, labels = asked_of(example)
         following = torch.nn.functional.pad(batch.tokens, (0, 1), value=IGNORED)[rows, at + 1]
         is_next = (labels == following) & (labels != batch.tokens[rows, at])
-        if example.origins is not None or not is_next.any():
-            continue
         rows, at, labels = rows[is_next], at[is_next], labels[is_next]
         is_shown = example.inputs[rows, at + 1] == labels
         leaks = is_shown & _influence(trial)[rows, at, at + 1]

@@ -106,24 +106,21 @@ def check_gradient(objective: Objective) -> None:
 
 
 def check_learning(objective: Objective) -> None:
-    """Thirty steps on one batch under one noise lower the loss."""
+    """Thirty steps on one batch under one noise, or fewer, lower the loss by a fiftieth."""
     _demand_trained(objective)
     for progress in _ends(objective):
         batch, trial = sampled(objective, progress, rows=3), Trial(objective)
         optimizer = torch.optim.AdamW(trial.parameters, lr=3e-3, fused=True)
-        means = []
-        for _ in range(STEPS):
+        means: list[float] = []
+        while len(means) <= STEPS and not _has_fallen(means):
             mean = _mean(trial.loss(batch)[1])
             optimizer.zero_grad()
             mean.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             means.append(float(mean.detach()))
-        means.append(float(_mean(trial.loss(batch)[1]).detach()))
         seen = f"{means[0]:.4g} before and {means[-1]:.4g} after"
-        fits = means[-1] < means[0] - 0.02 * abs(means[0])
-        demand(
-            fits, f"{STEPS} steps on one batch to lower the loss", seen, place(objective, "loss")
-        )
+        expected = f"{STEPS} steps on one batch to lower the loss"
+        demand(_has_fallen(means), expected, seen, place(objective, "loss"))
 
 
 def check_cost(objective: Objective) -> None:
@@ -146,6 +143,11 @@ def check_cost(objective: Objective) -> None:
     fits = abs(spent - declared) <= 1e-6 * declared
     expected = f"the declared {declared:,.0f} forward FLOPs for {ROWS} x {LENGTH}, {slots} slots"
     demand(fits, expected, f"{spent:,}", where)
+
+
+def _has_fallen(means: list[float]) -> bool:
+    """Three in a row well below the first: no single lucky step."""
+    return len(means) > 3 and max(means[-3:]) < means[0] - 0.02 * abs(means[0])
 
 
 def _ends(objective: Objective) -> list[float]:

@@ -7,6 +7,7 @@ anything, so that a task must find its answers in layer 1.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,11 +26,13 @@ Place = tuple[str, Span | None]
 """A text, or a word of it by its characters."""
 
 
+@functools.lru_cache(maxsize=100_000)
 def direction(*seen: Hashable) -> Float[np.ndarray, " D"]:
     """A random unit vector that depends on exactly what was seen."""
     generator = np.random.default_rng(zlib.crc32(repr(seen).encode()))
     drawn = generator.standard_normal(WIDTH)
     found: Float[np.ndarray, " D"] = (drawn / np.linalg.norm(drawn)).astype(np.float32)
+    found.flags.writeable = False  # one array for all who ask
     return found
 
 
