@@ -46,8 +46,8 @@ class Pairs:
 
     def half_width(self, tail: float | np.ndarray = (1 - LEVEL) / 2) -> Float[np.ndarray, "K K"]:
         """Half an interval's length that leaves out `tail` on either side."""
-        over_examples = stdtrit(self.freedom, 1 - tail) ** 2
-        over_seeds = stdtrit(np.maximum(self.seeds - 1, 1), 1 - tail) ** 2
+        over_examples = _quantile(self.freedom, 1 - tail) ** 2
+        over_seeds = _quantile(np.maximum(self.seeds - 1, 1), 1 - tail) ** 2
         both = over_seeds * self.seed + over_examples * self.example
         return np.asarray(np.sqrt(np.maximum(both, over_examples * self.floor)))
 
@@ -84,6 +84,14 @@ class Pairs:
             is_outside = gap > self.half_width(np.exp2(middle) / 2)
             low, high = np.where(is_outside, low, middle), np.where(is_outside, middle, high)
         return np.asarray(np.where(np.isnan(gap), np.nan, np.exp2(high)))
+
+
+def _quantile(freedom: np.ndarray, level: float | np.ndarray) -> np.ndarray:
+    """Student's t; asked once for each degree of freedom where one level is asked for."""
+    if isinstance(level, np.ndarray):
+        return np.asarray(stdtrit(freedom, level))
+    kinds, places = np.unique(freedom, return_inverse=True)
+    return np.asarray(stdtrit(kinds, level)[places].reshape(freedom.shape))
 
 
 def paired_differences(samples: Sequence[Sample | None]) -> Pairs:

@@ -45,7 +45,7 @@ def read_runs_kept(out: Path, selection: Sequence[str], cache: Path) -> list[Run
     for folder in selected_folders(out, selection):
         stamp = _stamp(folder, folder / "scores")
         path = _path(cache, folder)
-        kept = _load(path, stamp)
+        kept = _load(path, stamp, folder / "scores")
         if kept is None:
             run = read_run(folder)
             scores = [_filled(score) for score in run.scores]
@@ -53,7 +53,6 @@ def read_runs_kept(out: Path, selection: Sequence[str], cache: Path) -> list[Run
             found.append(RunRecord(folder, run.data, scores, run.collapse))
         else:
             about, scores = kept
-            scores = [_placed(score, folder / "scores") for score in scores]
             found.append(RunRecord(folder, about["run"], scores, about["collapse"]))
     return found
 
@@ -66,9 +65,9 @@ def read_controls_kept(out: Path, cache: Path) -> list[ScoreRecord]:
     """
     folder = out / "controls"
     stamp, path = _stamp(folder), _path(cache, folder)
-    kept = _load(path, stamp)
+    kept = _load(path, stamp, folder)
     if kept is not None:
-        return [_placed(score, folder) for score in kept[1]]
+        return kept[1]
     scores = [_filled(score) for score in read_controls(out)]
     _save(path, stamp, {}, scores)
     return scores
@@ -76,10 +75,6 @@ def read_controls_kept(out: Path, cache: Path) -> list[ScoreRecord]:
 
 def _filled(score: ScoreRecord) -> ScoreRecord:
     return ScoreRecord(score.path, score.data, score.per_example())
-
-
-def _placed(score: ScoreRecord, folder: Path) -> ScoreRecord:
-    return ScoreRecord(folder / score.path, score.data, score.summary)
 
 
 def _path(cache: Path, folder: Path) -> Path:
@@ -129,8 +124,10 @@ def _save(path: Path, stamp: str | None, about: dict[str, Any], scores: list[Sco
         os.replace(temporary, path)
 
 
-def _load(path: Path, stamp: str | None) -> tuple[dict[str, Any], list[ScoreRecord]] | None:
-    """What was kept, if it holds; scores with their file's name alone."""
+def _load(
+    path: Path, stamp: str | None, folder: Path
+) -> tuple[dict[str, Any], list[ScoreRecord]] | None:
+    """What was kept of the scores in a folder, if it holds."""
     try:
         content = path.read_bytes() if stamp is not None else b""
     except OSError:
@@ -150,5 +147,5 @@ def _load(path: Path, stamp: str | None) -> tuple[dict[str, Any], list[ScoreReco
             by_name[name] = stored.astype(np.float64)
             start += stored.nbytes
         summary = Outcomes(examples, by_name) if examples else None
-        scores.append(ScoreRecord(Path(file), record, summary))
+        scores.append(ScoreRecord(folder / file, record, summary))
     return about, scores
