@@ -174,17 +174,29 @@ def compare(
         RefusedError: A record is damaged.
     """
     from bench.corpus.preparation import default_cache
+    from bench.deferred import without
     from bench.reporting.comparison import comparison
     from bench.reporting.summaries import read_controls_kept, read_runs_kept
 
-    cache = default_cache()
-    return comparison(
-        read_runs_kept(Path(out), runs, cache),
-        read_controls_kept(Path(out), cache),
-        baseline=baseline,
-        tasks=tasks,
-        suites=task_suites(),
-    )
+    cache, suites = default_cache(), task_suites()
+    with without("torch"):
+        return comparison(
+            read_runs_kept(Path(out), runs, cache),
+            read_controls_kept(Path(out), cache),
+            baseline=baseline,
+            tasks=tasks,
+            suites=suites,
+        )
+
+
+def tasks_named(written: str) -> list[str]:
+    """Tasks from names and suites by comma, each once, in the order asked.
+
+    A name that is no suite's is taken as it stands: records may hold tasks of one's own files.
+    """
+    suites = task_suites()
+    names = [part.strip().replace("-", "_") for part in written.split(",") if part.strip()]
+    return list(dict.fromkeys(task for name in names for task in suites.get(name, [name])))
 
 
 def task_suites() -> dict[str, list[str]]:

@@ -357,26 +357,56 @@ def compare(
         str | None, typer.Option(help="Objective that differences are taken to.")
     ] = None,
     format: Annotated[Format, typer.Option(help="How to write it.")] = Format.TABLE,
+    tasks: Annotated[
+        str | None, typer.Option(help="Tasks or suites by comma: the columns, in order. [all]")
+    ] = None,
     fail_if: Annotated[
-        str | None,
-        typer.Option(help="Exit 1 if this holds: `span < token`, `sst2: span < token`."),
+        list[str] | None,
+        typer.Option(
+            help="Exit 1 if this separably holds: `span < token`, `glue: span < token`, "
+            "`aggregate: span < token`, `span.sst2 < 0.8`. Repeat it for more."
+        ),
     ] = None,
 ) -> None:
     """Compare finished runs: means, intervals, paired differences, cost, controls."""
     from bench import api
     from bench.console import say
 
-    compared = api.compare(runs or (), out=out, baseline=baseline)
+    columns = api.tasks_named(tasks) if tasks else []
+    compared = api.compare(runs or (), out=out, baseline=baseline, tasks=columns)
     if not compared.tables:
         raise BenchError(f"no finished runs under {out}/runs; bench run makes them")
-    _print_comparison(compared, format)
-    if fail_if is not None:
+    if columns and not any(table.columns for table in compared.tables):
+        raise BenchError(f"--tasks {tasks}: none of them was asked of these runs")
+    verdicts = []
+    if fail_if:
         from bench.reporting.gates import fail_if as ask
 
-        verdict = ask(compared, fail_if)
-        for line in verdict.lines:
-            say(line)
-        raise typer.Exit(1 if verdict.failed else 0)
+        verdicts = [ask(compared, gate) for gate in fail_if]
+    _print_comparison(compared, format)
+    for line in (line for verdict in verdicts for line in verdict.lines):
+        say(line)
+    raise typer.Exit(1 if any(verdict.failed for verdict in verdicts) else 0)
+
+
+@app.command()
+def verify(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Run ids, prefixes of them, or folders. [all]")
+    ] = None,
+    out: Out = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Hold published directions against the results: reproduced, contradicted, or too small."""
+    from bench import api
+    from bench.reporting import directions
+
+    compared = api.compare(runs or (), out=out)
+    if not compared.tables:
+        raise BenchError(f"no finished runs under {out}/runs; bench run makes them")
+    found = directions.verified(compared, directions.read_directions())
+    text = directions.render(found, str(out))
+    typer.echo(directions.as_json(found) if as_json else text, nl=as_json)
 
 
 @app.command()

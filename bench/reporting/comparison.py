@@ -172,7 +172,7 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
     test = table.tests.get((entry.name, column.name), (None, None))
     data = entry.runs[0].data if entry.runs else {"settings": {}, "parameters": {"extra": 0}}
     spent = {
-        axis: _plain(entry.cost(lambda run, axis=axis: run["spent"][axis]) or 0)  # type: ignore[misc]
+        axis: plain(entry.cost(lambda run, axis=axis: run["spent"][axis]) or 0)  # type: ignore[misc]
         for axis in ("tokens", "predictions", "flops", "seconds")
     }
     return {
@@ -187,36 +187,36 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
         "column": column.name,
         "reading": column.reading,
         "metric": column.metric,
-        "chance": _plain(column.chance),
+        "chance": plain(column.chance),
         "status": cell.status,
-        "mean": _plain(interval.mean if interval else None),
-        "low": _plain(interval.low if interval else None),
-        "high": _plain(interval.high if interval else None),
+        "mean": plain(interval.mean if interval else None),
+        "low": plain(interval.low if interval else None),
+        "high": plain(interval.high if interval else None),
         "seeds": interval.seeds if interval else 0,
         "examples": cell.examples,
         "limit": column.limit,
         "best": table.best.get(column.name) == entry.name,
         "letters": table.letters.get((entry.name, column.name)),
-        "smallest_gap": _plain(table.gaps.get(column.name)),
+        "smallest_gap": plain(table.gaps.get(column.name)),
         "difference": gap and {
             "baseline": table.baseline,
-            "mean": _plain(gap.mean),
-            "low": _plain(gap.low),
-            "high": _plain(gap.high),
+            "mean": plain(gap.mean),
+            "low": plain(gap.low),
+            "high": plain(gap.high),
             "seeds": gap.seeds,
             "separable": gap.is_separable,
-            "smallest_gap": _plain(gap.smallest_gap),
-            "p": _plain(test[0]),
+            "smallest_gap": plain(gap.smallest_gap),
+            "p": plain(test[0]),
             "holm": test[1],
         },
-        "selectivity": _plain(cell.selectivity),
+        "selectivity": plain(cell.selectivity),
         **{
-            f"{where}_overlap{suffix}": _plain(cell.overlap.get(where, {}).get(name))
+            f"{where}_overlap{suffix}": plain(cell.overlap.get(where, {}).get(name))
             for where in ("train", "corpus")
             for name, suffix in (("share", ""), ("clean_value", "_clean_mean"))
         },
         **spent,
-        "tokens_per_second": _plain(entry.cost(lambda run: run["tokens_per_second"])),
+        "tokens_per_second": plain(entry.cost(lambda run: run["tokens_per_second"])),
         "extra_parameters": data["parameters"]["extra"],
         "excluded": entry.excluded,
         "aggregates": {
@@ -233,14 +233,14 @@ def _standing(aggregate: Aggregate, name: str) -> dict[str, Any]:
     for key, interval in (("iqm", iqm), ("rank", rank)):
         ends = (None,) * 3 if interval is None else (interval.mean, interval.low, interval.high)
         found |= {
-            key: _plain(ends[0]),
-            f"{key}_low": _plain(ends[1]),
-            f"{key}_high": _plain(ends[2]),
+            key: plain(ends[0]),
+            f"{key}_low": plain(ends[1]),
+            f"{key}_high": plain(ends[2]),
         }
     return found
 
 
-def _plain(value: float | None) -> float | int | None:
+def plain(value: float | None) -> float | int | None:
     """A JSON number without the last bits, which differ between processors."""
     if value is None or not math.isfinite(value):
         return None

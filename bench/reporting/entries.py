@@ -66,6 +66,7 @@ class Column:
     variant: Variant
     is_headline: bool = True
     """The first of its question's readings."""
+    family: str = ""
     limit: int | None = None
     """`--limit`: the examples it was asked of at most."""
 
@@ -203,6 +204,7 @@ def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
                     chance=data["chance"],
                     variant=variant,
                     is_headline=reading in (None, readings[0] if readings else None),
+                    family=data["family"],
                     limit=data["probe"].get("limit"),
                 )
             )
