@@ -7,9 +7,11 @@ module's `__spec__`; here that and the other names that tools look at are there 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -33,3 +35,21 @@ def defer(*names: str) -> None:
             module = _Deferred(name)
             module.__spec__, module.__file__ = spec, spec.origin
             sys.modules[name] = module
+
+
+@contextlib.contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Let nobody see what is deferred: scipy asks whether arrays are tensors, if torch is loaded.
+
+    A stand-in is taken for the module, and answering the question would load all of it.
+    """
+    hidden = {
+        name: module for name in names if isinstance(module := sys.modules.get(name), _Deferred)
+    }
+    for name in hidden:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        for name, module in hidden.items():
+            sys.modules.setdefault(name, module)

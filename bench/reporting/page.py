@@ -89,19 +89,23 @@ def sections_of(
     """All that the page says, before it is markup."""
     import pandas as pd
 
+    from bench.deferred import without
+
     rows = pd.DataFrame(compared.rows())
     sections = []
     for number, table in enumerate(compared.tables, 1):
         key = f"table_{number}" if len(compared.tables) > 1 else ""
         own = rows[rows["comparison"] == table.comparison] if len(rows) else rows
         is_drawn = number <= MOST_DRAWN
+        with without("torch"):
+            figures = draw(table, own, f"{key}_" if key else "") if is_drawn else []
         sections.append(
             Section(
                 table=table,
                 key=key or "table",
                 verdict=page_facts.verdict(table),
                 blocks=table_blocks(table),
-                figures=draw(table, own, f"{key}_" if key else "") if is_drawn else [],
+                figures=figures,
                 corruptions=look(table) if look is not None and is_drawn else None,
                 commands=page_facts.commands(table, out),
             )
