@@ -207,7 +207,8 @@ def render(found: Sequence[dict[str, Any]], out: str) -> str:
               for kind in (REPRODUCED, CONTRADICTED, TOO_SMALL, ABSENT)]  # fmt: skip
     lines.append(
         f"{counts[0]} reproduced, {counts[1]} contradicted, {counts[2]} too small to tell, "
-        f"{counts[3]} not in these results; each at 5 % by itself, and ± is the smallest gap it could see"
+        f"{counts[3]} not in these results; "
+        "each at 5 % by itself, and ± is the smallest gap it could have seen"
     )
     return "\n".join(lines) + "\n"
 
