@@ -105,7 +105,10 @@ def test_micro_batches_give_the_same_gradient(
         assert torch.allclose(whole[key], parts[key], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["token", "whole_word", "span", "causal"])
+@pytest.mark.parametrize(
+    "name",
+    ["token", "causal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("whole_word", "span"))],
+)
 def test_loss_falls_below_the_unigram_loss(
     name: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
