@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError
 from bench.reporting.comparison import Comparison, big_number, comparison
-from bench.reporting.gates import fail_if
 from bench.reporting.records import read_controls, read_runs
 from bench.reporting.tables import Format, _pages, render
 from tests.test_reporting_records import HASH, make_run, make_score
@@ -388,66 +387,3 @@ def test_any_name_renders(tmp_path_factory: pytest.TempPathFactory, label: str) 
 )  # fmt: skip
 def test_big_numbers(value: float, text: str) -> None:
     assert big_number(value) == text
-
-
-@pytest.fixture(scope="module")
-def gated(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    out = tmp_path_factory.mktemp("gates")
-    small(out, {"token": 0.4, "span": 0.9, "rtd": 0.41})
-    for run in read_runs(out, ["span"]):
-        make_score(run.folder, "extra", answers(0.5, "extra", "span", run.data["seed"]))
-    return compare(out)
-
-
-@pytest.mark.parametrize(
-    ("expression", "failed"),
-    [
-        ("token < span", True),
-        ("span < token", False),
-        ("span > token", True),
-        ("token < rtd", False),
-        ("sense: token < span", True),
-        ("token.sense < 0.9", True),
-        ("sense: token < 0.9", True),
-        ("token.sense < .1", False),
-        ("span.sense > 0.6", True),
-        (" span.extra<-1 ", False),
-    ],
-)
-def test_gates(gated: Comparison, expression: str, failed: bool) -> None:
-    verdict = fail_if(gated, expression)
-    assert verdict.failed is failed
-    assert verdict.lines[0].endswith("fails" if failed else "passes")
-
-
-@pytest.mark.parametrize(
-    ("expression", "message"),
-    [
-        ("span", "write OBJECTIVE < OBJECTIVE"),
-        ("", "is not a gate"),
-        ("a < b < c", "is not a gate"),
-        ("span < 0.5", "names no task"),
-        ("spam < token", "did you mean 'span'"),
-        ("sens: span < token", "did you mean 'sense'"),
-        ("extra: span < token", "no score there to compare"),
-        ("__import__('os').system('x') < token", "no objective to compare"),
-        ("span.sense < nan", "no objective to compare named"),
-    ],
-)
-def test_gates_that_are_none(gated: Comparison, expression: str, message: str) -> None:
-    with pytest.raises(BenchError, match=message):
-        fail_if(gated, expression)
-
-
-def test_one_seed_cannot_fail_a_gate_and_says_so(tmp_path: Path) -> None:
-    compared = compare(small(tmp_path, {"token": 0.1, "span": 0.9}, seeds=1))
-    verdict = fail_if(compared, "token < span")
-    assert not verdict.failed
-    assert verdict.lines[0].endswith("cannot tell: one seed")
-    assert fail_if(compared, "token.sense < 0.9").failed
-
-
-def test_gates_take_names_as_the_table_shows_them(full: Comparison) -> None:
-    assert not fail_if(full, "sense: span[mean_length=4] < causal, bidirectional").failed
-    assert fail_if(full, "sense: causal, bidirectional < span[mean_length=4]").failed
-    assert not fail_if(full, "agreement word_l2r: token < causal").failed
