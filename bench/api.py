@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +181,7 @@ def compare(
     from bench.reporting.summaries import read_controls_kept, read_runs_kept
 
     cache, suites = default_cache(), task_suites()
-    with without("torch"):
+    with without("torch"), _paused_collection():
         return comparison(
             read_runs_kept(Path(out), runs, cache),
             read_controls_kept(Path(out), cache),
@@ -187,6 +189,18 @@ def compare(
             tasks=tasks,
             suites=suites,
         )
+
+
+@contextlib.contextmanager
+def _paused_collection() -> Iterator[None]:
+    """No garbage collection: thirty thousand records are no garbage, and looking costs a second."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def tasks_named(written: str) -> list[str]:

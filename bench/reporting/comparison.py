@@ -12,6 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from bench.errors import unknown_name
 from bench.reporting.aggregate import Aggregate
 from bench.reporting.entries import (
@@ -74,9 +76,12 @@ def comparison(
         groups.setdefault(run.data["comparison"], {}).setdefault(run.data["id"], run)
     members = [list(group.values()) for group in groups.values()]
     tables = []
-    for index, title in enumerate(_titles(members)):
-        entries, columns = entries_of(members[index], baseline), columns_of(members[index], tasks)
-        tables.append(_table(title, entries, columns, controls, baseline, suites or {}))
+    # One thread: sums are the same on every machine, and small ones wait for no other thread.
+    with threadpool_limits(1, "blas"):
+        for index, title in enumerate(_titles(members)):
+            entries = entries_of(members[index], baseline)
+            columns = columns_of(members[index], tasks)
+            tables.append(_table(title, entries, columns, controls, baseline, suites or {}))
     names = [entry.name for table in tables for entry in table.entries]
     if baseline is not None and tables and baseline not in names:
         raise unknown_name("objective to compare with", baseline, set(names), "bench compare")

@@ -247,15 +247,15 @@ def read_cell(scores: dict[Any, ScoreRecord], column: Column, absent: str = "mis
     if not known:
         refused = any(score.data["status"] == "not_applicable" for score in scores.values())
         return Cell("not_applicable" if refused else absent)
-    found = [_outcomes(scores[seed], column.reading, known[seed][0]) for seed in known]
-    outcomes = [pair[1] for pair in found if pair and found[0] and pair[0] == found[0][0]]
-    is_aligned = len(outcomes) == len(found)
+    values, stderrs = np.array(list(known.values())).T
+    examples, outcomes = _aligned([_outcomes(scores[seed], column.reading) for seed in known])
+    is_mean = outcomes is not None and bool((abs(outcomes.mean(axis=1) - values) < 1e-6).all())
     sample = Sample(
         seeds=tuple(seed for seed in known if seed is not None),
-        values=np.array([value for value, _ in known.values()]),
-        stderrs=np.array([stderr for _, stderr in known.values()]),
-        examples=found[0][0] if found[0] and is_aligned else None,
-        outcomes=np.stack(outcomes) if is_aligned else None,
+        values=values,
+        stderrs=stderrs,
+        examples=examples if is_mean else None,
+        outcomes=outcomes if is_mean else None,
     )
     details = [scores[seed].data["details"].get("selectivity") for seed in known]
     numbers = [x for x in details if isinstance(x, int | float) and math.isfinite(x)]
@@ -298,16 +298,23 @@ def _read(score: ScoreRecord, reading: str | None) -> tuple[float, float] | None
     return float(value), float(stderr)
 
 
-def _outcomes(
-    score: ScoreRecord, reading: str | None, value: float
-) -> tuple[str, np.ndarray] | None:
-    """(fingerprint of the examples, outcomes), if their mean is what the score says it is."""
+def _outcomes(score: ScoreRecord, reading: str | None) -> tuple[str, np.ndarray] | None:
+    """(fingerprint of the examples, outcomes) of a reading; a headline's may go unnamed."""
     found = score.per_example()
     if found is None:
         return None
     headline = next(iter(score.data["readings"]), None)
     for name in [reading, *(["outcome"] if headline in (None, reading) else [])]:
-        outcomes = found.by_name.get(name or "")
-        if outcomes is not None and abs(outcomes.mean() - value) < 1e-6:
-            return found.examples, outcomes
+        if name in found.by_name:
+            return found.examples, found.by_name[name]
     return None
+
+
+def _aligned(
+    found: list[tuple[str, np.ndarray] | None],
+) -> tuple[str | None, np.ndarray | None]:
+    """The outcomes of all seeds, a row each, if they are about the same examples."""
+    known = [pair for pair in found if pair is not None]
+    if len(known) < len(found) or len({examples for examples, _ in known}) != 1:
+        return None, None
+    return known[0][0], np.stack([outcomes for _, outcomes in known])

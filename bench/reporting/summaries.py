@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json
 
 from bench.reporting.outcomes import Outcomes
 from bench.reporting.records import (
@@ -136,7 +137,7 @@ def _load(
     if hashlib.sha256(payload).digest() != content[:_DIGEST]:
         return None
     start = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
-    found, about, rows = json.loads(bytes(payload[_LENGTH:start]))
+    found, about, rows = from_json(bytes(payload[_LENGTH:start]))
     if found != stamp:
         return None
     scores = []
