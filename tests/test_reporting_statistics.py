@@ -169,7 +169,15 @@ def test_false_alarms_and_coverage(num_seeds: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize(("spread", "least", "most"), [(0.0, 0.035, 0.065), (0.3, 0.4, 0.6)])
+def test_one_seed_is_honest_about_examples_alone(spread: float, least: float, most: float) -> None:
+    drawn = simulate(1500, 1, spread, np.random.default_rng(1))
+    missed = [interval_of_outcomes(ours - theirs).excludes(0.0) for ours, theirs in drawn]
+    assert least < np.mean(missed) < most  # which is why one seed is never called separable
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_seeds", [2, 3, 4, 5])
 @pytest.mark.parametrize("spread", [0.0, 0.05, 0.1, 0.2, 0.4])
 def test_false_alarms_and_coverage_at_length(num_seeds: int, spread: float) -> None:
     alarms, coverage = rates(4000, num_seeds, spread)  # binomial error: 0.0035

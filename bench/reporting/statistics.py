@@ -21,7 +21,8 @@ Sankhya 22, 357: a sum of t^2 V terms covers at least the nominal share),
 so the interval is narrower neither than the t-interval over seeds nor than the sampling interval
 over examples. Welch-Satterthwaite degrees of freedom, the usual choice, were tried: with two
 seeds whose spread is as large as the sampling error they raise a false alarm in 11 % of null
-comparisons; this interval in 1 to 5 % for any number of seeds and any spread of them.
+comparisons; this interval in 1 to 5 % for any number of seeds and any spread of them. So was the
+two-level bootstrap (see `bootstrap`): 24 % with two seeds, 9 % with five.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Interval:
     def is_separable(self) -> bool:
         """As a difference: zero lies outside, and more than one seed says so.
 
-        One seed never separates two objectives: what another seed would do was not seen.
+        One seed never separates two objectives: what another seed would do was not seen. Where
+        seeds vary, its interval misses zero in 14 to 48 % of null comparisons.
         """
         return self.seeds != 1 and self.excludes(0.0)
 
