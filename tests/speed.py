@@ -104,7 +104,7 @@ def theirs(name: str) -> Callable[[], None]:
 def corruption(
     run: Pretraining, folder: Path, rows: int = 32, length: int = 512
 ) -> dict[str, float]:
-    """Seconds a batch of 32 x 512: ours, and transformers' collators."""
+    """Seconds a batch: ours, and transformers' collators."""
     from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
     vocabulary = run.vocabulary
@@ -155,7 +155,16 @@ def main(rounds: int) -> None:
         for name, step in steps.items():
             rates[name].append(ROWS * LENGTH / seconds(step))
     median = {name: sorted(values)[rounds // 2] for name, values in rates.items()}
-    times = corruption(runs["token"], folder)
+    corrupting = {}
+    for rows in (32, 256):
+        times = corruption(runs["token"], folder, rows)
+        corrupting[f"{rows}x512"] = {
+            "milliseconds": {name: round(s * 1e3, 3) for name, s in times.items()},
+            "ratio": {
+                name: round(times[f"theirs_{name}"] / times[f"ours_{name}"], 1)
+                for name in ("token", "whole_word")
+            },
+        }
     print(
         json.dumps(
             {
@@ -165,11 +174,7 @@ def main(rounds: int) -> None:
                 "ratio_to_modernbert": {
                     name: round(median[name] / median["modernbert"], 2) for name in runs
                 },
-                "corruption_milliseconds": {n: round(s * 1e3, 3) for n, s in times.items()},
-                "corruption_ratio": {
-                    name: round(times[f"theirs_{name}"] / times[f"ours_{name}"], 1)
-                    for name in ("token", "whole_word")
-                },
+                "corruption": corrupting,
             },
             indent=1,
         )

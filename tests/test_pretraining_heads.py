@@ -124,6 +124,7 @@ def test_declared_cost_is_measured_cost_with_other_settings(
     assert sum(p.numel() for p in head.parameters()) == cost.parameters
 
 
+@pytest.mark.slow  # the conformance kit asks the same of every objective, with fewer steps
 @pytest.mark.parametrize("name", ["replaced_token", "t5_infilling", "bart_denoise"])
 def test_thirty_steps_on_one_batch_lower_the_loss(name: str) -> None:
     objective = build(name)
