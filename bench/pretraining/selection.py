@@ -26,6 +26,7 @@ ROUNDS = 3
 """Each round leaves less room than the one before. Three gave what twelve give in all 12,288 rows
 of English tried (2,048 byte-level tokens, length 64 to 512; two failed 15 of them); a row they
 fail falls short."""
+_SPARE = 16
 
 
 def choose_units(
@@ -75,12 +76,15 @@ def unit_positions(
 
 
 def _num_draws(length: int, quota: int) -> int:
-    """Draws with replacement after which the quota is met but for one row in 10^9.
+    """Draws with replacement after which the quota is met but for one row in 10^8.
 
-    A token is missed by n draws out of L with chance exp(-n / L).
+    After n draws of L units e^(-n/L) of them are still missing; six deviations of how many are, and
+    some to spare for units that are skipped.
     """
-    rate = min(quota / length, 0.98)
-    return math.ceil(-math.log1p(-rate) * length + 6 * math.sqrt(quota) + 16)
+    missing = max(1 - quota / length, 0.02)
+    draws = -math.log(missing)  # for each unit
+    variance = length * missing * (1 - (1 + draws) * missing)
+    return math.ceil(draws * length + 6 * variance**0.5 / missing + _SPARE)
 
 
 def _draw(
