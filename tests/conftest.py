@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import typing
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import beartype  # noqa: F401  # loaded before the switch below, which is not for them
@@ -37,14 +39,20 @@ from bench.settings import as_mapping, from_mapping  # noqa: E402
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("BENCH_CACHE", str(_shared(tmp_path_factory) / "cache"))
         yield
+
+
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session that all of its test processes see: corpora are prepared once."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> PreparedCorpus:
     """A few thousand generated words, prepared."""
-    cache = tmp_path_factory.getbasetemp() / "cache"
+    cache = _shared(tmp_path_factory) / "cache"
     return prepare_corpus(Micro(num_words=20_000), None, 300, cache)
 
 

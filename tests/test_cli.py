@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sitecustomize.py").write_text(BLOCK_NETWORK)
     path = f"{folder}{os.pathsep}{Path(__file__).parents[1]}"
     done = bench("run", "--objective", "span", *SMALL, cwd=folder, PYTHONPATH=path,
-                 BENCH_CACHE=str(tmp_path_factory.getbasetemp() / "cache"), LC_ALL="C")  # fmt: skip
+                 LC_ALL="C")  # fmt: skip
     (folder / "stdout.txt").write_text(done.stdout)
     (folder / "stderr.txt").write_text(done.stderr)
     return folder
