@@ -25,7 +25,7 @@ from bench.settings import (
     sha256_json,
 )
 
-RECIPE = 2
+RECIPE = 3
 """Raised whenever a change of the machine changes the weights that the same settings give."""
 
 Axis = Literal["tokens", "predictions", "flops", "seconds"]

@@ -25,7 +25,7 @@ import torch
 from pydantic import Field
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
-from bench.pretraining.objective import Rate
+from bench.pretraining.objective import Rate, write_tokens
 from bench.settings import Fraction, settings
 
 from .mntp import Mntp
@@ -62,13 +62,12 @@ class GptBert(Mntp):
         is_causal = self.settled(noise).uniform("kind", (rows, 1)) < self.causal_fraction
         following = torch.where(batch.real, batch.tokens, IGNORED)[:, 1:]
         following = torch.nn.functional.pad(following, (0, 1), value=IGNORED)
-        slots = torch.where(masked.labels == IGNORED, length, masked.positions)
-        spread = torch.full_like(batch.tokens, IGNORED)
-        spread = torch.nn.functional.pad(spread, (0, 1)).scatter(1, slots, masked.labels)
+        nothing = torch.full_like(batch.tokens, IGNORED)
+        hidden = write_tokens(nothing, masked.positions, masked.labels, masked.labels)
         return Example(
             torch.where(is_causal, batch.tokens, masked.inputs),
             Attention("prefix", batch.present, torch.where(is_causal, 0, length)[:, 0]),
-            torch.where(is_causal, following, spread[:, :length]),
+            torch.where(is_causal, following, hidden),
             extras={"is_causal": is_causal[:, 0], "tokens": batch.real.sum(1)},
         )
 

@@ -76,15 +76,15 @@ def unit_positions(
 
 
 def _num_draws(length: int, quota: int) -> int:
-    """Draws with replacement after which the quota is met but for one row in 10^8.
+    """Draws with replacement that meet the quota, with six deviations to spare.
 
-    After n draws of L units e^(-n/L) of them are still missing; six deviations of how many are, and
-    some to spare for units that are skipped.
+    After n draws of L units e^(-n/L) of them are still missing, give or take the deviation of that;
+    some more are for units that are skipped.
     """
     missing = max(1 - quota / length, 0.02)
     draws = -math.log(missing)  # for each unit
     variance = length * missing * (1 - (1 + draws) * missing)
-    return math.ceil(draws * length + 6 * variance**0.5 / missing + _SPARE)
+    return math.ceil(draws * length + 6 * math.sqrt(variance) / missing + _SPARE)
 
 
 def _draw(
