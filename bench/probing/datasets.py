@@ -264,6 +264,8 @@ def fingerprint(*frames: pd.DataFrame) -> str:
 
 def _plain(value: Any) -> Any:
     """A cell as JSON: arrays and NumPy scalars become lists and numbers, NaN becomes null."""
+    if value is None or type(value) is str:  # nearly every cell and every word in one
+        return value
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple)):

@@ -19,6 +19,7 @@ from bench.probing.probes import Criterion, ProbeSettings, goodness, ridge, unif
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
+    from sklearn.linear_model import LogisticRegression
     from torch import nn
 
     from bench.pretraining.noise import Noise
@@ -100,10 +101,10 @@ class Linear:
         protocol: ProbeSettings,
         criterion: Criterion,
     ) -> tuple[float, list[list[float]]]:
-        """The inverse regularisation."""
-        tried = []
+        """The inverse regularisation; each fit starts where the one before it ended."""
+        tried, model = [], None
         for c in protocol.c_grid:
-            fitted = self.fit(x[~is_dev], y[~is_dev], c, noise, protocol)
+            fitted, model = self._fitted(x[~is_dev], y[~is_dev], c, protocol, model)
             tried.append([c, goodness(fitted.predict(x[is_dev]), y[is_dev], criterion)])
         return best(tried), tried
 
@@ -116,23 +117,35 @@ class Linear:
         protocol: ProbeSettings,
     ) -> Fitted:
         """Until lbfgs has converged, or has done the work it may."""
+        return self._fitted(x, y, parameter, protocol, None)[0]
+
+    def _fitted(
+        self,
+        x: Float[np.ndarray, "T W"],
+        y: np.ndarray,
+        parameter: float,
+        protocol: ProbeSettings,
+        model: LogisticRegression | None,
+    ) -> tuple[Fitted, LogisticRegression | None]:
+        """What answers, and the model to go on from where there is one."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
         if y.dtype.kind == "f":
             answer = ridge(x, y[:, None], 1 / parameter)
-            return Fitted(lambda further: answer(further)[:, 0])
+            return Fitted(lambda further: answer(further)[:, 0]), None
         if (y == y[0]).all():
-            return Fitted(lambda further: np.full(len(further), y[0]))
+            return Fitted(lambda further: np.full(len(further), y[0])), None
         allowed = int(protocol.max_work / (x.size * len(np.unique(y))))
         iterations = max(min(protocol.max_iterations, allowed), MIN_ITERATIONS)
         iterations = min(iterations, protocol.max_iterations)
-        model = LogisticRegression(C=parameter, max_iter=iterations)
+        model = model or LogisticRegression(warm_start=True)
+        model.set_params(C=parameter, max_iter=iterations)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are reported
             model.fit(x, y)
         done = int(model.n_iter_.max())
-        return Fitted(model.predict, {"iterations": done, "converged": done < iterations})
+        return Fitted(model.predict, {"iterations": done, "converged": done < iterations}), model
 
 
 class Neighbours:

@@ -151,11 +151,14 @@ def ridge(x: Float[np.ndarray, "T W"], targets: Float[np.ndarray, "T K"], penalt
 def standardised(
     x: Float[np.ndarray, "T W"], further: Float[np.ndarray, "R W"]
 ) -> tuple[Float[np.ndarray, "T W"], Float[np.ndarray, "R W"]]:
-    """Both by the mean and deviation of the first; a feature that never varies becomes 0."""
+    """Both by the mean and deviation of the first; a feature that never varies becomes 0.
+
+    In float32, with which logistic regression takes half the time.
+    """
     mean, scale = x.mean(0), x.std(0)
     still = scale < 1e-12
     scale[still] = 1.0
-    z, z_further = (x - mean) / scale, (further - mean) / scale
+    z, z_further = (((rows - mean) / scale).astype(np.float32) for rows in (x, further))
     z_further[:, still] = 0.0
     return z, z_further
 

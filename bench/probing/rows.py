@@ -44,10 +44,11 @@ class Row:
 def read_rows(tokenizer: TextTokenizer, texts: Sequence[str], max_length: int) -> list[Row]:
     """Tokenise and cut; specials inside a text keep their place but belong to no word."""
     vocabulary, room = tokenizer.vocabulary, max_length - 2
-    special, rows = np.asarray(vocabulary.special_ids), []
+    is_special, rows = np.zeros(vocabulary.size, dtype=bool), []
+    is_special[list(vocabulary.special_ids)] = True
     for encoded in tokenizer.encode(texts):
         ids = encoded.ids[:room]
-        words = np.where(np.isin(ids, special), -1, np.cumsum(encoded.word_start[:room]))
+        words = np.where(is_special[ids], -1, np.cumsum(encoded.word_start[:room]))
         rows.append(
             Row(
                 tokens=np.concatenate(([vocabulary.cls_id], ids, [vocabulary.sep_id])),
