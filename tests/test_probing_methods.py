@@ -94,6 +94,11 @@ def test_many_classes_stop_early_and_say_so():
     assert LogisticRegression(C=1e3, max_iter=2000).fit(x, y).n_iter_.max() > 25
 
 
+def test_words_as_classes_are_taken_for_classes():
+    x, y = np.eye(6), np.array([0, 1, 2, 3, 4, 0])  # scikit-learn suspects numbers, and warns
+    assert (Linear().fit(x, y, 1e3, NOISE, PROTOCOL).predict(x) == y).all()
+
+
 def test_standardising_takes_the_first_ones_statistics():
     x, further = standardised(np.array([[0.0, 5.0], [2.0, 5.0]]), np.array([[4.0, 9.0]]))
     assert x.tolist() == [[-1.0, 0.0], [1.0, 0.0]]

@@ -114,4 +114,5 @@ def _predict(x: Any, labels: Labels, x_test: Any, c: float) -> list[str]:
     model = LogisticRegression(C=c, max_iter=100)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a control may be a hair off
+        warnings.filterwarnings("ignore", "The number of unique classes")  # words are classes
         return [str(label) for label in model.fit(x, list(labels)).predict(x_test)]

@@ -143,6 +143,7 @@ class Linear:
         model.set_params(C=parameter, max_iter=iterations)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are reported
+            warnings.filterwarnings("ignore", "The number of unique classes")  # words are classes
             model.fit(x, y)
         done = int(model.n_iter_.max())
         return Fitted(model.predict, {"iterations": done, "converged": done < iterations}), model

@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import math
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +82,7 @@ def check_deterministic(task: Task, data: DataRoot | None = None) -> None:
     seen = f"{splits.sha256[:8]} and then {again.sha256[:8]}"
     fits = splits.sha256 == again.sha256
     demand(fits, "the same fingerprint of the same data", seen, place(task, "load"))
-    one, other = _blind(task, _bounded(data)), _score(task, KnowingReader(), again)
+    one, other = _blind(task, _bounded(data)), task.score(KnowingReader(), again, _noise())
     fits = one.value == other.value and one.outcomes.equals(other.outcomes)
     seen = f"{one.value:.6g} and then {other.value:.6g}"
     demand(fits, "the same score of the same reader", seen, place(task, "score"))
@@ -137,7 +136,7 @@ def check_random_features(task: Task, data: DataRoot | None = None) -> None:
     if chance <= blind.value + margin:
         return
     majority = task.controls(splits, _noise()).get("majority", blind)
-    words = _score(task, KnowingReader(knows_words=True), splits)
+    words = task.score(KnowingReader(knows_words=True), splits, _noise())
     guessed = max(blind.value, majority.value, words.value)
     seen = f"{guessed:.4f} at best by knowing no context, and chance {chance}"
     expected = "chance to be what guessing scores"
@@ -147,7 +146,7 @@ def check_random_features(task: Task, data: DataRoot | None = None) -> None:
 def check_planted_features(task: Task, data: DataRoot | None = None) -> None:
     """A reader that was told the answers scores nearly all."""
     splits, answers = planted(task, examples_of(task, data))
-    score = _score(task, KnowingReader(answers), splits)
+    score = task.score(KnowingReader(answers), splits, _noise())
     bar = task.chance + NEAR_TOP * (1 - task.chance)
     seen = f"{score.value:.4f} over {len(score.outcomes)} examples"
     expected = f"at least {bar:.2f} where the features hold the answers"
@@ -160,7 +159,7 @@ def check_not_applicable(task: Task, data: DataRoot | None = None) -> None:
     splits, where = examples_of(task, few), place(task, "score")
     reader = _Recording(scoring=None)
     try:
-        score = _score(task, reader, splits)
+        score = task.score(reader, splits, _noise())
     except NotApplicableError:
         return
     seen = f"{score.value} although the reader refused"
@@ -175,7 +174,7 @@ def check_reader_untouched(task: Task, data: DataRoot | None = None) -> None:
     reader = _tiny_reader()
     before, words = _fingerprint(reader), ["some words", "some more words"]
     features, process = reader.features(words).pooled.copy(), process_state()
-    _score(task, reader, splits)
+    task.score(reader, splits, _noise())
     after = process_state()
     changed = [what for what in process if process[what] != after[what]]
     changed += [] if _fingerprint(reader) == before else ["the encoder"]
@@ -214,7 +213,7 @@ def _loaded(task: Task, data: DataRoot) -> Splits:
 @functools.lru_cache(maxsize=4)
 def _blind(task: Task, data: DataRoot) -> Score:
     """What a reader that knows nothing scores; asked once for all checks."""
-    return _score(task, KnowingReader(), examples_of(task, data))
+    return task.score(KnowingReader(), examples_of(task, data), _noise())
 
 
 def _bounded(data: DataRoot | None) -> DataRoot:
@@ -224,13 +223,6 @@ def _bounded(data: DataRoot | None) -> DataRoot:
 
 def _noise() -> Noise:
     return Noise(0, 0, torch.arange(1))
-
-
-def _score(task: Task, reader: KnowingReader | RunReader, splits: Splits) -> Score:
-    with warnings.catch_warnings():
-        # Few examples of many classes, which the kit asks for, look to scikit-learn like numbers.
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-        return task.score(reader, splits, _noise())
 
 
 class _Recording(KnowingReader):
