@@ -129,8 +129,12 @@ def execute(
         },
     }
     run = {"kind": "run", "allow_inexact": allow_inexact}
+    is_curve = len(experiment.budgets) > 1
     jobs = [
-        Job(f"{spec.label} s{spec.seed}", {**shared, **run, "spec": spec.to_json()})
+        Job(
+            f"{spec.label} s{spec.seed}" + (f", {spec.budget}" if is_curve else ""),
+            {**shared, **run, "spec": spec.to_json()},
+        )
         for spec in specs
     ]
     if experiment.tasks:

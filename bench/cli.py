@@ -80,6 +80,14 @@ BudgetText = Annotated[
     str | None,
     typer.Option("--budget", help="2M (tokens), 300kpred, 1e15flop or 60s. [of the size]"),
 ]
+Curve = Annotated[
+    int,
+    typer.Option(
+        help="Budgets of each objective, halved from one to the next, for score over budget: 4 "
+        "adds a half, a quarter and an eighth. [1: the budget alone]",
+        show_default=False,
+    ),
+]
 Seeds = Annotated[str | None, typer.Option(help="Pretraining seeds: 0, 0-2 or 0,3. [of the size]")]
 Overrides = Annotated[
     list[str] | None,
@@ -122,6 +130,7 @@ def run(
     task: OwnTasks = None,
     size: SizeName = "tiny",
     budget: BudgetText = None,
+    curve: Curve = 1,
     seeds: Seeds = None,
     overrides: Overrides = None,
     data: Data = None,
@@ -147,7 +156,7 @@ def run(
     experiment = _request(
         objectives=objectives, corpus=corpus, tasks=tasks, task=task or (), size=size,
         budget=budget, seeds=seeds, overrides=overrides, data=data, tokenizer=tokenizer,
-        text_column=text_column, device=device, limit=limit, probe=probe,
+        text_column=text_column, device=device, limit=limit, probe=probe, curve=curve,
     )  # fmt: skip
     prepared = api.prepare(experiment, _corpus_notes())
     _say_corpus(experiment, prepared)
@@ -171,6 +180,7 @@ def plan(
     task: OwnTasks = None,
     size: SizeName = "tiny",
     budget: BudgetText = None,
+    curve: Curve = 1,
     seeds: Seeds = None,
     overrides: Overrides = None,
     data: Data = None,
@@ -188,7 +198,7 @@ def plan(
     experiment = _request(
         objectives=objectives, corpus=corpus, tasks=tasks, task=task or (), size=size,
         budget=budget, seeds=seeds, overrides=overrides, data=data, tokenizer=tokenizer,
-        text_column=text_column, device=device, limit=limit, probe=probe,
+        text_column=text_column, device=device, limit=limit, probe=probe, curve=curve,
     )  # fmt: skip
     found = forecast(experiment, out)
     typer.echo(json.dumps(found, indent=1) if as_json else render(found))
@@ -478,7 +488,8 @@ def _say_corpus(experiment: Any, prepared: Any) -> None:
     tokens = prepared.train.num_tokens
     say(
         f"corpus {prepared.name}: {prepared.documents:,} documents, {tokens:,} training tokens, "
-        f"vocabulary {prepared.tokenizer.vocabulary.size:,}; budget {experiment.budget}"
+        f"vocabulary {prepared.tokenizer.vocabulary.size:,}; "
+        f"budget {', '.join(map(str, experiment.budgets))}"
     )
     for kind, count in sorted(prepared.skipped.items()):
         say(f"  left out or mended: {kind} {count:,}")

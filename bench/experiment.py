@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.curve import check_steps, halvings
 from bench.errors import BenchError
 from bench.plan import (
     SIZES,
@@ -61,6 +62,8 @@ class Request:
     limit: int | None = None
     probe: str = "linear"
     """Ways of reading by comma, of `bench.probing.task.MODES`."""
+    curve: int = 1
+    """Budgets of each objective: the one given, its half, its quarter, ... (`bench.curve`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +76,18 @@ class Experiment:
     size: Size
     shape: EncoderShape
     training: Training
-    budget: Budget
+    budgets: list[Budget]
+    """The longest first; more than one make a curve."""
     seeds: list[int]
     data: DataRoot
     tokenizer: str | None
     device: str
     modes: list[str]
+
+    @property
+    def budget(self) -> Budget:
+        """Of a run; of a curve, the longest."""
+        return self.budgets[0]
 
     @property
     def workers(self) -> int:
@@ -87,7 +96,10 @@ class Experiment:
         return 1 if is_alone else max(1, cores() // self.training.threads)
 
     def specs(self, prepared: PreparedCorpus) -> list[RunSpec]:
-        """One specification for each objective and seed."""
+        """One specification for each budget, objective and seed.
+
+        What does not train is the same under any budget, so a curve has it once.
+        """
         vocab_size = prepared.tokenizer.vocabulary.size
         shape = dataclasses.replace(self.shape, vocab_size=vocab_size)
         return [
@@ -99,15 +111,17 @@ class Experiment:
                 size=self.size.name,
                 encoder=shape,
                 training=self.training,
-                budget=self.budget,
+                budget=budget,
                 corpus_sha256=prepared.corpus_sha256,
                 tokenizer_sha256=prepared.tokenizer_sha256,
                 device=self.device,
                 torch_version=version("torch").split("+")[0],
                 label=objective.label(),
             )
+            for budget in self.budgets
             for seed in self.seeds
             for objective in self.objectives.values()
+            if objective.trains or budget == self.budget
         ]
 
 
@@ -121,7 +135,7 @@ def resolve(request: Request, registry: Registry) -> Experiment:
     from bench.probing.task import DataRoot
 
     size = size_named(request.size)
-    budget = Budget.parse(request.budget or size.budget)
+    budgets = halvings(Budget.parse(request.budget or size.budget), request.curve)
     objectives = build_objectives(request, registry)
     tasks = choose_tasks(request, registry)
     data = DataRoot(request.data, request.limit, size.name)
@@ -139,9 +153,10 @@ def resolve(request: Request, registry: Registry) -> Experiment:
         registry.of("corpus"),
         request.text_column,
         size.name,
-        num_words(budget, shape),
+        num_words(budgets[0], shape),  # one corpus for all: only the budget differs
     )
     shape, training = shape_and_training(size, overrides, corpus.vocab_size)
+    check_steps(request.curve, about_tokens(budgets[0], shape), training.batch_tokens)
     return Experiment(
         objectives=objectives,
         corpus=corpus,
@@ -149,7 +164,7 @@ def resolve(request: Request, registry: Registry) -> Experiment:
         size=size,
         shape=shape,
         training=training,
-        budget=budget,
+        budgets=budgets,
         seeds=parse_seeds(request.seeds or size.seeds),
         data=data,
         tokenizer=request.tokenizer,
@@ -263,19 +278,24 @@ def num_words(budget: Budget, shape: EncoderShape) -> int:
 
     Rounded up to a power of two, so that near budgets share one corpus.
     """
+    tokens = about_tokens(budget, shape)
+    words = WORDS_AT_LEAST
+    while words < tokens and words < 1 << 30:
+        words *= 2
+    return words
+
+
+def about_tokens(budget: Budget, shape: EncoderShape) -> float:
+    """What a budget reads, by rules of thumb where it is not given in tokens."""
     from bench.pretraining.ledger import TRAINING_FACTOR, encoder_row_flops
 
     row = TRAINING_FACTOR * encoder_row_flops(shape, shape.max_length)
-    tokens = {
+    return {
         "tokens": budget.amount,
         "predictions": budget.amount / 0.15,
         "flops": budget.amount / row * shape.max_length,
         "seconds": budget.amount * 50_000,
     }[budget.axis]
-    words = WORDS_AT_LEAST
-    while words < tokens and words < 1 << 30:
-        words *= 2
-    return words
 
 
 def parse_modes(text: str) -> list[str]:

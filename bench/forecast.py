@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.curve import share_of_longest
 from bench.pretraining.ledger import TRAINING_FACTOR, encoder_parameters, encoder_row_flops
 from bench.settings import as_mapping
 
@@ -39,7 +40,11 @@ def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
     prepared = find_prepared(
         experiment.corpus, experiment.tokenizer, shape.vocab_size, default_cache()
     )
-    num_runs = len(experiment.objectives) * len(experiment.seeds)
+    points = len(experiment.budgets)
+    num_models = len(experiment.objectives) + (points - 1) * len(trained)
+    num_runs = num_models * len(experiment.seeds)
+    share = share_of_longest(points)
+    curve = {"budgets": [str(one) for one in experiment.budgets], "cost_of_longest": share}
     return {
         "runs": [o.label() for o in experiment.objectives.values()],
         "seeds": experiment.seeds,
@@ -48,13 +53,14 @@ def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
         "device": experiment.device,
         "threads": training.threads,
         "budget": str(budget),
+        "curve": curve if points > 1 else None,
         "encoder_parameters": parameters,
         "extra_parameters": extra,
         "tokens_per_run": tokens,
         "encoder_flops_per_run": None if tokens is None else tokens * row / shape.max_length,
         "tokens_per_second": speed,
         "speed_is": speed_source,
-        "pretraining_seconds": None if seconds is None else seconds * waves,
+        "pretraining_seconds": None if seconds is None else seconds * waves * share,
         "disk_megabytes": num_runs * 4e-6 * (parameters + max(extra.values(), default=0)),
         "corpus": experiment.corpus.label,
         "corpus_is_prepared": prepared is not None,
@@ -112,9 +118,22 @@ def render(found: dict[str, Any]) -> str:
         f" ({'prepared' if found['corpus_is_prepared'] else 'to be prepared'})",
         f"budget      {found['budget']} a run: {number(found['tokens_per_run'])} tokens, "
         f"{number(found['encoder_flops_per_run'])} FLOPs of the encoder",
+        *_curve_lines(found["curve"]),
         f"time        {'unknown' if seconds is None else f'{seconds / 60:.1f} minutes'} of "
         f"pretraining on {found['device']} at {number(found['tokens_per_second'])} tokens/s "
         f"({found['speed_is']}); probing comes on top",
         f"disk        {found['disk_megabytes']:.1f} MB",
     ]
     return "\n".join(lines)
+
+
+def _curve_lines(curve: dict[str, Any] | None) -> list[str]:
+    """What a curve adds, in proportion to the longest run."""
+    if curve is None:
+        return []
+    longest, *others = curve["budgets"]
+    share = curve["cost_of_longest"]
+    return [
+        f"curve       and {', '.join(others)}, each a complete run on the same corpus: in all "
+        f"{share:.4g} times the cost of {longest} alone"
+    ]
