@@ -2,7 +2,7 @@
 
 `the towers near the old gate that they saw are famous ...`. Only forms of one word each differ, so
 that the number of hidden tokens tells nothing; half of the nouns in between match the subject, so
-that following the nearest one scores a half.
+that following the nearest one scores a half. Larger sizes have up to three more nouns in between.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from bench.probing.minimal_pairs import MinimalPairs
 from bench.probing.task import DataRoot, Splits
 
 NUM_PAIRS = 300
-"""100 with each number of nouns in between: a pair costs as many readings as it has words."""
+"""100 with each number of nouns in between: a pair costs as many readings as it has words. Here as
+in the other generated tasks, so many at `tiny`, and two to four times as many at larger sizes."""
 
 
 class Agreement(MinimalPairs):

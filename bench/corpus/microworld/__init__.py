@@ -7,6 +7,23 @@ into its filler words, so that no two of 2^30 documents are equal. And a sentenc
 decides whether it belongs to the corpus, to the probes' training or to their test; the number of an
 auxiliary does not count, so a question and its corrupted twin (two words swapped, the wrong `are`)
 are on the same side.
+
+One number makes it larger and harder, `lexicon_scale`; it goes with `--size`:
+
+    scale (size)                        1 (tiny)  2 (mini)  3 (small)  4 (base)
+    nouns of each of five classes          8        16         24         32
+    names that all three types bear       16        32         48         64
+    agreement: nouns in between, most      2         3          4          5
+    sense: clauses of a sentence, most     2         3          4          5
+    sense: phrases of a gap, most          2         3          4          5
+    sense_right: nested, of 256           48        96        144        192
+    word_class: modifiers, most            2         3          4          5
+    word_class: phrases of a gap, most     1         2          3          4
+    entities: phrases before a type, most  0         1          2          3
+    questions, times                       1         2          3          4
+
+The tokenizer has 800 entries at every scale: more words then are cut into pieces, where what an
+objective takes for a unit tells.
 """
 
 from __future__ import annotations
@@ -24,12 +41,13 @@ from bench.corpus.sources import Corpus
 from bench.errors import BenchError
 from bench.settings import sha256_json
 
-GENERATOR = 1
-"""Raised whenever the same parameters give other documents; part of every fingerprint."""
+GENERATORS = {1: 1, 2: 2, 3: 2, 4: 2}
+"""Scale -> version, raised whenever the same parameters give other documents; part of every
+fingerprint."""
 MOST_WORDS = (1 << KEY_BITS) * 14
 """2^30 documents differ; the shortest has 14 words."""
 
-SCALES = {"tiny": 1, "mini": 1, "small": 2, "base": 4}
+SCALES = {"tiny": 1, "mini": 2, "small": 3, "base": 4}
 """Size of the encoder -> scale of the lexicon, of the corpus and of the questions."""
 
 Split = Literal["train", "test"]
@@ -54,7 +72,7 @@ class Micro(Corpus):
     """Stop after the document that reaches so many words (punctuation counts as words)."""
     seed: int = 0
     lexicon_scale: int = 1
-    """1 to 4: eight nouns a class and sixteen shared names, times this."""
+    """1 to 4: how many words it has, and how hard its sentences are."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.lexicon_scale <= LONGEST_SCALE:
@@ -74,10 +92,11 @@ class Micro(Corpus):
 
     def fingerprint(self) -> str:
         """A sha256 of the parameters and the generator's version: the text follows from them."""
-        return sha256_json({"micro": GENERATOR, **dataclasses.asdict(self)})
+        version = GENERATORS[self.lexicon_scale]
+        return sha256_json({"micro": version, **dataclasses.asdict(self)})
 
     def documents(self) -> Iterator[str]:
-        """One document after the other, 14 to about 40 words each."""
+        """One document after the other, of 14 words or more."""
         num_words = index = 0
         while num_words < self.num_words:
             sentences = document(self.seed, index, self.lexicon_scale)
@@ -92,7 +111,7 @@ def document(seed: int, index: int, scale: int = 1) -> list[Sentence]:
     number = mix(index ^ mix(zlib.crc32(str(seed).encode()), KEY_BITS), KEY_BITS)
     attempt = 0
     while True:
-        draws = Draws(f"micro {GENERATOR} {seed} {index} {attempt}", number)
+        draws = Draws(f"micro {GENERATORS[scale]} {seed} {index} {attempt}", number)
         sentences = write(draws, lexicon_of(scale))
         if all(held_out(sentence.words) is None for sentence in sentences):
             return sentences

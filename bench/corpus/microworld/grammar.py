@@ -16,7 +16,8 @@ from bench.corpus.microworld.senses import SHORT_GAP_SHARE
 BARE_WORD_SHARE = 64
 """Noun-or-verb words right after a determiner or subject: a window of one word solves these."""
 ONE_MODIFIER_SHARE = 96
-"""... after one modifier; the rest has two and a conjunction, four words from what decides."""
+"""... after one modifier; the rest has two and a conjunction, four words from what decides, and at
+larger scales up to one more for each."""
 RIGHT_DECIDED_SHARE = 96
 """Noun-or-verb sentences in which only what follows tells, after a phrase: they keep a
 left-to-right encoder from 100 %."""
@@ -42,30 +43,33 @@ FORMS = (("is", "are"), ("was", "were"))
 def word_class(draws: Draws, known: Lexicon, is_question: bool = False) -> list[Sentence]:
     """`they daily walk near the old gate before the early and weekly race by the red wall .`."""
     if draws.happens(RIGHT_DECIDED_SHARE):
-        return _garden_path(draws, is_question)
+        return _garden_path(draws, known, is_question)
     said, link = Sentence(), draws.pick(lexicon.LINKS)
     parts = (draws.pick(lexicon.SUBJECTS), "verb"), (draws.pick(lexicon.DETERMINERS), "noun")
     if draws.happens(128):
-        _either(draws, said, *parts[0], is_question)
+        _either(draws, known, said, *parts[0], is_question)
         said.words.append(link)
-        _either(draws, said, *parts[1], is_question)
+        _either(draws, known, said, *parts[1], is_question)
     else:
         said.words.append(link)
-        _either(draws, said, *parts[1], is_question)
+        _either(draws, known, said, *parts[1], is_question)
         said.words.append(",")
-        _either(draws, said, *parts[0], is_question)
+        _either(draws, known, said, *parts[0], is_question)
     said.words.append(".")
     return [said]
 
 
-def _either(draws: Draws, said: Sentence, opener: str, answer: str, is_question: bool) -> None:
+def _either(
+    draws: Draws, known: Lexicon, said: Sentence, opener: str, answer: str, is_question: bool
+) -> None:
     """`the daily and early walk near the old gate`, `they daily and early walk near ...`."""
     said.words.append(opener)
     length = draws.pick(range(256))
     if length >= BARE_WORD_SHARE:
         said.words.append(draws.pick(lexicon.MODIFIERS))
     if length >= BARE_WORD_SHARE + ONE_MODIFIER_SHARE:
-        said.words += ("and", draws.pick(lexicon.MODIFIERS))
+        for _ in range(draws.between(1, known.scale)):
+            said.words += ("and", draws.pick(lexicon.MODIFIERS))
     said.say(_noun_or_verb(draws, answer, is_question), answer=answer)
     if not is_question and draws.happens(GIVEAWAY_SHARE):
         said.words.append(draws.pick(lexicon.GIVEAWAYS[answer]))
@@ -77,13 +81,13 @@ def _noun_or_verb(draws: Draws, answer: str, is_question: bool) -> str:
     return draws.fill((*lexicon.EITHER, *pure))
 
 
-def _garden_path(draws: Draws, is_question: bool) -> list[Sentence]:
+def _garden_path(draws: Draws, known: Lexicon, is_question: bool) -> list[Sentence]:
     """`the nurse plans near the old gate after the judge walks by the red wall were long .`."""
     said, answers = Sentence(), ("noun", "verb") if draws.happens(128) else ("verb", "noun")
     for answer, joint in zip(answers, (draws.pick(lexicon.LINKS[:2]), "."), strict=True):
         said.words += ("the", draws.pick(lexicon.PERSONS))
         said.say(lexicon.plural(_noun_or_verb(draws, answer, is_question)), answer=answer)
-        said.words += draws.phrase()
+        said.words += draws.phrases(1, known.scale)
         if answer == "noun":
             said.words += (draws.pick(FORMS)[1], draws.pick(lexicon.ADJECTIVES))
         said.words.append(joint)
@@ -98,9 +102,9 @@ def entities(draws: Draws, known: Lexicon, is_question: bool = False) -> list[Se
     types = draws.pick(_TYPE_PAIRS)
     names = [_name(draws, known, kind, is_question) for kind in types]
     said, again = Sentence(), draws.pick((0, 1))
-    _mention(draws, said, types[0], names[0], is_question)
+    _mention(draws, known, said, types[0], names[0], is_question)
     said.words += ("was", draws.fill(lexicon.RELATIONS), "with")
-    _mention(draws, said, types[1], names[1], is_question)
+    _mention(draws, known, said, types[1], names[1], is_question)
     said.words += (*draws.phrase(), ".")
     fate = (*draws.fill(lexicon.TIMES), *names[again], "was")
     return [said, Sentence((*fate, draws.fill(lexicon.FATES[types[again]]), "."))]
@@ -118,18 +122,24 @@ def _name(draws: Draws, known: Lexicon, kind: str, is_question: bool) -> tuple[s
 
 
 def _mention(
-    draws: Draws, said: Sentence, kind: str, name: tuple[str, ...], is_question: bool
+    draws: Draws,
+    known: Lexicon,
+    said: Sentence,
+    kind: str,
+    name: tuple[str, ...],
+    is_question: bool,
 ) -> None:
     """`the old insurer Reed`, `the old firm named Reed` or `Reed , the old firm ,`."""
     is_titled = draws.happens(TITLED_SHARE if is_question else SHORT_GAP_SHARE)
     nouns = (lexicon.TITLES if is_titled else lexicon.TYPE_NOUNS)[kind]
     described = ("the", draws.fill(lexicon.ADJECTIVES), draws.fill(nouns))
+    gap = () if is_titled else draws.phrases(0, known.scale - 1)
     if is_titled or draws.happens(128):
-        said.words += described if is_titled else (*described, "named")
+        said.words += described if is_titled else (*described, *gap, "named")
         said.say(*name, answer=kind)
     else:
         said.say(*name, answer=kind)
-        said.words += (",", *described, ",")
+        said.words += (*gap, ",", *described, ",")
 
 
 def agreement(
@@ -140,7 +150,7 @@ def agreement(
     The mark is on `are`, its answer the other number's form; `attractors` nouns stand between.
     """
     is_near = not is_question and draws.happens(SHORT_GAP_SHARE)
-    count = draws.pick((0, 1, 2)) if attractors is None else attractors
+    count = draws.pick(range(known.scale + 2)) if attractors is None else attractors
     number, forms = draws.pick((0, 1)), draws.pick(FORMS)
     said = Sentence(draws.phrase() if count == 0 or draws.happens(FRONTED_SHARE) else ())
     subject = draws.pick(lexicon.PLACES)

@@ -3,7 +3,8 @@
 A verb acts on one class of nouns only, so that it decides the sense of an ambiguous one; a filler
 goes with everything, so that it decides nothing. Groups that a document's number is written in
 have 2^k members. At scale 1 there are about 470 word types, few enough that an encoder 64 wide
-learns who does what from two million of them; `scale` lengthens the lists of nouns and names.
+learns who does what from two million of them; `scale` lengthens the lists of nouns and names, and
+the sentences with them (see `bench.corpus.microworld`).
 """
 
 from __future__ import annotations
@@ -206,9 +207,10 @@ def zipfian(options: Sequence[str], first: int) -> tuple[str, ...]:
 
 
 class Lexicon:
-    """What grows with the scale (1 to 4)."""
+    """The words of a scale (1 to 4), and the scale itself, which lengthens sentences too."""
 
     def __init__(self, scale: int) -> None:
+        self.scale = scale
         self.nouns: dict[str, list[tuple[str, ...]]] = {}
         """The unambiguous nouns of a class, eight times the scale; a Zipfian choice per topic."""
         for name, words in _NOUNS.items():
