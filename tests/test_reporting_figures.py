@@ -177,5 +177,3 @@ def test_labels_are_printable_and_short() -> None:
     assert figures.label("a\n\u202eb") == "a??b"
     assert figures.label("_x") == " _x"
     assert len(figures.label("n" * 300)) == figures.LONGEST_LABEL
-    assert figures.listing(["a", "b", "c"]) == "a, b and c"
-    assert figures.listing(["a", "b", "c"], 2) == "a, b and 1 more"

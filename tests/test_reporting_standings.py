@@ -65,10 +65,14 @@ def test_a_limited_task_is_marked_and_left_out(tmp_path: Path) -> None:
 def test_what_no_objective_learned_is_left_out(tmp_path: Path) -> None:
     build(tmp_path)
     for run in read_runs(tmp_path):
-        guessed = answers(0.5, "luck", run.data["objective"], run.data["seed"])
-        make_score(run.folder, "luck", guessed)
-    (aggregate,) = compare(tmp_path).tables[0].aggregates
-    assert aggregate.left_out == {"luck": "no objective is separably above chance"}
+        for task in ("luck", "more_luck"):
+            guessed = answers(0.5, task, run.data["objective"], run.data["seed"])
+            make_score(run.folder, task, guessed)
+    compared = compare(tmp_path)
+    (aggregate,) = compared.tables[0].aggregates
+    why = "no objective is separably above chance"
+    assert aggregate.left_out == {"luck": why, "more_luck": why}
+    assert f"LEFT OUT: luck, more_luck ({why})" in flat(compared)  # the reason once
 
 
 def test_where_there_is_no_chance_level_the_untrained_is_it(tmp_path: Path) -> None:

@@ -82,13 +82,28 @@ class Aggregate:
         gap, half = float(self.iqm[i] - self.iqm[j]), float(self.gap_widths[i, j])
         return Interval(gap, gap - half, gap + half, min(self.seeds[i], self.seeds[j]))
 
+    @property
+    def num_ranks(self) -> int:
+        """How many compete."""
+        return int(np.isfinite(self.rank).sum())
+
     @functools.cached_property
     def letters(self) -> dict[str, str]:
         """Entries by the letters of those they are not separable from."""
+        return dict(zip(self.entries, letters(self._separable, self.iqm), strict=True))
+
+    @functools.cached_property
+    def below(self) -> list[str]:
+        """Entries separably below the highest of those that compete."""
+        top = int(np.nanargmax(np.where(np.isnan(self.rank), np.nan, self.iqm)))
+        is_below = self._separable[top] & (self.iqm < self.iqm[top])
+        return [name for name, below in zip(self.entries, is_below, strict=True) if below]
+
+    @functools.cached_property
+    def _separable(self) -> Bool[np.ndarray, "K K"]:
         gaps = np.abs(self.iqm[:, None] - self.iqm)
         several = np.minimum.outer(self.seeds, self.seeds) > 1
-        shown = letters((gaps > self.gap_widths) & several, self.iqm)
-        return dict(zip(self.entries, shown, strict=True))
+        return np.asarray((gaps > self.gap_widths) & several)
 
 
 def aggregated(

@@ -10,7 +10,11 @@ import dataclasses
 
 from bench.reporting.aggregate import Aggregate
 from bench.reporting.comparison import big_number
-from bench.reporting.entries import Cell, Entry, Table
+from bench.reporting.entries import Cell, Column, Entry, Table
+from bench.reporting.marks import BELOW, width, width_legend
+
+_MOST_TASKS = 12
+"""Of an aggregate that its legend names; of more it says how many."""
 
 
 @dataclasses.dataclass
@@ -46,12 +50,10 @@ def _scores_block(table: Table) -> Block:
         row = [entry.name, _seeds_text(entry)]
         for column in table.columns:
             cell = table.cells[entry.name, column.name]
-            text = _cell_text(cell, table.scale(column))
+            text = _cell_text(cell, table, column)
             if cell.interval is not None and cell.interval.seeds != len(entry.finished):
                 text += f" (n={cell.interval.seeds})"
-            text += (
-                f" {letters}" if (letters := table.letters.get((entry.name, column.name))) else ""
-            )
+            text += _mark(table, entry, column)
             if table.best.get(column.name) == entry.name:
                 bold.add((len(rows), len(row)))
                 text += " *"
@@ -62,10 +64,9 @@ def _scores_block(table: Table) -> Block:
         ["chance", "", *("-" if value is None else f"{value * by:.1f}" for value, by in chances)]
     )
     if table.gaps:
-        gaps = [(table.gaps.get(column.name), table.scale(column)) for column in table.columns]
-        shown = ["-" if gap is None else f"{gap * by:.1f}" for gap, by in gaps]
-        rows.append(["smallest gap", "", *shown])
-    legend = _scores_legend(table, is_marked=bool(bold))
+        gaps = [(table.gaps.get(column.name), column) for column in table.columns]
+        rows.append(["smallest gap", "", *(_gap_text(gap, table, column) for gap, column in gaps)])
+    legend = _scores_legend(table, is_marked=bool(bold)) + _wide(rows)
     firsts = [next((i for i, e in enumerate(table.entries) if e.kind == kind), len(table.entries))
               for kind in ("untrained", "control")]  # fmt: skip
     header = ["objective", "seeds", *(column.name for column in table.columns)]
@@ -73,23 +74,44 @@ def _scores_block(table: Table) -> Block:
     return Block("scores", header, rows, 2, rules, frozenset(bold), legend)
 
 
+def _mark(table: Table, entry: Entry, column: Column) -> str:
+    """Whom a score cannot be told from, or that it is below the highest."""
+    if table.has_letters:
+        letters = table.letters.get((entry.name, column.name))
+        return f" {letters}" if letters else ""
+    return f" {BELOW}" if (entry.name, column.name) in table.below else ""
+
+
 def _scores_legend(table: Table, is_marked: bool) -> str:
-    metrics: dict[str, list[str]] = {}
-    for column in table.columns:
-        unit = column.metric + (" x 100" if table.scale(column) == 100 else "")
-        metrics.setdefault(unit, []).append(column.name)
     legend = "mean over seeds ± half the 95 % interval, over seeds and test examples. "
-    legend += "; ".join(f"{unit}: {', '.join(names)}" for unit, names in metrics.items())
+    legend += _units(table)
     if is_marked:
         legend += ". * best: separable from every other objective"
     if table.letters:
         count = sum(entry.kind != "control" for entry in table.entries)
-        pairs = count * (count - 1) // 2
-        legend += ". Objectives that share a letter are not separable (paired 95 % intervals"
-        legend += f", each of {pairs} pairs by itself)" if pairs > 1 else ")"
+        pairs = count * (count - 1) // 2 if table.has_letters else count - 1
+        each = f", each of {pairs} pairs by itself" if pairs > 1 else ""
+        if table.has_letters:
+            legend += ". Objectives that share a letter are not separable (paired 95 % intervals"
+        elif table.below:
+            legend += f". {BELOW} separably below the highest objective (paired 95 % intervals"
+        else:
+            legend += ". No objective is separably below the highest (paired 95 % intervals"
+        legend += f"{each})"
     if table.gaps:
         legend += ". smallest gap: of two objectives, that half of such runs would see"
     return legend
+
+
+def _units(table: Table) -> str:
+    """What is shown, the unit of most columns last."""
+    units: dict[str, list[str]] = {}
+    for column in table.columns:
+        unit = column.metric + (" x 100" if table.scale(column) == 100 else "")
+        units.setdefault(unit, []).append(column.name)
+    *others, usual = sorted(units, key=lambda unit: len(units[unit]))
+    said = [f"{unit}: {', '.join(units[unit])}" for unit in others]
+    return "; ".join([*said, f"{usual}: all others" if others else usual])
 
 
 def _aggregate_block(table: Table) -> Block:
@@ -99,28 +121,51 @@ def _aggregate_block(table: Table) -> Block:
     for entry in table.entries:
         if not any(entry.name in one.entries for one in overall):
             continue
-        rows.append([entry.name, *(text for one in overall for text in _standing(one, entry.name))])
+        standings = [_standing(one, entry.name, table.has_letters) for one in overall]
+        rows.append([entry.name, *(text for texts in standings for text in texts)])
     header = ["objective"]
     for one in overall:
         header += [f"{one.name}: mean", f"{one.name}: rank"]
     legend = (
         "mean: interquartile mean over tasks x 100, on which 0 is guessing and 100 the best "
         "objective of each task; rank: mean over tasks and seeds; ± half the 95 % interval, over "
-        "seeds and test examples. Those that share a letter are not separable. "
+        "seeds and test examples. "
     )
-    legend += "; ".join(f"{one.name}: {', '.join(one.tasks)}" for one in overall)
-    left_out = overall[0].left_out
-    if left_out:
-        legend += ". LEFT OUT: " + "; ".join(f"{name} ({why})" for name, why in left_out.items())
+    if table.has_letters:
+        legend += "Those that share a letter are not separable. "
+    elif any(one.below for one in overall):
+        legend += f"{BELOW} separably below the highest. "
+    legend += "; ".join(f"{one.name}: {_tasks_text(one)}" for one in overall)
+    legend += _wide(rows) + _left_out(overall[0])
     return Block("over tasks", header, rows, legend=legend)
 
 
-def _standing(aggregate: Aggregate, name: str) -> list[str]:
+def _tasks_text(aggregate: Aggregate) -> str:
+    count = len(aggregate.tasks)
+    return ", ".join(aggregate.tasks) if count <= _MOST_TASKS else f"{count} tasks"
+
+
+def _left_out(aggregate: Aggregate) -> str:
+    """Each reason once, with all it keeps out."""
+    names: dict[str, list[str]] = {}
+    for name, why in aggregate.left_out.items():
+        names.setdefault(why, []).append(name)
+    said = "; ".join(f"{', '.join(out)} ({why})" for why, out in names.items())
+    return f". LEFT OUT: {said}" if said else ""
+
+
+def _standing(aggregate: Aggregate, name: str, has_letters: bool) -> list[str]:
     if name not in aggregate.entries:
         return ["left out", "-"]
     iqm, rank = aggregate.of(name)
-    shown = f"{iqm.mean * 100:.1f} ±{iqm.half_width * 100:.1f} {aggregate.letters[name]}"
-    return [shown, "-" if rank is None else f"{rank.mean:.2f} ±{rank.half_width:.2f}"]
+    shown = f"{iqm.mean * 100:.1f} ±{width(iqm.half_width * 100, 100)}"
+    if has_letters:
+        shown += f" {aggregate.letters[name]}"
+    elif name in aggregate.below:
+        shown += f" {BELOW}"
+    if rank is None:
+        return [shown, "-"]
+    return [shown, f"{rank.mean:.2f} ±{width(rank.half_width, aggregate.num_ranks - 1, 2)}"]
 
 
 def _difference_block(table: Table, baseline: str) -> Block:
@@ -132,8 +177,12 @@ def _difference_block(table: Table, baseline: str) -> Block:
         row = [entry.name]
         for column in table.columns:
             gap = table.difference(entry.name, baseline, column.name)
-            by = table.scale(column)
-            text = "-" if gap is None else f"{gap.mean * by:+.1f} ±{gap.half_width * by:.1f}"
+            by, length = table.scale(column), table.length(column)
+            text = (
+                "-"
+                if gap is None
+                else f"{gap.mean * by:+.1f} ±{width(gap.half_width * by, length)}"
+            )
             if gap is not None and gap.is_separable:
                 bold.add((len(rows), len(row)))
                 _, stands = table.tests[entry.name, column.name]
@@ -147,7 +196,8 @@ def _difference_block(table: Table, baseline: str) -> Block:
         bold=frozenset(bold),
         legend="paired by seed and test example; ± is also the smallest gap that could have been "
         "seen. * the 95 % interval excludes zero"
-        + ("; ** also at 5 % over all columns together (Holm)" if len(table.columns) > 1 else ""),
+        + ("; ** also at 5 % over all columns together (Holm)" if len(table.columns) > 1 else "")
+        + _wide(rows),
     )
 
 
@@ -198,7 +248,17 @@ def _seeds_text(entry: Entry) -> str:
     return str(total) if finished == total else f"{finished} of {total}"
 
 
-def _cell_text(cell: Cell, scale: float) -> str:
+def _cell_text(cell: Cell, table: Table, column: Column) -> str:
     if cell.interval is None:
         return {"not_applicable": "n/a", "missing": "-"}.get(cell.status, cell.status)
-    return f"{cell.interval.mean * scale:.1f} ±{cell.interval.half_width * scale:.1f}"
+    by = table.scale(column)
+    half = width(cell.interval.half_width * by, table.length(column))
+    return f"{cell.interval.mean * by:.1f} ±{half}"
+
+
+def _gap_text(gap: float | None, table: Table, column: Column) -> str:
+    return "-" if gap is None else width(gap * table.scale(column), table.length(column))
+
+
+def _wide(rows: list[list[str]]) -> str:
+    return width_legend(text for row in rows for text in row[1:])

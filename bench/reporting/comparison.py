@@ -119,8 +119,8 @@ def _table(
             cells[name, column.name] = read_cell(found, column)
     present = baseline if any(entry.name == baseline for entry in entries) else None
     table = Table(title[1], title[0], entries, columns, cells, present)
-    judge(table, baseline)
     table.aggregates.extend(standings(table, suites))
+    judge(table, baseline)
     return table
 
 
@@ -174,7 +174,8 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
     gap = None
     if table.baseline is not None and table.baseline != entry.name:
         gap = table.difference(entry.name, table.baseline, column.name)
-    test = table.tests.get((entry.name, column.name), (None, None))
+    key = entry.name, column.name
+    test = table.tests.get(key, (None, None))
     data = entry.runs[0].data if entry.runs else {"settings": {}, "parameters": {"extra": 0}}
     spent = {
         axis: plain(entry.cost(lambda run, axis=axis: run["spent"][axis]) or 0)  # type: ignore[misc]
@@ -201,7 +202,8 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
         "examples": cell.examples,
         "limit": column.limit,
         "best": table.best.get(column.name) == entry.name,
-        "letters": table.letters.get((entry.name, column.name)),
+        "letters": table.letters.get(key),
+        "below_best": key in table.below if key in table.letters else None,
         "smallest_gap": plain(table.gaps.get(column.name)),
         "difference": gap and {
             "baseline": table.baseline,
@@ -235,6 +237,7 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
 def _standing(aggregate: Aggregate, name: str) -> dict[str, Any]:
     iqm, rank = aggregate.of(name)
     found: dict[str, Any] = {"tasks": len(aggregate.tasks), "letters": aggregate.letters[name]}
+    found["below_best"] = name in aggregate.below
     for key, interval in (("iqm", iqm), ("rank", rank)):
         ends = (None,) * 3 if interval is None else (interval.mean, interval.low, interval.high)
         found |= {

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.reporting.aggregate import Aggregate
+from bench.reporting.marks import are_readable
 from bench.reporting.pairs import Pairs, paired_differences
 from bench.reporting.records import RunRecord, ScoreRecord, Variant
 from bench.reporting.statistics import Interval, Sample, mean
@@ -105,6 +106,8 @@ class Table:
     """Column name -> the entry marked there, if any."""
     letters: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     """By entry and column: two objectives share a letter where they are not separable."""
+    below: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    """By entry and column: objectives separably below the highest of the column."""
     gaps: dict[str, float] = dataclasses.field(default_factory=dict)
     """Column name -> the smallest gap between objectives that this very run could have seen."""
     tests: dict[tuple[str, str], tuple[float, bool]] = dataclasses.field(default_factory=dict)
@@ -131,6 +134,19 @@ class Table:
     def scale(self, column: Column) -> float:
         """100 where the column is shown x 100."""
         return self._scales[column.name]
+
+    def length(self, column: Column) -> float:
+        """Of the column's scale, as shown; a metric without an end has no end of it."""
+        return 100.0 if self.scale(column) == 100 else math.inf
+
+    @functools.cached_property
+    def has_letters(self) -> bool:
+        """Whether letters tell the groups, or there are too many of them."""
+        columns: dict[str, list[str]] = {}
+        for (_, column), shown in self.letters.items():
+            columns.setdefault(column, []).append(shown)
+        overall = [list(one.letters.values()) for one in self.aggregates]
+        return all(map(are_readable, [*columns.values(), *overall]))
 
     @functools.cached_property
     def _pairs(self) -> dict[str, Pairs]:

@@ -178,11 +178,3 @@ def legend_below(canvas: Canvas, handles: Sequence[Any], columns: int = 4) -> No
         handles=list(handles), loc="lower left", ncols=columns, bbox_to_anchor=(0.0, 0.0),
         borderaxespad=0.3, handletextpad=0.4, columnspacing=1.4,
     )  # fmt: skip
-
-
-def listing(names: Sequence[str], most: int = 4) -> str:
-    """Names as a sentence has them, the rest counted."""
-    shown = list(names[:most])
-    if len(names) > most:
-        return ", ".join(shown) + f" and {len(names) - most} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting import figures
 from bench.reporting.figures import FAINT, MARKERS, PAPER, SERIES, Figure, label
+from bench.reporting.phrases import listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def costs(points: pd.DataFrame, score: str, name: str = "cost") -> Figure:
             caption += f" Named are {len(look)} of {len(trained)}, those on a front."
         alt = f"{score} against cost. " + " ".join(
             f"Front for {AXES[axis]}: "
-            f"{figures.listing([label(str(trained['label'][i])) for i in front], 8)}."
+            f"{listing([label(str(trained['label'][i])) for i in front], 8)}."
             for axis, front in fronts.items()
         )
         return figures.finish(canvas, name, "Score against cost", caption, alt, points)

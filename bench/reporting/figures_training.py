@@ -15,6 +15,7 @@ from bench.reporting import figures
 from bench.reporting.comparison import big_number
 from bench.reporting.entries import variant_of
 from bench.reporting.figures import FAINT, MARKERS, SERIES, Figure, label
+from bench.reporting.phrases import listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def curves(table: Table, name: str = "curves") -> Figure | None:
             caption += f" The first {len(shown)} of {len(entries)} objectives."
         last = data.sort_values("tokens").groupby(["label", "seed"])["validation_nats"].last()
         alt = "Training curves, not comparable with each other. Last validation loss in nats: "
-        alt += figures.listing(
+        alt += listing(
             [f"{label(e.name)} {last[e.name].mean():.2f}" for e in shown if e.name in last], 12
         )
         columns = ["label", "seed", "tokens", "validation_nats"]
@@ -155,7 +156,7 @@ def layers(table: Table, name: str = "layers") -> Figure | None:
         best = data.loc[data.groupby(["label", "column"])["score"].idxmax()]
         layer = best.groupby("label")["layer"].median()
         alt = "Scores by layer. The best layer, median over tasks: "
-        alt += figures.listing([f"{label(n)} {layer[n]:g}" for n in shown], 12) + "."
+        alt += listing([f"{label(n)} {layer[n]:g}" for n in shown], 12) + "."
         return figures.finish(canvas, name, "Scores by layer", caption, alt, data)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.plan import SIZES
-from bench.reporting.figures import listing
+from bench.reporting.phrases import listing
 from bench.settings import as_mapping
 
 if TYPE_CHECKING:

@@ -12,20 +12,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.reporting.entries import Column, Table
+from bench.reporting.entries import Cell, Column, Entry, Table
+from bench.reporting.marks import width
 from bench.reporting.pairs import holm, letters, smallest_gap
+from bench.reporting.phrases import listing
 
 _MORE_SEEDS = "repeat with --seeds 0-2 or more"
 _OVERLAP_SHARE = 0.01
 """Less of the test than this is not worth a line."""
+_MOST_CLEAN = 4
+"""Scores without it that a line has room for."""
 
 
 def judge(table: Table, asked_baseline: str | None) -> None:
     """Write marks, letters, warnings and notes into a table whose cells are filled."""
     table.warnings.extend(_warnings(table, asked_baseline))
     for column in table.columns:
-        _mark_best(table, column)
         _letter(table, column)
+    for column in table.columns:
+        _mark_best(table, column)
         _tell_overlap(table, column)
     if table.baseline is not None:
         _correct(table, table.baseline)
@@ -91,7 +96,8 @@ def _mark_best(table: Table, column: Column) -> None:
     doubts = (_doubt(table, column, best.name, rival.name) for rival in rivals)
     first_doubt = next((doubt for doubt in doubts if doubt), None)
     if first_doubt:
-        table.notes.append(f"{column.name}: not separable: {first_doubt}")
+        below = "" if table.has_letters else _below(table, column, ranked)
+        table.notes.append(f"{column.name}: not separable: {first_doubt}{below}")
     elif rivals:
         table.best[column.name] = best.name
     level = []
@@ -105,6 +111,12 @@ def _mark_best(table: Table, column: Column) -> None:
         )
 
 
+def _below(table: Table, column: Column, ranked: list[Entry]) -> str:
+    """Who can be told from the best where letters are too many to say it."""
+    names = [entry.name for entry in ranked if (entry.name, column.name) in table.below]
+    return f". Separably below it: {listing(names, 8)}" if names else ". None is separably below it"
+
+
 def _doubt(table: Table, column: Column, best: str, rival: str) -> str | None:
     """Why the best may not be better than a rival; None where it is."""
     gap = table.difference(best, rival, column.name)
@@ -116,7 +128,7 @@ def _doubt(table: Table, column: Column, best: str, rival: str) -> str | None:
     leads = f"{best} leads {rival} by {gap.mean * unit:.1f}"
     if gap.seeds == 1:
         return f"{leads}; one seed cannot tell"
-    smallest = f"{gap.smallest_gap * unit:.1f}"
+    smallest = width(gap.smallest_gap * unit, table.length(column))
     return f"{leads}; the smallest gap this comparison could have seen is {smallest}"
 
 
@@ -133,9 +145,14 @@ def _letter(table: Table, column: Column) -> None:
     places = [place for place, _, _ in scored]
     pairs = table.pairs(column.name)
     means = np.array([mean for _, mean, _ in scored])
-    shown = letters(pairs.part(places, places).separable(), means)
-    for (_, _, entry), text in zip(scored, shown, strict=True):
-        table.letters[entry.name, column.name] = text
+    separable = pairs.part(places, places).separable()
+    rivals = [i for i, (_, _, entry) in enumerate(scored) if entry.kind == "trained"]
+    top = max(rivals, key=lambda i: means[i], default=None)
+    for i, text in enumerate(letters(separable, means)):
+        key = scored[i][2].name, column.name
+        table.letters[key] = text
+        if top is not None and separable[top, i] and means[i] < means[top]:
+            table.below.add(key)
     trained = [place for place, _, entry in scored if entry.kind == "trained"]
     gap = smallest_gap(pairs, trained, trained if len(trained) > 1 else places)
     if gap is not None:
@@ -164,12 +181,23 @@ def _tell_overlap(table: Table, column: Column) -> None:
         share = max((one["share"] or 0.0 for one in told.values()), default=0.0)
         if share < _OVERLAP_SHARE:
             continue
-        clean = [
-            f"{name} {one['clean_value'] * unit:.1f}"
-            for name, one in told.items()
-            if one["clean_value"] is not None
-        ]
-        rest = f"; on the others: {', '.join(clean)}" if clean else ""
+        rest = _on_the_rest(unit, cells, where)
         table.notes.append(
             f"{column.name}: {share:.1%} of the test examples overlap with {what}{rest}"
         )
+
+
+def _on_the_rest(unit: float, cells: dict[str, Cell], where: str) -> str:
+    """Scores on what was not seen before; of many, the one that differs most."""
+    known = [
+        (name, cell.interval.mean * unit, value * unit)
+        for name, cell in cells.items()
+        if cell.interval is not None
+        and (value := cell.overlap.get(where, {}).get("clean_value")) is not None
+    ]
+    if not known:
+        return ""
+    if len(known) <= _MOST_CLEAN:
+        return "; on the others: " + ", ".join(f"{name} {clean:.1f}" for name, _, clean in known)
+    name, score, clean = max(known, key=lambda one: abs(one[2] - one[1]))
+    return f"; on the others no score differs by more than {name}: {clean:.1f}, not {score:.1f}"
