@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.classification import TextClassification
 from bench.probing.datasets import Table
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "ag_news",
-    {"text": "text", "label": "label"},
-    hub="fancyzhx/ag_news",
-    tests=("test",),
-)
+from bench.probing.tabled import Tabled
 
 
-class AGNews(TextClassification):
+class AGNews(Tabled, TextClassification):
     """Balanced; 1,900 test texts of each class."""
 
     name: ClassVar[str] = "ag_news"
@@ -25,11 +18,9 @@ class AGNews(TextClassification):
     chance: ClassVar[float] = 0.25
     size: ClassVar[tuple[int, int]] = (120_000, 7_600)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "ag_news",
+        {"text": "text", "label": "label"},
+        hub="fancyzhx/ag_news",
+        tests=("test",),
+    )

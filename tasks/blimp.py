@@ -6,19 +6,14 @@ from typing import ClassVar
 
 from bench.probing.datasets import Table, as_splits
 from bench.probing.minimal_pairs import MinimalPairs
+from bench.probing.tabled import Tabled
 from bench.probing.task import DataRoot, Splits
 
-TABLE = Table(
-    "blimp",
-    {"sentence_good": "good", "sentence_bad": "bad", "field": "bucket", "UID": "UID"},
-    hub="nyu-mll/blimp",
-    config="*",
-)
 DEFAULT_PAIRS = 67 * 20
 """20 of each phenomenon's 1,000: a masked run reads each sentence once per token and policy."""
 
 
-class BLiMP(MinimalPairs):
+class BLiMP(Tabled, MinimalPairs):
     """As many pairs of each phenomenon; more of them with `--limit`, 67,000 are all."""
 
     name: ClassVar[str] = "blimp"
@@ -26,14 +21,18 @@ class BLiMP(MinimalPairs):
     source: ClassVar[str] = "Warstadt et al. 2020"
     size: ClassVar[tuple[int, int]] = (0, 67_000)
     suites: ClassVar[tuple[str, ...]] = ("syntax",)
-
-    def require(self, data: DataRoot) -> None:
-        """The only split there is."""
-        TABLE.require(data, "train")
+    table: ClassVar[Table] = Table(
+        "blimp",
+        {"sentence_good": "good", "sentence_bad": "bad", "field": "bucket", "UID": "UID"},
+        hub="nyu-mll/blimp",
+        config="*",
+        tests=("train",),
+        has_train=False,
+    )
 
     def load(self, data: DataRoot) -> Splits:
         """Read the first pairs of each phenomenon, phenomena in turn."""
-        pairs = TABLE.load(data, "train")
+        pairs = self.table.load(data, "train")
         turn = pairs.groupby("UID").cumcount().sort_values(kind="stable").index
         limit = DEFAULT_PAIRS if data.limit is None else data.limit
         test = pairs.loc[turn[:limit]].copy()

@@ -11,18 +11,11 @@ from typing import ClassVar
 from bench.probing.datasets import Table, as_splits
 from bench.probing.pair_classification import PairClassification
 from bench.probing.partition import rows_to_test
+from bench.probing.tabled import Tabled
 from bench.probing.task import DataRoot, Splits
 
-TABLE = Table(
-    "super_glue/boolq",
-    {"question": "text", "passage": "text_pair", "label": "label"},
-    hub="aps/super_glue",
-    config="boolq",
-    tests=("validation",),
-)
 
-
-class BoolQ(PairClassification):
+class BoolQ(Tabled, PairClassification):
     """Yes or no; passages are longer than small encoders read, and are cut."""
 
     name: ClassVar[str] = "boolq"
@@ -31,15 +24,22 @@ class BoolQ(PairClassification):
     chance: ClassVar[float] = 0.622
     """Yes, in validation."""
     size: ClassVar[tuple[int, int]] = (9_427, 3_270)
+    table: ClassVar[Table] = Table(
+        "super_glue/boolq",
+        {"question": "text", "passage": "text_pair", "label": "label"},
+        hub="aps/super_glue",
+        config="boolq",
+        tests=("validation",),
+    )
 
     def require(self, data: DataRoot) -> None:
         """Validation: every edition of the data set has it."""
-        TABLE.require(data, "validation")
+        self.table.require(data, "validation")
 
     def load(self, data: DataRoot) -> Splits:
         """Read train and validation, or part validation."""
-        if TABLE.has(data, "train"):
-            return TABLE.splits(data)
-        rows = TABLE.load(data, "validation")
+        if self.table.has(data, "train"):
+            return super().load(data)
+        rows = self.table.load(data, "validation")
         is_test = rows_to_test(list(rows["text_pair"]), [str(label) for label in rows["label"]])
         return as_splits(rows[~is_test], rows[is_test], data)

@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.classification import TextClassification
 from bench.probing.datasets import Table
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "glue/cola",
-    {"sentence": "text", "label": "label"},
-    hub="nyu-mll/glue",
-    config="cola",
-)
+from bench.probing.tabled import Tabled
 
 
-class CoLA(TextClassification):
+class CoLA(Tabled, TextClassification):
     """Matthews correlation, as 69 % are acceptable; tested on validation."""
 
     name: ClassVar[str] = "cola"
@@ -26,11 +19,9 @@ class CoLA(TextClassification):
     chance: ClassVar[float] = 0.0
     size: ClassVar[tuple[int, int]] = (8_551, 1_043)
     suites: ClassVar[tuple[str, ...]] = ("glue", "syntax")
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "glue/cola",
+        {"sentence": "text", "label": "label"},
+        hub="nyu-mll/glue",
+        config="cola",
+    )

@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.classification import TextClassification
 from bench.probing.datasets import Table
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "cr",
-    {"text": "text", "label": "label"},
-    hub="SetFit/CR",
-    tests=("test",),
-)
+from bench.probing.tabled import Tabled
 
 
-class CustomerReviews(TextClassification):
+class CustomerReviews(Tabled, TextClassification):
     """A fixed split of the 3,765 sentences, which were published without one."""
 
     name: ClassVar[str] = "cr"
@@ -26,11 +19,9 @@ class CustomerReviews(TextClassification):
     """Positive, in the test split."""
     size: ClassVar[tuple[int, int]] = (3_012, 377)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "cr",
+        {"text": "text", "label": "label"},
+        hub="SetFit/CR",
+        tests=("test",),
+    )

@@ -6,16 +6,17 @@ Passages have 31 to 180 words, most of them more than the smallest encoders read
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from bench.probing.datasets import Table, as_splits
+from bench.probing.datasets import Table
 from bench.probing.fill_in import FillIn
-from bench.probing.task import DataRoot, Splits
+from bench.probing.tabled import Tabled
 
-TABLE = Table("lambada_openai", {"text": "text"}, hub="EleutherAI/lambada_openai", tests=("test",))
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-class LAMBADA(FillIn):
+class LAMBADA(Tabled, FillIn):
     """The last word of each passage is hidden, with what punctuation clings to it."""
 
     name: ClassVar[str] = "lambada"
@@ -24,21 +25,16 @@ class LAMBADA(FillIn):
     chance: ClassVar[float] = 0.0
     """Of 3,197 different last words."""
     size: ClassVar[tuple[int, int]] = (0, 5_153)
+    table: ClassVar[Table] = Table(
+        "lambada_openai",
+        {"text": "text"},
+        hub="EleutherAI/lambada_openai",
+        tests=("test",),
+        has_train=False,
+    )
 
-    def require(self, data: DataRoot) -> None:
-        """The only split there is."""
-        TABLE.require(data, "test")
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read the passages and find their last words."""
-        texts = [str(text).rstrip() for text in TABLE.load(data, "test")["text"]]
-        import pandas as pd
-
-        test = pd.DataFrame(
-            {
-                "text": texts,
-                "start": [len(text) - len(text.split()[-1]) for text in texts],
-                "end": [len(text) for text in texts],
-            }
-        )
-        return as_splits(test[:0], test, data)
+    def reshaped(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Where the last word of each passage is."""
+        texts = [str(text).rstrip() for text in frame["text"]]
+        starts = [len(text) - len(text.split()[-1]) for text in texts]
+        return frame.assign(text=texts, start=starts, end=[len(text) for text in texts])

@@ -6,19 +6,10 @@ from typing import ClassVar
 
 from bench.probing.datasets import Table
 from bench.probing.pair_classification import PairClassification
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "glue/mnli",
-    {"premise": "text", "hypothesis": "text_pair", "label": "label"},
-    hub="nyu-mll/glue",
-    config="mnli",
-    tests=("validation_matched", "validation"),
-    also=("glue/mnli_slice",),
-)
+from bench.probing.tabled import Tabled
 
 
-class MNLI(PairClassification):
+class MNLI(Tabled, PairClassification):
     """The matched half of validation; a part of the set in a folder `glue/mnli_slice` will do."""
 
     name: ClassVar[str] = "mnli"
@@ -28,11 +19,11 @@ class MNLI(PairClassification):
     """Entailment, in the slice; a third of each class within 3 %."""
     size: ClassVar[tuple[int, int]] = (392_702, 9_815)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "glue/mnli",
+        {"premise": "text", "hypothesis": "text_pair", "label": "label"},
+        hub="nyu-mll/glue",
+        config="mnli",
+        tests=("validation_matched", "validation"),
+        also=("glue/mnli_slice",),
+    )

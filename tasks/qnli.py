@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.datasets import Table
 from bench.probing.pair_classification import PairClassification
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "glue/qnli",
-    {"question": "text", "sentence": "text_pair", "label": "label"},
-    hub="nyu-mll/glue",
-    config="qnli",
-)
+from bench.probing.tabled import Tabled
 
 
-class QNLI(PairClassification):
+class QNLI(Tabled, PairClassification):
     """SQuAD as sentence pairs; tested on validation, as GLUE withholds the test labels."""
 
     name: ClassVar[str] = "qnli"
@@ -26,11 +19,9 @@ class QNLI(PairClassification):
     """Balanced by construction, within a percent."""
     size: ClassVar[tuple[int, int]] = (104_743, 5_463)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "glue/qnli",
+        {"question": "text", "sentence": "text_pair", "label": "label"},
+        hub="nyu-mll/glue",
+        config="qnli",
+    )

@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.datasets import Table
 from bench.probing.pair_classification import PairClassification
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "glue/qqp",
-    {"question1": "text", "question2": "text_pair", "label": "label"},
-    hub="nyu-mll/glue",
-    config="qqp",
-)
+from bench.probing.tabled import Tabled
 
 
-class QQP(PairClassification):
+class QQP(Tabled, PairClassification):
     """F1 of duplicates, as GLUE reports it; on validation: GLUE withholds the test labels."""
 
     name: ClassVar[str] = "qqp"
@@ -27,11 +20,9 @@ class QQP(PairClassification):
     """Always duplicate: 37 % are (Wang et al. 2019)."""
     size: ClassVar[tuple[int, int]] = (363_846, 40_430)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "glue/qqp",
+        {"question1": "text", "question2": "text_pair", "label": "label"},
+        hub="nyu-mll/glue",
+        config="qqp",
+    )

@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.datasets import Table
 from bench.probing.pair_classification import PairClassification
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "glue/rte",
-    {"sentence1": "text", "sentence2": "text_pair", "label": "label"},
-    hub="nyu-mll/glue",
-    config="rte",
-)
+from bench.probing.tabled import Tabled
 
 
-class RTE(PairClassification):
+class RTE(Tabled, PairClassification):
     """Two classes; tested on validation, as GLUE withholds the test labels."""
 
     name: ClassVar[str] = "rte"
@@ -26,11 +19,9 @@ class RTE(PairClassification):
     """Entailment, in validation."""
     size: ClassVar[tuple[int, int]] = (2_490, 277)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "glue/rte",
+        {"sentence1": "text", "sentence2": "text_pair", "label": "label"},
+        hub="nyu-mll/glue",
+        config="rte",
+    )

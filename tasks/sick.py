@@ -6,16 +6,10 @@ from typing import ClassVar
 
 from bench.probing.datasets import Table
 from bench.probing.similarity import Similarity
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "sick",
-    {"sentence_A": "text", "sentence_B": "text_pair", "relatedness_score": "score"},
-    hub="RobZamp/sick",
-)
+from bench.probing.tabled import Tabled
 
 
-class SICK(Similarity):
+class SICK(Tabled, Similarity):
     """Relatedness, the half of SICK that SentEval calls SICK-R."""
 
     name: ClassVar[str] = "sick"
@@ -24,11 +18,8 @@ class SICK(Similarity):
     chance: ClassVar[float] = 0.0
     size: ClassVar[tuple[int, int]] = (4_439, 4_906)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "sick",
+        {"sentence_A": "text", "sentence_B": "text_pair", "relatedness_score": "score"},
+        hub="RobZamp/sick",
+    )

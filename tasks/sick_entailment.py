@@ -6,16 +6,10 @@ from typing import ClassVar
 
 from bench.probing.datasets import Table
 from bench.probing.pair_classification import PairClassification
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "sick",
-    {"sentence_A": "text", "sentence_B": "text_pair", "label": "label"},
-    hub="RobZamp/sick",
-)
+from bench.probing.tabled import Tabled
 
 
-class SICKEntailment(PairClassification):
+class SICKEntailment(Tabled, PairClassification):
     """Entailment, the half of SICK that SentEval calls SICK-E."""
 
     name: ClassVar[str] = "sick_entailment"
@@ -25,11 +19,8 @@ class SICKEntailment(PairClassification):
     """Neutral, the majority baseline of Marelli et al. 2014."""
     size: ClassVar[tuple[int, int]] = (4_439, 4_906)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "sick",
+        {"sentence_A": "text", "sentence_B": "text_pair", "label": "label"},
+        hub="RobZamp/sick",
+    )

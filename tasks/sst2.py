@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.classification import TextClassification
 from bench.probing.datasets import Table
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "glue/sst2",
-    {"sentence": "text", "label": "label"},
-    hub="nyu-mll/glue",
-    config="sst2",
-)
+from bench.probing.tabled import Tabled
 
 
-class SST2(TextClassification):
+class SST2(Tabled, TextClassification):
     """The test split where its labels are given; GLUE withholds them (-1), then validation."""
 
     name: ClassVar[str] = "sst2"
@@ -26,11 +19,9 @@ class SST2(TextClassification):
     """The test split; 0.509 of validation is positive."""
     size: ClassVar[tuple[int, int]] = (67_349, 1_821)
     suites: ClassVar[tuple[str, ...]] = ("glue", "sentence")
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "glue/sst2",
+        {"sentence": "text", "label": "label"},
+        hub="nyu-mll/glue",
+        config="sst2",
+    )

@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.datasets import Table
 from bench.probing.similarity import Similarity
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "glue/stsb",
-    {"sentence1": "text", "sentence2": "text_pair", "label": "score"},
-    hub="nyu-mll/glue",
-    config="stsb",
-)
+from bench.probing.tabled import Tabled
 
 
-class STSB(Similarity):
+class STSB(Tabled, Similarity):
     """The test split where its scores are given; GLUE withholds them (-1), then validation."""
 
     name: ClassVar[str] = "stsb"
@@ -25,11 +18,9 @@ class STSB(Similarity):
     chance: ClassVar[float] = 0.0
     size: ClassVar[tuple[int, int]] = (5_749, 1_379)
     suites: ClassVar[tuple[str, ...]] = ("glue", "sentence")
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "glue/stsb",
+        {"sentence1": "text", "sentence2": "text_pair", "label": "score"},
+        hub="nyu-mll/glue",
+        config="stsb",
+    )

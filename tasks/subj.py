@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.classification import TextClassification
 from bench.probing.datasets import Table
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "subj",
-    {"text": "text", "label": "label"},
-    hub="SetFit/subj",
-    tests=("test",),
-)
+from bench.probing.tabled import Tabled
 
 
-class SUBJ(TextClassification):
+class SUBJ(Tabled, TextClassification):
     """Balanced; a fixed split of the 10,000 sentences, which were published without one."""
 
     name: ClassVar[str] = "subj"
@@ -26,11 +19,9 @@ class SUBJ(TextClassification):
     """The test split."""
     size: ClassVar[tuple[int, int]] = (8_000, 1_000)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "subj",
+        {"text": "text", "label": "label"},
+        hub="SetFit/subj",
+        tests=("test",),
+    )

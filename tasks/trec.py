@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from bench.probing.classification import TextClassification
 from bench.probing.datasets import Table
-from bench.probing.task import DataRoot, Splits
-
-TABLE = Table(
-    "trec",
-    {"text": "text", "coarse_label": "label"},
-    hub="CogComp/trec",
-    tests=("test",),
-)
+from bench.probing.tabled import Tabled
 
 
-class TREC(TextClassification):
+class TREC(Tabled, TextClassification):
     """The six coarse classes."""
 
     name: ClassVar[str] = "trec"
@@ -26,11 +19,9 @@ class TREC(TextClassification):
     """Descriptions: 138 of the 500 test questions (Li and Roth 2002)."""
     size: ClassVar[tuple[int, int]] = (5_452, 500)
     suites: ClassVar[tuple[str, ...]] = ("sentence",)
-
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and the first split to test on whose labels are given."""
-        return TABLE.splits(data)
+    table: ClassVar[Table] = Table(
+        "trec",
+        {"text": "text", "coarse_label": "label"},
+        hub="CogComp/trec",
+        tests=("test",),
+    )

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.probing.datasets import Table, as_splits
+from bench.probing.datasets import Table
+from bench.probing.tabled import Tabled
 from bench.probing.tagging import Tagging
-from bench.probing.task import DataRoot, Splits
 
-TABLE = Table(
-    "universal_dependencies/en_ewt",
-    {"tokens": "words", "upos": "labels"},
-    hub="universal-dependencies/universal_dependencies",
-    config="en_ewt",
-    tests=("test",),
-)
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-class UniversalPartOfSpeech(Tagging):
+class UniversalPartOfSpeech(Tabled, Tagging):
     """17 tags; `_`, the hub's for a contraction that is spelt out after it, is not asked."""
 
     name: ClassVar[str] = "upos"
@@ -27,16 +22,15 @@ class UniversalPartOfSpeech(Tagging):
     """Nouns, the most frequent tag of the test split."""
     size: ClassVar[tuple[int, int]] = (12_544, 2_077)
     suites: ClassVar[tuple[str, ...]] = ("tagging", "syntax")
+    table: ClassVar[Table] = Table(
+        "universal_dependencies/en_ewt",
+        {"tokens": "words", "upos": "labels"},
+        hub="universal-dependencies/universal_dependencies",
+        config="en_ewt",
+        tests=("test",),
+    )
 
-    def require(self, data: DataRoot) -> None:
-        """Train and test."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and test."""
-        train, test = TABLE.pair(data)
-        for frame in (train, test):
-            frame["labels"] = [
-                [None if tag == "_" else tag for tag in tags] for tags in frame["labels"]
-            ]
-        return as_splits(train, test, data)
+    def reshaped(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """None where nothing is asked."""
+        labels: Any = [[None if tag == "_" else tag for tag in tags] for tags in frame["labels"]]
+        return frame.assign(labels=labels)

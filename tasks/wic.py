@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
-from bench.probing.datasets import Table, as_splits
-from bench.probing.pair_classification import PairClassification
-from bench.probing.task import DataRoot, Splits
+from bench.probing.datasets import Table
+from bench.probing.tabled import TabledWordPairs
+from bench.probing.task import Span
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-WORDS = ("start1", "end1", "start2", "end2")
-TABLE = Table(
-    "super_glue/wic",
-    {"sentence1": "text", "sentence2": "text_pair", "label": "label", **{w: w for w in WORDS}},
-    hub="aps/super_glue",
-    config="wic",
-)
+PLACES = (("start1", "end1"), ("start2", "end2"))
 
 
-class WordInContext(PairClassification):
+class WordInContext(TabledWordPairs):
     """Balanced; the word is read in both sentences. Tested on validation: test is withheld."""
 
     name: ClassVar[str] = "wic"
@@ -28,23 +19,19 @@ class WordInContext(PairClassification):
     source: ClassVar[str] = "Pilehvar and Camacho-Collados 2019; Wang et al. 2019 (SuperGLUE)"
     chance: ClassVar[float] = 0.5
     size: ClassVar[tuple[int, int]] = (5_428, 638)
+    table: ClassVar[Table] = Table(
+        "super_glue/wic",
+        {
+            "sentence1": "text",
+            "sentence2": "text_pair",
+            "label": "label",
+            **{name: name for place in PLACES for name in place},
+        },
+        hub="aps/super_glue",
+        config="wic",
+    )
+    places: ClassVar = PLACES
 
-    def require(self, data: DataRoot) -> None:
-        """Train, and a split to test on."""
-        TABLE.require(data)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Read train and validation, with the word's characters in each sentence."""
-        train, test = (_with_spans(frame) for frame in TABLE.pair(data))
-        return as_splits(train, test, data)
-
-
-def _with_spans(frame: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    spans = [
-        [(int(start), int(end)) for start, end in zip(frame[first], frame[last], strict=True)]
-        for first, last in (WORDS[:2], WORDS[2:])
-    ]
-    rows = {column: list(frame[column]) for column in ("text", "text_pair", "label")}
-    return pd.DataFrame({**rows, "span": spans[0], "span_pair": spans[1]})
+    def span(self, text: str, first: Any, second: Any) -> Span:
+        """The characters are given."""
+        return int(first), int(second)

@@ -37,6 +37,7 @@ class Table:
             given is taken.
         also: Other folders that may hold it.
         source: Where to get it if not from the hub.
+        has_train: Whether there is anything to fit on; False where all there is is asked.
     """
 
     name: str
@@ -46,13 +47,14 @@ class Table:
     tests: tuple[str, ...] = ("test", "validation")
     also: tuple[str, ...] = ()
     source: str = ""
+    has_train: bool = True
 
     def require(self, data: DataRoot, *splits: str) -> None:
         """Say what is missing, without reading an example.
 
         Args:
             data: Where to look.
-            splits: What is needed; train and one of `tests` if not said.
+            splits: What is needed; train, if there is one, and one of `tests` if not said.
 
         Raises:
             BenchError: Where a file was looked for; or what the hub needs.
@@ -61,7 +63,7 @@ class Table:
             require_hub(self)
             return
         test = next((split for split in self.tests if self.has(data, split)), self.tests[0])
-        for split in splits or ("train", test):
+        for split in splits or (("train", test) if self.has_train else (test,)):
             if not self.path(data.folder, split).is_file():
                 raise self._missing(data.folder, split)
 
@@ -91,12 +93,14 @@ class Table:
     def pair(self, data: DataRoot) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Train, and the first of `tests` whose labels are given (benchmarks withhold some: -1).
 
+        Train is empty where the table has none.
+
         Raises:
             BenchError: One is missing, or no labels are given anywhere.
         """
         for split in self.tests:
             if self.has(data, split) and _is_labelled(test := self.load(data, split)):
-                return self.load(data, "train"), test
+                return self.load(data, "train") if self.has_train else test[:0], test
         if data.folder is not None and not any(self.has(data, split) for split in self.tests):
             raise self._missing(data.folder, self.tests[0])
         raise BenchError(f"{self.name}: none of {', '.join(self.tests)} comes with labels")
