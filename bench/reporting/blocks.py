@@ -50,7 +50,7 @@ def _scores_block(table: Table) -> Block:
         row = [entry.name, _seeds_text(entry)]
         for column in table.columns:
             cell = table.cells[entry.name, column.name]
-            text = _cell_text(cell, table, column)
+            text = cell_text(cell, table, column)
             if cell.interval is not None and cell.interval.seeds != len(entry.finished):
                 text += f" (n={cell.interval.seeds})"
             text += _mark(table, entry, column)
@@ -248,7 +248,8 @@ def _seeds_text(entry: Entry) -> str:
     return str(total) if finished == total else f"{finished} of {total}"
 
 
-def _cell_text(cell: Cell, table: Table, column: Column) -> str:
+def cell_text(cell: Cell, table: Table, column: Column) -> str:
+    """A mean with half its interval, or why there is none."""
     if cell.interval is None:
         return {"not_applicable": "n/a", "missing": "-"}.get(cell.status, cell.status)
     by = table.scale(column)

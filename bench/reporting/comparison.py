@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.errors import unknown_name
 from bench.reporting.aggregate import Aggregate
+from bench.reporting.curves import Curve, budget_of, by_curve, curves_of, untrained_for
 from bench.reporting.entries import (
     Column,
     Entry,
@@ -39,11 +40,15 @@ class Comparison:
     tables: list[Table]
     baseline: str | None
     suites: dict[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    curves: list[Curve] = dataclasses.field(default_factory=list)
+    """Of tables that differ in the budget alone."""
 
     def rows(self) -> list[dict[str, Any]]:
         """The long form: one JSON object per table, entry, task and reading."""
+        crossed = _crossings(self.curves)
         return [
             _long_row(table, entry, column)
+            | {"crossings": crossed.get((table.comparison, entry.name, column.name), [])}
             for table in self.tables
             for entry in table.entries
             for column in table.columns
@@ -74,18 +79,19 @@ def comparison(
     groups: dict[str, dict[str, RunRecord]] = {}
     for run in runs:
         groups.setdefault(run.data["comparison"], {}).setdefault(run.data["id"], run)
-    members = [list(group.values()) for group in groups.values()]
+    members = by_curve([list(group.values()) for group in groups.values()])
+    lent = untrained_for(members)
     tables = []
     # One thread: sums are the same on every machine, and small ones wait for no other thread.
     with threadpool_limits(1, "blas"):
         for index, title in enumerate(_titles(members)):
-            entries = entries_of(members[index], baseline)
+            entries = entries_of([*members[index], *lent[index]], baseline)
             columns = columns_of(members[index], tasks)
             tables.append(_table(title, entries, columns, controls, baseline, suites or {}))
     names = [entry.name for table in tables for entry in table.entries]
     if baseline is not None and tables and baseline not in names:
         raise unknown_name("objective to compare with", baseline, set(names), "bench compare")
-    return Comparison(tables, baseline, dict(suites or {}))
+    return Comparison(tables, baseline, dict(suites or {}), curves_of(tables))
 
 
 def _table(
@@ -183,6 +189,8 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
     }
     return {
         "comparison": table.comparison,
+        "budget_axis": budget_of(table)["axis"],
+        "budget": plain(budget_of(table)["amount"]),
         "objective": entry.objective,
         "label": entry.name,
         "settings": data["settings"],
@@ -232,6 +240,29 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
             if entry.name in one.entries
         },
     }  # fmt: skip
+
+
+def _crossings(curves: Sequence[Curve]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    """By table, entry and column: at the budget that settled it, and for either of the two."""
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for curve in curves:
+        for question, search in curve.searches.items():
+            for one in search.crossings:
+                told = {
+                    "ahead_before": curve.entries[one.before].name,
+                    "ahead_after": curve.entries[one.after].name,
+                    "at": plain(one.at),
+                    "low": plain(one.low),
+                    "high": plain(one.high),
+                    "shown": one.is_shown,
+                    "holm": one.stands,
+                }
+                table = curve.tables[one.settled].comparison
+                for maker in (one.before, one.after):
+                    point = curve.point(one.settled, maker, question)
+                    if point is not None:
+                        found.setdefault((table, point[0].name, point[1].name), []).append(told)
+    return found
 
 
 def _standing(aggregate: Aggregate, name: str) -> dict[str, Any]:

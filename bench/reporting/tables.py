@@ -6,6 +6,7 @@ Names come from strangers, so each format escapes all of them, numbers excepted.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import html
 import io
 import json
@@ -15,8 +16,8 @@ from typing import Any, Literal, get_args
 
 from bench.errors import unknown_name
 from bench.reporting.blocks import Block, table_blocks
+from bench.reporting.blocks_curves import curve_blocks
 from bench.reporting.comparison import Comparison
-from bench.reporting.entries import Table
 from bench.reporting.standings import ALL
 
 __all__ = ["Block", "Format", "csv_value", "render", "table_blocks"]
@@ -52,7 +53,27 @@ def render(
     if format == "table":
         return _terminal(compared, width, color)
     write = _markdown if format == "markdown" else _latex
-    return "\n".join(write(table) for table in compared.tables)
+    return "\n".join(write(part) for part in _parts(compared))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """What is written under one title."""
+
+    title: str
+    warnings: list[str]
+    blocks: list[Block]
+    notes: list[str]
+
+
+def _parts(compared: Comparison) -> Iterator[_Part]:
+    """The tables, then what they say together of larger and smaller budgets."""
+    for table in compared.tables:
+        yield _Part(table.title, table.warnings, table_blocks(table), table.notes)
+    for curve in compared.curves:
+        places = [place for place, table in enumerate(compared.tables, 1) if table in curve.tables]
+        title = f"Tables {places[0]} to {places[-1]} together: what a larger budget gives"
+        yield _Part(title, [], curve_blocks(curve), [])
 
 
 def _printable(text: str) -> str:
@@ -73,11 +94,11 @@ def _terminal(compared: Comparison, width: int, color: bool) -> str:
     def say(text: str, style: str = "") -> None:
         console.print(Text(_printable(text), style=style))
 
-    for table in compared.tables:
-        say(table.title, "bold")
-        for warning in table.warnings:
+    for part in _parts(compared):
+        say(part.title, "bold")
+        for warning in part.warnings:
             say(f"! {warning}", "bold")
-        for block in table_blocks(table):
+        for block in part.blocks:
             say("")
             say(block.heading, "bold")
             for line in _grid_lines(block, width, color):
@@ -85,7 +106,7 @@ def _terminal(compared: Comparison, width: int, color: bool) -> str:
             if block.legend:
                 say(block.legend, "dim")
         say("")
-        for note in table.notes:
+        for note in part.notes:
             say(f"- {note}")
         say("")
     assert isinstance(console.file, io.StringIO)
@@ -144,17 +165,17 @@ def _row_lines(cells: list[str], sizes: list[int], bold: set[int]) -> Iterator[s
         yield (" " * _GAP).join(shown)
 
 
-def _markdown(table: Table) -> str:
+def _markdown(part: _Part) -> str:
     """GitHub's pipe tables; notes as a list."""
 
     def clean(text: str) -> str:
         escaped = html.escape(_printable(text), quote=False)
         return re.sub(r"([\\|`*\[\]])", r"\\\1", escaped)
 
-    lines = [f"### {clean(table.title)}", ""]
-    for warning in table.warnings:
+    lines = [f"### {clean(part.title)}", ""]
+    for warning in part.warnings:
         lines += [f"> {clean(warning)}", ""]
-    for block in table_blocks(table):
+    for block in part.blocks:
         lines += [f"**{clean(block.heading)}**", ""]
         marks = ["---", *["---:"] * (len(block.header) - 1)]
         grid = [[clean(text) for text in row] for row in [block.header, *block.rows]]
@@ -162,7 +183,7 @@ def _markdown(table: Table) -> str:
             grid[number + 1][index] = f"**{grid[number + 1][index]}**"
         lines += ["| " + " | ".join(row) + " |" for row in [grid[0], marks, *grid[1:]]]
         lines += ["", *([clean(block.legend), ""] if block.legend else [])]
-    lines += [f"- {clean(note)}" for note in table.notes]
+    lines += [f"- {clean(note)}" for note in part.notes]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -174,15 +195,15 @@ _LATEX = {
 }  # fmt: skip
 
 
-def _latex(table: Table) -> str:
+def _latex(part: _Part) -> str:
     """A `booktabs` tabular for each block."""
 
     def clean(text: str) -> str:
         return "".join(_LATEX.get(char, char) for char in _printable(text))
 
-    lines = [rf"\paragraph{{{clean(table.title)}}}"]
-    lines += [rf"\emph{{{clean(warning)}}}\par" for warning in table.warnings]
-    for block in table_blocks(table):
+    lines = [rf"\paragraph{{{clean(part.title)}}}"]
+    lines += [rf"\emph{{{clean(warning)}}}\par" for warning in part.warnings]
+    for block in part.blocks:
         lines += ["", rf"\noindent {clean(block.heading)}\par"]
         lines += [rf"\begin{{tabular}}{{l{'r' * (len(block.header) - 1)}}}", r"\toprule"]
         # A cell that begins with a bracket would be read as the argument of \\.
@@ -196,8 +217,8 @@ def _latex(table: Table) -> str:
             lines.append(" & ".join(texts) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}\par"]
         lines += [clean(block.legend)] if block.legend else []
-    if table.notes:
-        items = [rf"\item {clean(note)}" for note in table.notes]
+    if part.notes:
+        items = [rf"\item {clean(note)}" for note in part.notes]
         lines += ["", r"\begin{itemize}", *items, r"\end{itemize}"]
     return "\n".join(lines) + "\n"
 
@@ -234,7 +255,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 def csv_value(value: Any) -> Any:
     """A value as a spreadsheet may have it: no formula, no control character."""
-    if isinstance(value, bool | dict):
+    if isinstance(value, bool | dict | list):
         value = json.dumps(value, sort_keys=True)
     if isinstance(value, str):
         value = _printable(value)
