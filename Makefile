@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test slow check wheel clean
+.PHONY: run test slow check wheel reference clean
 
 run: .venv/.installed
 	.venv/bin/bench run --objective span
@@ -22,6 +22,10 @@ wheel: .venv/.developed
 	rm -rf dist
 	.venv/bin/python -m build --wheel
 	.venv/bin/check-wheel-contents dist
+
+# The committed results, from their records: tables, pages, and what README shows of them.
+reference: .venv/.installed
+	.venv/bin/python -m tests.reference
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache

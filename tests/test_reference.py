@@ -1,0 +1,28 @@
+"""The committed results are what their records say, byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import reference
+
+
+@pytest.mark.parametrize("name", reference.stores())
+def test_tables_are_those_of_the_records(name, tmp_path):
+    found = reference.tables(reference.compared(name, tmp_path))
+    for file, contents in found.items():
+        assert contents == (reference.REFERENCE / name / file).read_bytes(), file
+    shown = (reference.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"<!-- {name}: made by" in shown or name == "curves"
+    assert reference.with_results(shown, {name: found["tables.md"].decode()}) == shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", reference.stores())
+def test_the_page_and_its_figures_are_those_of_the_records(name, tmp_path):
+    compared = reference.compared(name, tmp_path / "store")
+    found = reference.page(name, compared, tmp_path / "report")
+    committed = (reference.REFERENCE / name / "report").glob("*")
+    assert set(found) == {f"report/{path.name}" for path in committed}
+    for file, contents in found.items():
+        assert contents == (reference.REFERENCE / name / file).read_bytes(), file
