@@ -14,8 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.reporting import figures_cost, figures_scores, figures_training, page_facts
+from bench.reporting import (
+    figures_cost,
+    figures_curves,
+    figures_scores,
+    figures_training,
+    page_facts,
+)
 from bench.reporting.blocks import Block, table_blocks
+from bench.reporting.blocks_curves import curve_blocks
 from bench.reporting.comparison import Comparison
 from bench.reporting.figures import Figure
 from bench.reporting.tables import csv_value
@@ -46,6 +53,15 @@ class Section:
     commands: list[str]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class CurveSection:
+    """What the tables of several budgets say together."""
+
+    key: str
+    blocks: list[Block]
+    figures: list[Figure]
+
+
 def write_report(
     compared: Comparison,
     folder: Path,
@@ -67,8 +83,10 @@ def write_report(
     if not compared.tables:
         raise BenchError(f"no finished runs under {out}/runs to report; bench run makes them")
     sections = sections_of(compared, out, look)
-    files = {PAGE: render_page(sections, compared, out).encode()}
-    for figure in (figure for section in sections for figure in section.figures):
+    over = curve_sections_of(compared)
+    files = {PAGE: render_page(sections, over, compared, out).encode()}
+    drawn = [section.figures for section in sections] + [section.figures for section in over]
+    for figure in (figure for some in drawn for figure in some):
         files[f"{figure.name}.svg"] = figure.svg.encode()
         files[f"{figure.name}.png"] = figure.png
         files[f"{figure.name}.csv"] = csv_of(figure.data).encode()
@@ -113,6 +131,19 @@ def sections_of(
     return sections
 
 
+def curve_sections_of(compared: Comparison) -> list[CurveSection]:
+    """A section for each set of tables that differ in their budget alone."""
+    from bench.deferred import without
+
+    found = []
+    for number, curve in enumerate(compared.curves[:MOST_DRAWN], 1):
+        key = f"budget_{number}" if len(compared.curves) > 1 else "budget"
+        with without("torch"):
+            figure = figures_curves.over_budget(curve, key)
+        found.append(CurveSection(key, curve_blocks(curve), [figure] if figure else []))
+    return found
+
+
 def draw(table: Table, rows: pd.DataFrame, prefix: str = "") -> list[Figure]:
     """The figures of a table that its records can fill."""
     found: list[Figure | None] = []
@@ -147,7 +178,9 @@ def cost_points(table: Table, rows: pd.DataFrame) -> tuple[pd.DataFrame | None, 
     return (points if (points["kind"] == "trained").any() else None), score
 
 
-def render_page(sections: list[Section], compared: Comparison, out: str) -> str:
+def render_page(
+    sections: list[Section], over: list[CurveSection], compared: Comparison, out: str
+) -> str:
     """The markup; every text in it comes escaped."""
     import shlex
 
@@ -166,6 +199,7 @@ def render_page(sections: list[Section], compared: Comparison, out: str) -> str:
     runs = {run.data["id"] for section in sections for e in section.table.entries for run in e.runs}
     facts: dict[str, Any] = {
         "sections": sections,
+        "over": over,
         "num_runs": len(runs),
         "most_drawn": MOST_DRAWN,
         "compare": f"bench compare --out {shlex.quote(out)}{baseline}",
@@ -182,5 +216,6 @@ def csv_of(data: pd.DataFrame) -> str:
     plain = data.copy()
     for name in plain.columns:
         if plain[name].dtype.kind not in "biuf":
-            plain[name] = [csv_value(value) for value in plain[name]]
+            cells = {value: csv_value(value) for value in plain[name].unique()}
+            plain[name] = plain[name].map(cells)
     return str(plain.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
