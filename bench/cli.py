@@ -438,6 +438,7 @@ def report(
 ) -> None:
     """Write one self-contained page of the results, with its figures as files beside it."""
     import functools
+    import gc
 
     from bench import api
     from bench.console import say
@@ -451,6 +452,7 @@ def report(
     if baseline is None and any(name.startswith(tuple(runs or [""])) for name in controls):
         baseline = UNTRAINED
     compared = api.compare(runs or (), out=out, baseline=baseline)
+    gc.freeze()  # records are looked through for garbage no more
     look = functools.partial(
         corruptions, registry=Registry(), code_of=lambda asked: code_sha256(own_classes(asked))
     )

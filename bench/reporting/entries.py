@@ -189,11 +189,6 @@ def entries_of(runs: list[RunRecord], baseline: str | None) -> list[Entry]:
     return sorted(entries, key=lambda entry: (entry.kind == "untrained", entry.name != baseline))
 
 
-def variant_of(score: ScoreRecord) -> Variant:
-    """The question a score answers."""
-    return score.variant
-
-
 def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
     """A column for each reading of each question asked, in order of task, then as first seen."""
     asked: dict[Variant, list[ScoreRecord]] = {}

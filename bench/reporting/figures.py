@@ -38,6 +38,7 @@ _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 8.5,
+    "axes.titley": 1.0,  # given, so that no drawing has to look for room
     "axes.labelsize": 8.5,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
@@ -143,6 +144,15 @@ def panels(
         box = (x / width, y / height, size[0] / width, size[1] / height)
         axes.append(canvas.add_axes(box))
     return canvas, axes
+
+
+def strokes(ax: Axes, x: Any, y: Any, **look: Any) -> None:
+    """Straight lines, all of them one path, as a page has thousands: x and y are [ends, lines]."""
+    import numpy as np
+
+    ends = np.broadcast_arrays(*(np.atleast_2d(np.asarray(one, dtype=float)) for one in (x, y)))
+    apart = [np.vstack([one, np.full(one.shape[1], np.nan)]).T.ravel() for one in ends]
+    ax.plot(*apart, solid_capstyle="butt", **look)
 
 
 def label(text: str, longest: int = LONGEST_LABEL) -> str:

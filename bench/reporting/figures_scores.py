@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bench.reporting.entries import Column, Table
 
-MOST_DOTS = 480
+MOST_DOTS = 320
 """Tasks x rows of the dot plot; 4 tasks at least."""
 MOST_NOTED = 800
 """Cells of a heat map with their number written in; more are only coloured."""
@@ -65,6 +65,7 @@ def dots(table: Table, rows: pd.DataFrame, name: str = "scores") -> Figure:
 def _dots_of(
     ax: Axes, table: Table, column: Column, rows: pd.DataFrame, entries: list[str]
 ) -> None:
+    import numpy as np
     import seaborn as sns
 
     scale = table.scale(column)
@@ -81,12 +82,12 @@ def _dots_of(
         for value in (sample.values if len(sample.values) > 1 else ())
     ]
     if seeds:
-        x, y = zip(*seeds, strict=True)
-        sns.scatterplot(x=x, y=y, color=INK, marker="|", s=36, linewidth=0.7, ax=ax, zorder=4)
+        x, y = np.array(seeds).T
+        figures.strokes(ax, x, [y - 0.22, y + 0.22], color=INK, linewidth=0.7, zorder=4)
     low, high = known["low"].to_numpy() * scale, known["high"].to_numpy() * scale
     for is_trained, color in ((True, SERIES[0]), (False, INK)):
         chosen = trained == is_trained
-        ax.hlines(at[chosen], low[chosen], high[chosen], color=color, linewidth=1.3)
+        figures.strokes(ax, [low[chosen], high[chosen]], at[chosen], color=color, linewidth=1.3)
         mean = known["mean"].to_numpy()[chosen] * scale
         sns.scatterplot(
             x=mean, y=at[chosen], marker="o" if is_trained else "D", s=30 if is_trained else 22,
@@ -102,8 +103,10 @@ def _dots_of(
     ax.set_title(label(column.name, 30), loc="left")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ends = ax.get_xlim()
-    ax.hlines(range(len(entries)), *ends, color=FAINT, alpha=0.25, linewidth=0.6, zorder=0)
+    ends = np.repeat(np.array([ax.get_xlim()]).T, len(entries), axis=1)
+    figures.strokes(
+        ax, ends, np.arange(len(entries)), color=FAINT, alpha=0.25, linewidth=0.6, zorder=0
+    )
 
 
 def _leader(table: Table, column: Column) -> str:
@@ -199,10 +202,10 @@ def _draw_heat_map(
     tall = min(1.6, size[1])
     ax.set_position((left / width, 0.15 / height, size[0] / width, size[1] / height))
     bar = ((left + size[0] + 0.15) / width, (0.15 + size[1] - tall) / height)
-    sns.heatmap(
+    sns.heatmap(  # labels follow: its own look for room that is there
         values, annot=notes if noted else None, fmt="", ax=ax, linewidths=0.6, linecolor=PAPER,
         annot_kws={"size": 7.5}, cbar_ax=canvas.add_axes((*bar, 0.13 / width, tall / height)),
-        **span,
+        xticklabels=False, yticklabels=False, rasterized=not noted, **span,
     )  # fmt: skip
     if not noted:
         y, x = np.nonzero(is_sure)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting import figures
 from bench.reporting.comparison import big_number
-from bench.reporting.entries import variant_of
 from bench.reporting.figures import FAINT, MARKERS, SERIES, Figure, label
 from bench.reporting.phrases import listing
 
@@ -23,10 +22,12 @@ if TYPE_CHECKING:
     from bench.reporting.entries import Table
     from bench.reporting.records import RunRecord
 
-MOST_CURVES = 16
-"""Panels of the training curves."""
+MOST_CURVES = 20
+"""Panels of the training curves; of more objectives the first `SOME`, since a page that cannot show
+all of them had better be quick."""
 MOST_LAYERED = 8
-"""Panels of the layer profiles."""
+"""Panels of the layer profiles; of more tasks the first `SOME`."""
+SOME = 4
 MOST_LINES = 6
 """Lines of a panel: as many as there are colours with markers."""
 _MOST_BYTES = 1 << 26
@@ -37,7 +38,7 @@ def curves(table: Table, name: str = "curves") -> Figure | None:
     import pandas as pd
 
     entries = [e for e in table.entries if e.kind == "trained" and e.attention == "native"]
-    shown = entries[:MOST_CURVES]
+    shown = entries if len(entries) <= MOST_CURVES else entries[:SOME]
     frames = [
         frame.assign(label=entry.name, seed=run.data["seed"])
         for entry in shown
@@ -79,7 +80,7 @@ def _curve(run: RunRecord) -> pd.DataFrame | None:
     try:
         if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
             return None
-        found = pq.read_table(path, columns=columns).to_pydict()
+        found = pq.ParquetFile(path).read(columns, use_threads=False).to_pydict()
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
     if set(found) != {*columns}:
@@ -103,8 +104,10 @@ def _references(table: Table) -> dict[str, float]:
 
 
 def _draw_curves(names: list[str], data: pd.DataFrame, references: dict[str, float]) -> Any:
+    import numpy as np
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+    axis = "tokens", "validation_nats"
     canvas, axes = figures.panels(len(names), 4, (1.85, 1.35), 0.55, (0.25, 0.7))
     everything = [*data["validation_nats"], *references.values()]
     low, high = min(everything), max(everything)
@@ -114,9 +117,9 @@ def _draw_curves(names: list[str], data: pd.DataFrame, references: dict[str, flo
         for key, dash in (("log_vocabulary", (0, (4, 2))), ("unigram", (0, (1, 1.5)))):
             if key in references:
                 ax.axhline(references[key], color=FAINT, linestyle=dash, linewidth=1)
-        for _, line in own.groupby("seed"):
-            ax.plot(line["tokens"], line["validation_nats"], color=SERIES[0], linewidth=1.1,
-                    alpha=0.8)  # fmt: skip
+        seeds = [line for _, line in own.groupby("seed")]
+        path = [np.concatenate([np.append(line[key], np.nan) for line in seeds]) for key in axis]
+        ax.plot(*path, color=SERIES[0], linewidth=1.1, alpha=0.8)
         ax.set(ylim=(low - room, high + room), xlabel="tokens", ylabel="")
         ax.set_title(label(entry, 28), loc="left")
         ax.xaxis.set_major_locator(MaxNLocator(3))
@@ -140,7 +143,7 @@ def layers(table: Table, name: str = "layers") -> Figure | None:
     if len(shown) < len(entries):  # the control is what the others are held against
         controls = [e.name for e in table.entries if e.kind == "untrained" and e.name in entries]
         shown = [*shown[: MOST_LINES - 1], *controls[:1]] if controls else shown
-    asked = columns[:MOST_LAYERED]
+    asked = columns if len(columns) <= MOST_LAYERED else columns[:SOME]
     with figures.style():
         canvas = _draw_layers(data, shown, asked)
         caption = (
@@ -165,27 +168,27 @@ def layer_scores(table: Table) -> pd.DataFrame:
     import pandas as pd
 
     columns = {column.variant: column.name for column in table.columns}
+    found: dict[tuple[str, str, str], list[list[float]]] = {}
+    for entry in table.entries:
+        for score in (score for run in entry.finished for score in run.scores):
+            if score.variant in columns and score.data["attention"] == entry.attention:
+                details = score.data["details"]
+                key = entry.name, columns[score.variant], str(details.get("criterion", "score"))
+                found.setdefault(key, []).append(_best_poolings(details.get("grid")))
     rows = [
-        (entry.name, columns[variant], str(score.data["details"].get("criterion", "score")), layer,
-         best)
-        for entry in table.entries
-        for run in entry.finished
-        for score in run.scores
-        if score.data["attention"] == entry.attention and (variant := variant_of(score)) in columns
-        for layer, best in enumerate(_best_poolings(score.data["details"].get("grid")))
-    ]  # fmt: skip
-    keys = ["label", "column", "criterion", "layer"]
-    frame = pd.DataFrame(rows, columns=[*keys, "score"])
-    return frame.groupby(keys, sort=False)["score"].mean().reset_index()
+        (*key, layer, sum(values) / len(values))
+        for key, seeds in found.items()
+        for layer, values in enumerate(zip(*(best for best in seeds if best), strict=False))
+    ]
+    return pd.DataFrame(rows, columns=["label", "column", "criterion", "layer", "score"])
 
 
 def _best_poolings(grid: Any) -> list[float]:
     """The best of each row of a grid [layer][pooling]; nothing if it is not one."""
-    if not isinstance(grid, list) or not all(isinstance(row, list) and row for row in grid):
+    try:
+        return [float(max(row)) for row in grid]
+    except (TypeError, ValueError):
         return []
-    if not all(isinstance(value, int | float) for row in grid for value in row):
-        return []
-    return [float(max(row)) for row in grid]
 
 
 def _draw_layers(data: pd.DataFrame, shown: list[str], asked: list[str]) -> Any:

@@ -104,8 +104,9 @@ def paired_differences(samples: Sequence[Sample | None]) -> Pairs:
             kind = (sample.seeds, sample.examples if aligned else None, aligned)
             kinds.setdefault(kind, []).append(index)
     for ours, theirs in itertools.combinations_with_replacement(kinds.values(), 2):
-        left, right = ([samples[i] for i in side] for side in (ours, theirs))
-        block = _block([s for s in left if s], [s for s in right if s])
+        left = [sample for i in ours if (sample := samples[i])]
+        right = left if theirs is ours else [sample for i in theirs if (sample := samples[i])]
+        block = _block(left, right)
         if block is None:
             continue
         for name, values in block.items():
@@ -122,11 +123,8 @@ def _block(ours: list[Sample], theirs: list[Sample]) -> dict[str, np.ndarray] | 
         return None
     rows, other_rows = ours[0].rows(seeds or (0,)), theirs[0].rows(seeds or (0,))
     if align(ours[0], theirs[0]) is not None:
-        y, z = (
-            np.stack([s.outcomes[picked] for s in side if s.outcomes is not None])
-            for side, picked in ((ours, rows), (theirs, other_rows))
-        )
-        found = _of_outcomes(y, z)
+        y = _stacked(ours, rows)
+        found = _of_outcomes(y, y if theirs is ours else _stacked(theirs, other_rows))
     else:
         values = [np.stack([s.values[rows] for s in ours])[:, None]]
         values.append(np.stack([s.values[other_rows] for s in theirs])[None])
@@ -138,18 +136,19 @@ def _block(ours: list[Sample], theirs: list[Sample]) -> dict[str, np.ndarray] | 
     return found | {"seeds": np.full(found["mean"].shape, float(len(seeds)))}
 
 
+def _stacked(samples: list[Sample], rows: list[int]) -> Float[np.ndarray, "A n m"]:
+    known = [sample.outcomes for sample in samples if sample.outcomes is not None]
+    is_whole = rows == list(range(len(known[0])))
+    return np.stack(known if is_whole else [outcomes[rows] for outcomes in known])
+
+
 def _of_outcomes(
     y: Float[np.ndarray, "A n m"], z: Float[np.ndarray, "B n m"]
 ) -> dict[str, np.ndarray]:
     """The mean squares of `interval_of_outcomes` for y[i] - z[j], all i and j."""
     (_, num_seeds, num_examples) = y.shape
-    parts = []
-    for outcomes in (y, z):
-        seeds, examples = outcomes.mean(axis=2), outcomes.mean(axis=1)
-        grand = seeds.mean(axis=1)
-        residuals = outcomes - seeds[:, :, None] - examples[:, None] + grand[:, None, None]
-        parts.append((seeds, examples - grand[:, None], residuals.reshape(len(outcomes), -1)))
-    (seeds, examples, residuals), (seeds_z, examples_z, residuals_z) = parts
+    seeds, examples, residuals = _parts_of(y)
+    seeds_z, examples_z, residuals_z = (seeds, examples, residuals) if z is y else _parts_of(z)
     squares = _squared_distances(examples, examples_z)
     floor = np.where(squares == 0.0, 1.0, squares / (num_examples - 1) * num_examples)
     floor /= num_examples**2
@@ -163,6 +162,16 @@ def _of_outcomes(
         "floor": floor,
         "freedom": np.full(floor.shape, num_examples - 1.0),
     }
+
+
+def _parts_of(y: Float[np.ndarray, "A n m"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means of seeds, deviations of examples, and what neither explains."""
+    seeds, examples = y.mean(axis=2), y.mean(axis=1)
+    grand = seeds.mean(axis=1)
+    deviations = examples - grand[:, None]
+    residuals = y - seeds[:, :, None]
+    residuals -= deviations[:, None]
+    return seeds, deviations, residuals.reshape(len(y), -1)
 
 
 def _seed_variance(gaps: Float[np.ndarray, "A B n"]) -> Float[np.ndarray, "A B"]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _SCORE_FILE = re.compile(rf"(?:{NAME}-)?{NAME}-[0-9a-f]{{8}}\.json")
 _CURVE, _LOSS = "curve.parquet", "validation_nats"
+_PROBES: dict[str, str] = {}  # thirty thousand scores have few probes
 _MAX_BYTES = 1 << 26  # a record is kilobytes; more than 64 MB is something else
 
 
@@ -57,9 +58,10 @@ class ScoreRecord:
     @functools.cached_property
     def variant(self) -> Variant:
         """The question it answers."""
-        data = self.data
-        probe = canonical_json(data["probe"])
-        return data["task"], data["data_sha256"], probe, data["task_code_sha256"]
+        data, probe = self.data, repr(self.data["probe"])
+        if probe not in _PROBES:
+            _PROBES[probe] = canonical_json(data["probe"])
+        return data["task"], data["data_sha256"], _PROBES[probe], data["task_code_sha256"]
 
     def outcomes(self) -> pd.DataFrame | None:
         """A row per test example, or None where the score has none.
