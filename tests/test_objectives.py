@@ -14,22 +14,13 @@ from bench.pretraining.noise import Noise
 from bench.pretraining.objective import Objective
 from bench.pretraining.runs import truncated_geometric
 from bench.pretraining.selection import ROUNDS, _num_draws, choose_units
-from bench.registry import Registry
 from bench.settings import as_mapping, from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import rows_of, sample_batch
+from tests.by_hand import REGISTRY, build, noise_for
 
 MASKED = ("token", "whole_word", "span")
-REGISTRY = Registry()
 ALL = tuple(REGISTRY.of("objective"))
-
-
-def build(name: str, **values: Any) -> Any:
-    return from_mapping(REGISTRY.get("objective", name), values, name)
-
-
-def noise_for(batch: Batch, seed: int = 0, epoch: int = 0) -> Noise:
-    return Noise(seed, epoch, batch.example_ids)
 
 
 def predicted(example: Any, batch: Batch) -> torch.Tensor:

@@ -16,12 +16,10 @@ from bench.corpus.trainer import char_tokenizer, train_tokenizer
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Batch, Example
 from bench.pretraining.noise import Noise
-from bench.registry import Registry
-from bench.settings import from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import rows_of, sample_batch
+from tests.by_hand import Scripted, build
 
-REGISTRY = Registry()
 RATES = ("permute", "infill", "delete", "mask", "replace", "rotate")
 SEP, MASK = VOCABULARY.sep_id, VOCABULARY.mask_id
 
@@ -29,28 +27,7 @@ SEP, MASK = VOCABULARY.sep_id, VOCABULARY.mask_id
 def bart(**rates: Any) -> Any:
     """With these corruptions and no other."""
     values = {f"{name}_rate": rates.pop(name, 0.0) for name in RATES}
-    return from_mapping(REGISTRY.get("objective", "bart_denoise"), values | rates, "bart_denoise")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scripted(Noise):
-    """Draws as written in the test; 99 (bits) and 0 (uniform) where it is silent."""
-
-    draws: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-
-    def bits(self, stream: str, shape: tuple[int, ...]) -> torch.Tensor:
-        return self._given(stream, shape, 99).long()
-
-    def uniform(self, stream: str, shape: tuple[int, ...]) -> torch.Tensor:
-        return self._given(stream, shape, 0)
-
-    def uniform_at(self, stream: str, columns: torch.Tensor) -> torch.Tensor:
-        return self._given(stream, (len(columns), 100), 0).gather(1, columns)
-
-    def _given(self, stream: str, shape: tuple[int, ...], silent: int) -> torch.Tensor:
-        given = torch.tensor(self.draws.get(stream, []))
-        padding = torch.full((max(0, shape[1] - len(given)),), float(silent))
-        return torch.cat((given, padding))[: shape[1]].expand(shape)
+    return build("bart_denoise", **(values | rates))
 
 
 #       [CLS] the cat sat .  it  r- an .  [SEP] a  dog [SEP]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
@@ -12,32 +11,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import BenchError
 from bench.experiment import own_classes
-from bench.plan import EncoderShape
-from bench.pretraining.batch import IGNORED, Batch, Loss
+from bench.pretraining.batch import IGNORED, Loss
 from bench.pretraining.composition import has_own_head, read_mixture, read_objective
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.ledger import step_flops
 from bench.pretraining.noise import Noise
-from bench.registry import Registry
 from bench.settings import as_mapping, from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import rows_of, sample_batch
+from tests.by_hand import SHAPE, build, noise_for
 
-REGISTRY = Registry()
 NO = IGNORED
-SHAPE = EncoderShape(
-    hidden_size=16, num_layers=2, num_heads=2, mlp_size=24, max_length=24, vocab_size=500
-)
 UNLIKE = "2*span(boundary=true)+replaced_token+token+gpt_bert+prefix_lm"
 """Parts that share a head, and parts with heads, losses and generators of their own."""
-
-
-def build(name: str, **values: Any) -> Any:
-    return from_mapping(REGISTRY.get("objective", name), values, name)
-
-
-def noise_for(batch: Batch, seed: int = 0) -> Noise:
-    return Noise(seed, 0, batch.example_ids)
 
 
 def total(loss: Loss) -> tuple[float, float, int]:

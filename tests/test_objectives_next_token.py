@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor
 
-from bench.plan import EncoderShape
 from bench.pretraining.batch import IGNORED, Batch, Example
 from bench.pretraining.encoder import Encoder
-from bench.pretraining.noise import Noise
-from bench.registry import Registry
-from bench.settings import from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import rows_of, sample_batch
+from tests.by_hand import SHAPE, batch_of, build, drawn, noise_for
 
-REGISTRY = Registry()
 MASK, NO = VOCABULARY.mask_id, IGNORED
-SHAPE = EncoderShape(
-    hidden_size=16, num_layers=2, num_heads=2, mlp_size=24, max_length=24, vocab_size=500
-)
-
-
-def build(name: str, **values: Any) -> Any:
-    return from_mapping(REGISTRY.get("objective", name), values, name)
-
-
-def noise_for(batch: Batch, seed: int = 0) -> Noise:
-    return Noise(seed, 0, batch.example_ids)
-
-
-def batch_of(*rows: list[int]) -> Batch:
-    """Rows of one-token words; ids below 5 are special, 0 is padding."""
-    tokens = torch.tensor(rows)
-    real = tokens > 4
-    return Batch(tokens, real, real, real & False, torch.arange(len(rows)), present=tokens > 0)
-
-
-def drawn(batch: Batch, **streams: list[list[float]]) -> Noise:
-    """Noise whose uniform draws are given."""
-
-    class Drawn(Noise):
-        def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-            return torch.tensor(streams[stream]).reshape(shape)
-
-    return Drawn(0, 0, batch.example_ids)
 
 
 def who_sees_whom(example: Example) -> Tensor:

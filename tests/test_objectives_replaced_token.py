@@ -13,19 +13,17 @@ from bench.pretraining.batch import IGNORED, Batch, Loss
 from bench.pretraining.encoder import Encoder, initialise
 from bench.pretraining.noise import Noise
 from bench.pretraining.run import execute
-from bench.registry import Registry
-from bench.settings import from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import rows_of, sample_batch
+from tests.by_hand import build
 
-REGISTRY = Registry()
 SHAPE = EncoderShape(
     hidden_size=32, num_layers=2, num_heads=4, mlp_size=48, max_length=32, vocab_size=500
 )
 
 
 def replaced_token(**values: Any) -> Any:
-    return from_mapping(REGISTRY.get("objective", "replaced_token"), values, "replaced_token")
+    return build("replaced_token", **values)
 
 
 class Trial:

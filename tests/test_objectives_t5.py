@@ -10,35 +10,15 @@ import torch
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Batch, Example
 from bench.pretraining.noise import Noise
-from bench.registry import Registry
-from bench.settings import from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import rows_of, sample_batch
+from tests.by_hand import Scripted, build
 
-REGISTRY = Registry()
 FIRST_SENTINEL = VOCABULARY.size
 
 
 def t5(**values: Any) -> Any:
-    return from_mapping(REGISTRY.get("objective", "t5_infilling"), values, "t5_infilling")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scripted(Noise):
-    """Draws as written in the test; 99 (bits) and 0 (uniform) where it is silent."""
-
-    draws: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-
-    def bits(self, stream: str, shape: tuple[int, ...]) -> torch.Tensor:
-        return self._given(stream, shape, 99).long()
-
-    def uniform(self, stream: str, shape: tuple[int, ...]) -> torch.Tensor:
-        return self._given(stream, shape, 0)
-
-    def _given(self, stream: str, shape: tuple[int, ...], silent: int) -> torch.Tensor:
-        given = torch.tensor(self.draws.get(stream, []))
-        padding = torch.full((max(0, shape[1] - len(given)),), float(silent))
-        return torch.cat((given, padding))[: shape[1]].expand(shape)
+    return build("t5_infilling", **values)
 
 
 def corrupt(objective: Any, batch: Batch, **draws: list[float]) -> Example:

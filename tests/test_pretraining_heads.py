@@ -13,22 +13,16 @@ from bench.pretraining.encoder import Encoder, initialise
 from bench.pretraining.heads import Decoder, Generator
 from bench.pretraining.ledger import step_flops
 from bench.pretraining.noise import Noise
-from bench.registry import Registry
-from bench.settings import from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import sample_batch
+from tests.by_hand import build
 
-REGISTRY = Registry()
 SHAPE = EncoderShape(
     hidden_size=32, num_layers=2, num_heads=4, mlp_size=48, max_length=24, vocab_size=500
 )
 THIN = EncoderShape(
     hidden_size=8, num_layers=2, num_heads=1, mlp_size=12, max_length=24, vocab_size=500
 )
-
-
-def build(name: str, **values: Any) -> Any:
-    return from_mapping(REGISTRY.get("objective", name), values, name)
 
 
 @pytest.fixture
