@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from bench import api
 from bench.catalogue import describe, render_one
+from bench.cli import app
 
 BLOCK_NETWORK = """
 import socket
@@ -107,6 +109,16 @@ def test_a_new_task_on_old_runs_costs_its_probing_alone(finished: Path) -> None:
     done = bench("run", "--objective", "span", *flags, cwd=finished)
     assert "loss" not in done.stderr  # nothing was trained
     assert "word_class" in done.stdout
+
+
+def test_plan_takes_every_flag_of_run() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    flags = {
+        name: {(p.name, tuple(p.opts), str(p.default), p.required) for p in commands[name].params}
+        for name in ("run", "plan")
+    }
+    assert flags["plan"] < flags["run"]
+    assert {name for name, *_ in flags["run"] - flags["plan"]} == {"allow_inexact"}
 
 
 def test_plan_says_what_is_done_already(finished: Path) -> None:
