@@ -42,7 +42,7 @@ def make_run(
     shared = {
         "size": size,
         "training": {"learning_rate": keys.pop("learning_rate", 4e-3)},
-        "budget": {"axis": "tokens", "amount": 2e6},
+        "budget": {"axis": "tokens", "amount": keys.pop("budget_tokens", 2e6)},
         "corpus_sha256": keys.get("corpus_sha256", HASH),
     }
     own = {"objective": objective, "settings": settings or {}, "objective_code": code}

@@ -107,10 +107,10 @@ class Curve:
         cell = self.cell(place, maker, question)
         return None if cell is None else cell.sample
 
-    def flag(self) -> str | None:
-        """What asks for all of its runs in one command, if something does."""
-        doubled = [2 * budget for budget in self.budgets[:-1]]
-        return f"--curve {len(self.budgets)}" if doubled == self.budgets[1:] else None
+    @property
+    def is_halved(self) -> bool:
+        """Each budget is half of the next, as `--curve` has them."""
+        return [2 * budget for budget in self.budgets[:-1]] == self.budgets[1:]
 
 
 def curves_of(tables: Sequence[Table]) -> list[Curve]:
@@ -124,6 +124,17 @@ def curves_of(tables: Sequence[Table]) -> list[Curve]:
         for group in groups.values()
         if len(group) > 1
     ]
+
+
+def whole_command(curves: Sequence[Curve], table: Table) -> tuple[Table, str]:
+    """The table to tell the command of, and what to add to it, to repeat a table's runs.
+
+    A run at half a budget would by itself read a generated corpus of half the size.
+    """
+    for curve in curves:
+        if curve.is_halved and table in curve.tables:
+            return curve.tables[-1], f" --curve {len(curve.tables)}"
+    return table, ""
 
 
 def curve_key(data: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from bench.reporting import (
 from bench.reporting.blocks import Block, table_blocks
 from bench.reporting.blocks_curves import curve_blocks
 from bench.reporting.comparison import Comparison
+from bench.reporting.curves import whole_command
 from bench.reporting.figures import Figure
 from bench.reporting.tables import csv_value
 from bench.storage import write_atomic
@@ -115,6 +116,7 @@ def sections_of(
         key = f"table_{number}" if len(compared.tables) > 1 else ""
         own = rows[rows["comparison"] == table.comparison] if len(rows) else rows
         is_drawn = number <= MOST_DRAWN
+        asked, flag = whole_command(compared.curves, table)
         with without("torch"):
             figures = draw(table, own, f"{key}_" if key else "") if is_drawn else []
         sections.append(
@@ -125,7 +127,7 @@ def sections_of(
                 blocks=table_blocks(table),
                 figures=figures,
                 corruptions=look(table) if look is not None and is_drawn else None,
-                commands=page_facts.commands(table, out),
+                commands=[line + flag for line in page_facts.commands(asked, out)],
             )
         )
     return sections
