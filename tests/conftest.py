@@ -36,30 +36,30 @@ from bench.pretraining.objective import Objective  # noqa: E402
 from bench.settings import as_mapping, from_mapping  # noqa: E402
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENCH_CACHE", str(_shared(tmp_path_factory) / "cache"))
-        yield
-
-
-def _shared(factory: pytest.TempPathFactory) -> Path:
-    """A folder of this session that all of its test processes see: corpora are prepared once."""
-    own = factory.getbasetemp()
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session that all of its test processes see: what is slow is made once."""
+    own = tmp_path_factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(shared: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(shared / "cache"))
+        yield
+
+
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> PreparedCorpus:
+def corpus(shared: Path) -> PreparedCorpus:
     """A few thousand generated words, prepared."""
-    cache = _shared(tmp_path_factory) / "cache"
-    return prepare_corpus(Micro(num_words=20_000), None, 300, cache)
+    return prepare_corpus(Micro(num_words=20_000), None, 300, shared / "cache")
 
 
 MakeSpec = Callable[..., tuple[RunSpec, Objective]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_spec(corpus: PreparedCorpus) -> MakeSpec:
     """A small run of an objective (name, or class) on the corpus above."""
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,8 @@ import typer
 
 from bench import api
 from bench.catalogue import describe, render_one
-from bench.cli import app
+from bench.cli import app, main
+from bench.storage import exclusive
 
 BLOCK_NETWORK = """
 import socket
@@ -27,7 +31,7 @@ SMALL = [
 
 
 def bench(
-    *arguments: str, cwd: Path, check: int | None = 0, **environment: str
+    *arguments: str, cwd: Path, check: int = 0, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, as a person runs it."""
     done = subprocess.run(
@@ -37,22 +41,38 @@ def bench(
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
     )
-    if check is not None:
-        assert done.returncode == check, done.stderr
+    assert done.returncode == check, done.stderr
     assert "Traceback" not in done.stderr
     return done
 
 
+def said(*arguments: str, cwd: Path, check: int = 0) -> tuple[str, str]:
+    """What a command says on standard output and error, without the seconds a process takes."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd):
+        patch.setattr(sys, "argv", ["bench", *arguments])
+        with (
+            contextlib.redirect_stdout(io.StringIO()) as output,
+            contextlib.redirect_stderr(io.StringIO()) as errors,
+            pytest.raises(SystemExit) as end,
+        ):
+            main()
+    assert (end.value.code or 0) == check, errors.getvalue()
+    return output.getvalue(), errors.getvalue()
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of one small comparison, made with the network blocked."""
-    folder = tmp_path_factory.mktemp("finished run é")  # a space and an accent in the path
-    (folder / "sitecustomize.py").write_text(BLOCK_NETWORK)
-    path = f"{folder}{os.pathsep}{Path(__file__).parents[1]}"
-    done = bench("run", "--objective", "span", *SMALL, cwd=folder, PYTHONPATH=path,
-                 LC_ALL="C")  # fmt: skip
-    (folder / "stdout.txt").write_text(done.stdout)
-    (folder / "stderr.txt").write_text(done.stderr)
+def finished(shared: Path) -> Path:
+    """The output of one small comparison, made with the network blocked, once for all tests."""
+    folder = shared / "finished run é"  # a space and an accent in the path
+    with exclusive(shared / "finished.lock"):
+        if not (folder / "stderr.txt").exists():
+            folder.mkdir(exist_ok=True)
+            (folder / "sitecustomize.py").write_text(BLOCK_NETWORK)
+            path = f"{folder}{os.pathsep}{Path(__file__).parents[1]}"
+            done = bench("run", "--objective", "span", *SMALL, cwd=folder, PYTHONPATH=path,
+                         LC_ALL="C")  # fmt: skip
+            (folder / "stdout.txt").write_text(done.stdout)
+            (folder / "stderr.txt").write_text(done.stderr)
     return folder
 
 
@@ -68,7 +88,7 @@ def test_run_ends_in_a_table_with_controls(finished: Path) -> None:
 
 
 def test_compare_json_is_a_list_of_objects(finished: Path) -> None:
-    rows = json.loads(bench("compare", "--format", "json", cwd=finished).stdout)
+    rows = json.loads(said("compare", "--format", "json", cwd=finished)[0])
     keys = {
         "objective", "task", "metric", "mean", "low", "high", "seeds", "chance",
         "tokens", "predictions", "flops", "seconds",
@@ -83,7 +103,7 @@ def test_compare_json_is_a_list_of_objects(finished: Path) -> None:
 
 @pytest.mark.parametrize("format", ["table", "markdown", "latex", "csv"])
 def test_compare_formats(finished: Path, format: str) -> None:
-    found = bench("compare", "--format", format, "--baseline", "untrained", cwd=finished).stdout
+    found, _ = said("compare", "--format", format, "--baseline", "untrained", cwd=finished)
     assert "span" in found
     assert "untrained" in found
 
@@ -98,15 +118,16 @@ def test_the_same_command_again_does_nothing_twice(finished: Path) -> None:
 
 
 def test_a_gate_decides_the_exit_code(finished: Path) -> None:
-    bench("compare", "--fail-if", "span.sense_left > 0.0", cwd=finished, check=1)
-    bench("compare", "--fail-if", "span.sense_left < 0.01", cwd=finished, check=0)
-    bench("compare", "--fail-if", "span ~ token", cwd=finished, check=2)
+    said("compare", "--fail-if", "span.sense_left > 0.0", cwd=finished, check=1)
+    said("compare", "--fail-if", "span.sense_left < 0.01", cwd=finished, check=0)
+    said("compare", "--fail-if", "span ~ token", cwd=finished, check=2)
 
 
 @pytest.mark.slow
-def test_a_new_task_on_old_runs_costs_its_probing_alone(finished: Path) -> None:
+def test_a_new_task_on_old_runs_costs_its_probing_alone(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "results", tmp_path / "results")
     flags = [*SMALL[:-1], "word_class"]
-    done = bench("run", "--objective", "span", *flags, cwd=finished)
+    done = bench("run", "--objective", "span", *flags, cwd=tmp_path)
     assert "loss" not in done.stderr  # nothing was trained
     assert "word_class" in done.stdout
 
@@ -122,17 +143,15 @@ def test_plan_takes_every_flag_of_run() -> None:
 
 
 def test_plan_says_what_is_done_already(finished: Path) -> None:
-    found = json.loads(bench("plan", "--objective", "span", *SMALL, "--json", cwd=finished).stdout)
+    found = json.loads(said("plan", "--objective", "span", *SMALL, "--json", cwd=finished)[0])
     assert found["finished_runs"] == 4
     assert found["tokens_per_run"] == 20_000
-    text = bench("plan", "--objective", "span", *SMALL, cwd=finished).stdout
+    text, _ = said("plan", "--objective", "span", *SMALL, cwd=finished)
     assert "4 finished already" in text
 
 
 @pytest.mark.slow
 def test_a_flipped_byte_in_a_result_is_refused(finished: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(finished / "results", tmp_path / "results")
     (run,) = (tmp_path / "results" / "runs").glob("span-tiny-s0-*")
     shutil.rmtree(run / "scores")
@@ -146,14 +165,14 @@ def test_a_flipped_byte_in_a_result_is_refused(finished: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("what", ["objectives", "tasks", "corpora", "sizes"])
 def test_list(what: str, tmp_path: Path) -> None:
-    found = json.loads(bench("list", what, "--json", cwd=tmp_path).stdout)
+    found = json.loads(said("list", what, "--json", cwd=tmp_path)[0])
     assert [row["name"] for row in found[what]]
     assert all(row["summary"] for row in found[what])
 
 
 @pytest.mark.parametrize("name", ["span", "sst2", "micro", "tiny", "training", "whole-word"])
 def test_describe(name: str, tmp_path: Path) -> None:
-    text = bench("describe", name, cwd=tmp_path).stdout
+    text, _ = said("describe", name, cwd=tmp_path)
     assert name.replace("-", "_") in text
     if name == "span":
         assert "span.mean_length" in text
@@ -162,9 +181,8 @@ def test_describe(name: str, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_fills_in_and_is_described(finished: Path) -> None:
-    filled = bench("fill", "span", "the [MASK] was near the old gate .", "-k", "3", cwd=finished,
-                   check=2)  # fmt: skip
-    assert "'span' is the beginning of 2 runs" in filled.stderr
+    _, errors = said("fill", "span", "the [MASK] was near .", "-k", "3", cwd=finished, check=2)
+    assert "'span' is the beginning of 2 runs" in errors
     found = api.fill(
         "span-tiny-s0", "the [MASK] was near the [MASK] .", k=3, out=finished / "results"
     )
@@ -225,9 +243,9 @@ def test_a_user_s_mistake_is_one_line_and_exit_2(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n \n")
-    done = bench(*arguments, cwd=tmp_path, check=2)
-    assert message in done.stderr
-    assert done.stdout == ""
+    output, errors = said(*arguments, cwd=tmp_path, check=2)
+    assert message in errors
+    assert output == ""
     assert not (tmp_path / "results" / "runs").exists()
 
 
@@ -235,8 +253,8 @@ def test_corpus_takes_several_files(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(f"some text of {name}, and more of it\n" * 40)
     flags = ["--tasks", "none", "--json", "--corpus", "a.txt", "b.txt", "--objective", "span"]
-    assert "a.txt" in json.loads(bench("plan", *flags, cwd=tmp_path).stdout)["corpus"]
-    bench("plan", *flags[:-2], "c.txt", *flags[-2:], cwd=tmp_path, check=2)
+    assert "a.txt" in json.loads(said("plan", *flags, cwd=tmp_path)[0])["corpus"]
+    said("plan", *flags[:-2], "c.txt", *flags[-2:], cwd=tmp_path, check=2)
 
 
 def test_hub_without_network_fails_at_once(tmp_path: Path) -> None:

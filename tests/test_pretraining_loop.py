@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -182,29 +183,45 @@ def test_resumed_is_uninterrupted_to_the_bit(
     assert not list((tmp_path / "b" / UNFINISHED).glob("*/step-*"))
 
 
-def test_finished_work_is_found(
-    make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
-) -> None:
-    spec, objective = make_spec()
-    folder = execute(spec, objective, corpus, tmp_path, quiet)
-    before = (folder / "run.json").stat().st_mtime_ns
-    assert execute(spec, objective, corpus, tmp_path, quiet) == folder
-    assert (folder / "run.json").stat().st_mtime_ns == before
+@pytest.fixture(scope="module")
+def whole(
+    make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a finished run; copied, not worked in."""
+    return execute(*make_spec(), corpus, tmp_path_factory.mktemp("whole"), quiet)
 
 
-def interrupted(make_spec: MakeSpec, corpus: PreparedCorpus, runs: Path) -> tuple[Any, Path]:
-    spec, objective = make_spec()
+def test_finished_work_is_found(whole: Path, make_spec: MakeSpec, corpus: PreparedCorpus) -> None:
+    before = (whole / "run.json").stat().st_mtime_ns
+    assert execute(*make_spec(), corpus, whole.parent, quiet) == whole
+    assert (whole / "run.json").stat().st_mtime_ns == before
+
+
+@pytest.fixture(scope="module")
+def stopped(
+    make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run that was stopped after five steps; copied, not worked in."""
+    runs = tmp_path_factory.mktemp("stopped")
     with pytest.raises(StoppedError):
-        execute(spec, objective, corpus, runs, quiet, stop_after(5))
-    return (spec, objective), runs / UNFINISHED / spec.request_id
+        execute(*make_spec(), corpus, runs, quiet, stop_after(5))
+    return runs
+
+
+@pytest.fixture
+def interrupted(stopped: Path, make_spec: MakeSpec, tmp_path: Path) -> tuple[Any, Path]:
+    """That run once more, below the test's own folder."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    made = make_spec()
+    return made, tmp_path / UNFINISHED / made[0].request_id
 
 
 @pytest.mark.parametrize("file", ["encoder", "optimizer", "head"])
 @pytest.mark.parametrize("fault", ["flip", "cut", "empty", "missing", "pickle"])
 def test_damaged_checkpoint_is_refused(
-    file: str, fault: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
+    file: str, fault: str, interrupted: tuple[Any, Path], corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
-    made, work = interrupted(make_spec, corpus, tmp_path)
+    made, work = interrupted
     path = checkpoints(work)[-1] / f"{file}.safetensors"
     payload = bytearray(path.read_bytes())
     payload[len(payload) // 2] ^= 1
@@ -230,10 +247,10 @@ def test_damaged_checkpoint_is_refused(
     ],
 )
 def test_resuming_from_something_else_is_refused(
-    field: str, value: str, message: str, make_spec: MakeSpec, corpus: PreparedCorpus,
+    field: str, value: str, message: str, interrupted: tuple[Any, Path], corpus: PreparedCorpus,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    (spec, objective), _ = interrupted(make_spec, corpus, tmp_path)
+    (spec, objective), _ = interrupted
     changed = dataclasses.replace(spec, **{field: value})
     with pytest.raises(RefusedError, match=message):
         execute(changed, objective, corpus, tmp_path, quiet)
@@ -292,10 +309,10 @@ def test_work_without_a_checkpoint_may_be_begun_anew(
 
 
 def test_a_damaged_finished_run_is_refused(
-    make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
+    whole: Path, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec()
-    path = execute(spec, objective, corpus, tmp_path, quiet) / "encoder.safetensors"
+    path = shutil.copytree(whole, tmp_path / whole.name) / "encoder.safetensors"
     payload = bytearray(path.read_bytes())
     payload[-7] ^= 1
     path.write_bytes(payload)
@@ -303,8 +320,10 @@ def test_a_damaged_finished_run_is_refused(
         execute(spec, objective, corpus, tmp_path, quiet)
 
 
-def test_inexact_stays_inexact(make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path) -> None:
-    (spec, objective), _ = interrupted(make_spec, corpus, tmp_path)
+def test_inexact_stays_inexact(
+    interrupted: tuple[Any, Path], corpus: PreparedCorpus, tmp_path: Path
+) -> None:
+    (spec, objective), _ = interrupted
     other = dataclasses.replace(spec, torch_version="9.9")
     with pytest.raises(StoppedError):
         execute(other, objective, corpus, tmp_path, quiet, stop_after(2), allow_inexact=True)

@@ -189,6 +189,14 @@ def test_third_with_one_seed_keeps_the_first_from_being_marked(tmp_path: Path) -
     assert "one seed cannot tell" in render(compared)
 
 
+def test_a_seed_of_one_alone_may_turn_the_order_around(tmp_path: Path) -> None:
+    small(tmp_path, {"token": 0.5, "span": 0.55}, seeds=2)
+    make_score(make_run(tmp_path, "token", 2), "sense", answers(0.9, "sense", "token", 2))
+    assert "token, the best mean, is 10.0 behind span on their 2 common seeds" in " ".join(
+        render(compare(tmp_path)).split()
+    )
+
+
 def test_one_seed_says_what_it_cannot_show(tmp_path: Path) -> None:
     compared = compare(small(tmp_path, {"token": 0.1, "span": 0.9}, seeds=1), "token")
     assert compared.tables[0].best == {}

@@ -126,6 +126,9 @@ def _doubt(table: Table, column: Column, best: str, rival: str) -> str | None:
         return None
     unit = table.scale(column)
     leads = f"{best} leads {rival} by {gap.mean * unit:.1f}"
+    if gap.mean < 0:  # seeds that only one of them has turned the order around
+        behind = f"{abs(gap.mean) * unit:.1f} behind {rival}"
+        leads = f"{best}, the best mean, is {behind} on their {gap.seeds} common seeds"
     if gap.seeds == 1:
         return f"{leads}; one seed cannot tell"
     smallest = width(gap.smallest_gap * unit, table.length(column))
