@@ -31,6 +31,7 @@ REFERENCE = ROOT / "results" / "reference"
 ARCHIVE = "records.zip"
 GENERATED = {"micro", "curves"}
 """Stores whose corpus is generated: examples of corruption can be drawn from it anywhere."""
+HEAT_MAP = "results/reference/{}/report/heat_map.svg"
 LEFT_OUT = {"encoder.safetensors", "head.safetensors", "tokenizer.json"}
 BUILT_ON = (1980, 1, 1, 0, 0, 0)  # the first date an archive can bear: none is told
 
@@ -86,11 +87,14 @@ def page(name: str, found: Comparison, into: Path) -> dict[str, bytes]:
 
 
 def with_results(readme: str, texts: dict[str, str]) -> str:
-    """README with the first table of each store, and its legend, between the store's marks."""
+    """README with each store's heat map, first table and legend between the store's marks."""
     for name, text in texts.items():
         title = re.search(r"^### (.*)$", text, re.MULTILINE)
-        scores = text.split("**scores**")[1].split("\n\n**")[0].strip()
-        shown = f"{title[1] if title else name}:\n\n{scores}"
+        table, legend = text.split("**scores**")[1].strip().split("\n\n")[:2]
+        shown = (
+            f"![difference to untrained, objectives by tasks]({HEAT_MAP.format(name)})\n\n"
+            f"{title[1] if title else name}:\n\n{upright(table)}\n\n{legend}"
+        )
         readme = re.sub(
             rf"(<!-- {name}: made by `make reference` -->\n).*?(\n<!-- end of {name} -->)",
             lambda marks, shown=shown: f"{marks[1]}\n{shown}\n{marks[2]}",
@@ -98,6 +102,18 @@ def with_results(readme: str, texts: dict[str, str]) -> str:
             flags=re.DOTALL,
         )
     return readme
+
+
+def upright(table: str) -> str:
+    """A Markdown table that is wider than long, turned: tasks as rows."""
+    head, _, *rows = (
+        [cell.strip() for cell in line[1:-1].split("|")] for line in table.split("\n")
+    )
+    if len(head) <= len(rows):
+        return table
+    turned = [list(column) for column in zip(head, *rows, strict=True)]
+    turned.insert(1, ["---", *["---:"] * len(rows)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in turned)
 
 
 def main(arguments: list[str]) -> int:

@@ -147,6 +147,18 @@ def test_two_readings_are_two_columns(full: Comparison) -> None:
     assert gap["smallest_gap"] < 0.9 * (original["high"] - original["low"])
 
 
+def test_another_metric_beside_the_task_s_has_no_chance_level_of_it(tmp_path: Path) -> None:
+    values = {"f1": [0.8, 0.01], "accuracy": [0.7, 0.01]}
+    outcomes = answers(0.7, "mrpc", "token", 0)
+    folder = make_run(tmp_path, "token")
+    make_score(folder, "mrpc", outcomes, second=outcomes, metric="f1", readings=values, chance=0.6)
+    found = {
+        column.name: (column.metric, column.chance)
+        for column in compare(tmp_path).tables[0].columns
+    }
+    assert found == {"mrpc f1": ("f1", 0.6), "mrpc accuracy": ("accuracy", None)}
+
+
 def test_a_diverged_seed_is_left_out_visibly(full: Comparison) -> None:
     row = row_of(full, "rtd")
     assert (row["seeds"], row["excluded"]) == (2, {"diverged": [1]})

@@ -74,7 +74,9 @@ class Score:
     outcomes: pd.DataFrame
     """A row per test example: `example`, `outcome` (its mean is `value` for accuracies), ..."""
     readings: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
-    """Every reading by name with its (value, stderr), the headline first; e.g. PLL policies."""
+    """Every reading by name with its (value, stderr), the headline first. Where that bears the
+    metric's name, the others are metrics of their own (f1, accuracy), of which no chance level is
+    known; else all are ways to the one metric (PLL policies)."""
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
     """JSON values: chosen layer and pooling, the grid, selectivity, tie rate, buckets."""
 

@@ -206,13 +206,15 @@ def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
         name = variant[0] + _apart(variant, [key for key in asked if key[0] == variant[0]])
         for reading in readings or [None]:
             shown = f"{name} {reading}" if len(readings) > 1 else name
+            # Readings are ways to one metric, or the metric and others beside it, by their names.
+            is_other = reading is not None and data["metric"] == readings[0] != reading
             columns.append(
                 Column(
                     name=shown,
                     task=variant[0],
                     reading=reading,
-                    metric=data["metric"],
-                    chance=data["chance"],
+                    metric=reading if is_other else data["metric"],
+                    chance=None if is_other else data["chance"],
                     variant=variant,
                     is_headline=reading in (None, readings[0] if readings else None),
                     family=data["family"],

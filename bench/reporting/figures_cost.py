@@ -53,7 +53,7 @@ def costs(points: pd.DataFrame, score: str, name: str = "cost") -> Figure:
             "inseparable. Dashed: the untrained encoder."
         )
         if len(look) < len(trained):
-            caption += f" Named are {len(look)} of {len(trained)}, those on a front."
+            caption += f" Named are {len(look)} of {len(trained)} rows, those on a front."
         alt = f"{score} against cost. " + " ".join(
             f"Front for {AXES[axis]}: "
             f"{listing([label(str(trained['label'][i])) for i in front], 8)}."

@@ -207,6 +207,7 @@ def _draw_heat_map(
         annot_kws={"size": 7.5}, cbar_ax=canvas.add_axes((*bar, 0.13 / width, tall / height)),
         xticklabels=False, yticklabels=False, rasterized=not noted, **span,
     )  # fmt: skip
+    _ink_for_ground(ax)
     if not noted:
         y, x = np.nonzero(is_sure)
         ax.plot(x + 0.5, y + 0.5, ".", color=INK, markersize=2)
@@ -217,6 +218,22 @@ def _draw_heat_map(
     ax.set_yticklabels([label(entry) for entry in entries], rotation=0)
     ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     return canvas
+
+
+def _ink_for_ground(ax: Axes) -> None:
+    """Each cell's number in black or white, whichever has more contrast (WCAG 2.2, 1.4.3)."""
+    import numpy as np
+
+    if not ax.texts:
+        return
+    cells: Any = ax.collections[0]
+    is_written = ~np.ma.getmaskarray(cells.get_array()).ravel()
+    ground = np.asarray(cells.get_facecolors())[is_written, :3]
+    linear = np.where(ground <= 0.04045, ground / 12.92, ((ground + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    is_light = luminance > np.sqrt(1.05 * 0.05) - 0.05
+    for text, light in zip(ax.texts, is_light, strict=True):
+        text.set_color("black" if light else "white")
 
 
 def _unit(column: Column, scale: float) -> str:

@@ -52,9 +52,10 @@ def curves(table: Table, name: str = "curves") -> Figure | None:
     with figures.style():
         canvas = _draw_curves([e.name for e in shown], data, _references(table))
         caption = (
-            "One line a seed, on held-out text; each objective is asked something else, so a lower "
-            "line in one panel than in another means nothing and ranks nobody. Dashed: log |V|, "
-            "what guessing scores; dotted: what knowing each token's frequency scores."
+            "One line a seed, on held-out text. Each objective is asked something else, so each "
+            "panel has its own scale, and a lower line in one than in another ranks nobody. "
+            "Dashed: log |V|, what guessing scores; dotted: what knowing each token's frequency "
+            "scores; a sum of several losses, as replaced_token's, is not on their scale."
         )
         if len(shown) < len(entries):
             caption += f" The first {len(shown)} of {len(entries)} objectives."
@@ -108,12 +109,12 @@ def _draw_curves(names: list[str], data: pd.DataFrame, references: dict[str, flo
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis = "tokens", "validation_nats"
-    canvas, axes = figures.panels(len(names), 4, (1.85, 1.35), 0.55, (0.25, 0.7))
-    everything = [*data["validation_nats"], *references.values()]
-    low, high = min(everything), max(everything)
-    room = 0.06 * (high - low or 1.0)
+    canvas, axes = figures.panels(len(names), 4, (1.75, 1.35), 0.55, (0.35, 0.7))
     for index, (entry, ax) in enumerate(zip(names, axes, strict=True)):
         own = data[data["label"] == entry]
+        everything = [*own["validation_nats"], *references.values()]
+        low, high = min(everything), max(everything)
+        room = 0.06 * (high - low or 1.0)
         for key, dash in (("log_vocabulary", (0, (4, 2))), ("unigram", (0, (1, 1.5)))):
             if key in references:
                 ax.axhline(references[key], color=FAINT, linestyle=dash, linewidth=1)
@@ -125,9 +126,7 @@ def _draw_curves(names: list[str], data: pd.DataFrame, references: dict[str, flo
         ax.xaxis.set_major_locator(MaxNLocator(3))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: big_number(value)))
         ax.yaxis.set_major_locator(MaxNLocator(4))
-        if index % 4:
-            ax.set_yticklabels([])
-        else:
+        if index % 4 == 0:
             ax.set_ylabel("nats")
     return canvas
 
@@ -139,10 +138,7 @@ def layers(table: Table, name: str = "layers") -> Figure | None:
         return None
     columns = [c.name for c in table.columns if (data["column"] == c.name).any()]
     entries = [e.name for e in table.entries if (data["label"] == e.name).any()]
-    shown = entries[:MOST_LINES]
-    if len(shown) < len(entries):  # the control is what the others are held against
-        controls = [e.name for e in table.entries if e.kind == "untrained" and e.name in entries]
-        shown = [*shown[: MOST_LINES - 1], *controls[:1]] if controls else shown
+    shown = entries if len(entries) <= MOST_LINES else _leaders(table, data)
     asked = columns if len(columns) <= MOST_LAYERED else columns[:SOME]
     with figures.style():
         canvas = _draw_layers(data, shown, asked)
@@ -153,14 +149,23 @@ def layers(table: Table, name: str = "layers") -> Figure | None:
         )
         if len(shown) < len(entries) or len(asked) < len(columns):
             caption += (
-                f" {len(shown)} of {len(entries)} objectives and {len(asked)} of {len(columns)} "
-                f"tasks; all are in {name}.csv."
+                f" {len(shown)} of {len(entries)} rows, those that rank highest, and {len(asked)} "
+                f"of {len(columns)} tasks; all are in {name}.csv."
             )
         best = data.loc[data.groupby(["label", "column"])["score"].idxmax()]
         layer = best.groupby("label")["layer"].median()
         alt = "Scores by layer. The best layer, median over tasks: "
         alt += listing([f"{label(n)} {layer[n]:g}" for n in shown], 12) + "."
         return figures.finish(canvas, name, "Scores by layer", caption, alt, data)
+
+
+def _leaders(table: Table, data: pd.DataFrame) -> list[str]:
+    """As many rows as there are lines, by mean rank of their best layers; one is the control."""
+    best = data.groupby(["column", "label"])["score"].max().unstack()
+    ranked = best.rank(axis=1, ascending=False).mean().sort_values(kind="stable").index
+    controls = [e.name for e in table.entries if e.kind == "untrained" and e.name in ranked][:1]
+    first = [name for name in ranked if name not in controls][: MOST_LINES - len(controls)]
+    return [entry.name for entry in table.entries if entry.name in {*first, *controls}]
 
 
 def layer_scores(table: Table) -> pd.DataFrame:

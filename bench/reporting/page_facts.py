@@ -41,10 +41,11 @@ def verdict(table: Table) -> str:
         if name != best and {*overall.letters[best]} & {*overall.letters[name]}
     ]
     where = f"over {len(overall.tasks)} tasks together"
+    count = len({entry.runs for entry in trained if entry.name in rivals})
     if not level:
-        return f"{best} is separably the best of {len(rivals)} objectives {where}."
+        return f"{best} is separably the best of {count} objectives {where}."
     return (
-        f"Not separable {where}: {best} scores highest of {len(rivals)} objectives, but these runs "
+        f"Not separable {where}: {best} scores highest of {count} objectives, but these runs "
         f"cannot tell it from {listing(level)}."
     )
 
