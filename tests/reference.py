@@ -19,11 +19,12 @@ from pathlib import Path
 from bench import api
 from bench.experiment import UNTRAINED, Request, own_classes, resolve
 from bench.registry import Registry
+from bench.reporting import directions
 from bench.reporting.comparison import Comparison
 from bench.reporting.entries import Table
 from bench.reporting.page import write_report
 from bench.reporting.page_corruption import Corruptions, corruptions
-from bench.reporting.tables import render
+from bench.reporting.tables import Format, render
 from bench.settings import code_sha256
 
 ROOT = Path(__file__).parents[1]
@@ -66,10 +67,17 @@ def compared(name: str, into: Path) -> Comparison:
     return api.compare(out=into, baseline=UNTRAINED)
 
 
-def tables(found: Comparison) -> dict[str, bytes]:
-    """File -> contents."""
-    formats = {"markdown": "tables.md", "csv": "tables.csv", "latex": "tables.tex"}
-    return {file: render(found, name, 100, False).encode() for name, file in formats.items()}
+def tables(name: str, found: Comparison) -> dict[str, bytes]:
+    """File -> contents: the tables, and what published directions come to."""
+    formats: dict[str, Format] = {
+        "tables.md": "markdown",
+        "tables.csv": "csv",
+        "tables.tex": "latex",
+    }
+    texts = {file: render(found, format, 100, False) for file, format in formats.items()}
+    held = directions.verified(found, directions.read_directions())
+    texts["directions.txt"] = directions.render(held, f"results/reference/{name}")
+    return {file: text.encode() for file, text in texts.items()}
 
 
 def page(name: str, found: Comparison, into: Path) -> dict[str, bytes]:
@@ -126,7 +134,7 @@ def main(arguments: list[str]) -> int:
     for name in stores():
         with tempfile.TemporaryDirectory() as unpacked, tempfile.TemporaryDirectory() as report:
             found = compared(name, Path(unpacked))
-            files = tables(found) | page(name, found, Path(report))
+            files = tables(name, found) | page(name, found, Path(report))
         for file in (REFERENCE / name / "report").glob("*"):
             file.unlink()
         for file, payload in files.items():

@@ -9,7 +9,7 @@ from tests import reference
 
 @pytest.mark.parametrize("name", reference.stores())
 def test_tables_are_those_of_the_records(name, tmp_path):
-    found = reference.tables(reference.compared(name, tmp_path))
+    found = reference.tables(name, reference.compared(name, tmp_path))
     for file, contents in found.items():
         assert contents == (reference.REFERENCE / name / file).read_bytes(), file
     shown = (reference.ROOT / "README.md").read_text(encoding="utf-8")
