@@ -116,7 +116,11 @@ def execute(
             f"--out {out}: records cannot be written there ({error.strerror}); name another folder"
         ) from None
     check_tasks(experiment, prepared)
-    specs = experiment.specs(prepared)
+    # Longest first: what is short fills the end, when cores fall idle.
+    trained = {label for label, objective in experiment.objectives.items() if objective.trains}
+    specs = sorted(
+        experiment.specs(prepared), key=lambda spec: -spec.budget.amount * (spec.label in trained)
+    )
     shared = {
         "out": str(out.resolve()),
         "tasks": [reference_of(task) for task in experiment.tasks.values()],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.corpus.microworld import Micro
 from bench.plan import EncoderShape
 from bench.pretraining.batch import Batch
 from bench.pretraining.noise import Noise
@@ -18,6 +20,11 @@ REGISTRY = Registry()
 SHAPE = EncoderShape(
     hidden_size=16, num_layers=2, num_heads=2, mlp_size=24, max_length=24, vocab_size=500
 )
+
+
+def write_text(folder: Path) -> None:
+    """`text.txt`: a few thousand generated words, the corpus of commands that are tried out."""
+    (folder / "text.txt").write_text("\n\n".join(Micro(num_words=20_000).documents()))
 
 
 def build(name: str, **values: Any) -> Any:

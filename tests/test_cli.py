@@ -16,6 +16,7 @@ from bench import api
 from bench.catalogue import describe, render_one
 from bench.cli import app, main
 from bench.storage import exclusive
+from tests.by_hand import write_text
 
 BLOCK_NETWORK = """
 import socket
@@ -24,7 +25,7 @@ def refuse(*args, **kwargs):
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 """
 SMALL = [
-    "--budget", "20k", "--seeds", "0-1", "--limit", "120",
+    "--corpus", "text.txt", "--budget", "20k", "--seeds", "0", "--limit", "120",
     "--set", "encoder.hidden_size=32", "--set", "encoder.num_layers=2",
     "--tasks", "sense_left,agreement,swapped_words",
 ]  # fmt: skip
@@ -68,6 +69,7 @@ def finished(shared: Path) -> Path:
         if not (folder / "stderr.txt").exists():
             folder.mkdir(exist_ok=True)
             (folder / "sitecustomize.py").write_text(BLOCK_NETWORK)
+            write_text(folder)
             path = f"{folder}{os.pathsep}{Path(__file__).parents[1]}"
             done = bench("run", "--objective", "span", *SMALL, cwd=folder, PYTHONPATH=path,
                          LC_ALL="C")  # fmt: skip
@@ -96,7 +98,7 @@ def test_compare_json_is_a_list_of_objects(finished: Path) -> None:
     assert all(keys <= row.keys() for row in rows)
     span = [row for row in rows if row["objective"] == "span"]
     assert {row["task"] for row in span} == {"sense_left", "agreement", "swapped_words"}
-    assert all(row["seeds"] == 2 and row["low"] <= row["mean"] <= row["high"] for row in span)
+    assert all(row["seeds"] == 1 and row["low"] <= row["mean"] <= row["high"] for row in span)
     assert all(row["tokens"] >= 20_000 for row in span)
     assert {row["objective"] for row in rows} >= {"untrained", "majority", "bag_of_words"}
 
@@ -125,7 +127,7 @@ def test_a_gate_decides_the_exit_code(finished: Path) -> None:
 
 @pytest.mark.slow
 def test_a_new_task_on_old_runs_costs_its_probing_alone(finished: Path, tmp_path: Path) -> None:
-    shutil.copytree(finished / "results", tmp_path / "results")
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     flags = [*SMALL[:-1], "word_class"]
     done = bench("run", "--objective", "span", *flags, cwd=tmp_path)
     assert "loss" not in done.stderr  # nothing was trained
@@ -144,22 +146,22 @@ def test_plan_takes_every_flag_of_run() -> None:
 
 def test_plan_says_what_is_done_already(finished: Path) -> None:
     found = json.loads(said("plan", "--objective", "span", *SMALL, "--json", cwd=finished)[0])
-    assert found["finished_runs"] == 4
+    assert found["finished_runs"] == 2
     assert found["tokens_per_run"] == 20_000
     text, _ = said("plan", "--objective", "span", *SMALL, cwd=finished)
-    assert "4 finished already" in text
+    assert "2 finished already" in text
 
 
 @pytest.mark.slow
 def test_a_flipped_byte_in_a_result_is_refused(finished: Path, tmp_path: Path) -> None:
-    shutil.copytree(finished / "results", tmp_path / "results")
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     (run,) = (tmp_path / "results" / "runs").glob("span-tiny-s0-*")
     shutil.rmtree(run / "scores")
     weights = run / "encoder.safetensors"
     payload = bytearray(weights.read_bytes())
     payload[-7] ^= 1
     weights.write_bytes(payload)
-    done = bench("run", "--objective", "span", *SMALL, cwd=tmp_path, check=4)
+    done = bench("run", "--objective", "span", *SMALL, cwd=tmp_path, check=3)
     assert "encoder.safetensors was changed" in done.stderr
 
 
@@ -181,11 +183,7 @@ def test_describe(name: str, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_fills_in_and_is_described(finished: Path) -> None:
-    _, errors = said("fill", "span", "the [MASK] was near .", "-k", "3", cwd=finished, check=2)
-    assert "'span' is the beginning of 2 runs" in errors
-    found = api.fill(
-        "span-tiny-s0", "the [MASK] was near the [MASK] .", k=3, out=finished / "results"
-    )
+    found = api.fill("span", "the [MASK] was near the [MASK] .", k=3, out=finished / "results")
     assert [len(place) for place in found.places] == [3, 3]
     assert all(0 < p < 1 for place in found.places for _, p in place)
     text = render_one(describe("span-tiny-s0", finished / "results"))

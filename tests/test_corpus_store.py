@@ -29,7 +29,7 @@ from bench.corpus.tokenizer import TextTokenizer, Vocabulary, sentence_starts
 from bench.corpus.trainer import char_tokenizer
 from bench.errors import BenchError, RefusedError
 from bench.settings import sha256_json
-from bench.storage import write_manifest
+from bench.storage import file_sha256, write_manifest
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ["The cat sat. It ran", "A dog?\n\nno dog", "Жat is unknoЖn. ЖЖ too", "!"]
@@ -367,6 +367,17 @@ def test_a_corpus_without_text_is_an_error(tmp_path: Path) -> None:
         prepare_corpus(corpus, None, 300, tmp_path / "cache")
 
 
+def test_a_small_corpus_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = set()
+    for room, readings in ((40, 3), (10**6, 1)):
+        monkeypatch.setattr(preparation, "_KEPT_CHARACTERS", room)
+        corpus = Given(sentences(9))
+        prepared = prepare_corpus(corpus, "char", 100, tmp_path / str(room))
+        stored.add(file_sha256(prepared.folder / "train" / "tokens.bin"))
+        assert corpus.readings == readings
+    assert len(stored) == 1
+
+
 def test_what_was_left_out_is_remembered(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"one one\0\n\ntwo two\xff\n\nthree three")
     corpus = open_corpus([str(tmp_path / "a.txt")], {})
@@ -380,8 +391,7 @@ def test_a_corpus_edited_while_it_is_read_is_refused(tmp_path: Path) -> None:
     class Edited(Given):
         def documents(self) -> Iterator[str]:
             yield from super().documents()
-            if self.readings == 2:  # the one that encodes
-                self.texts.append("more")
+            self.texts.append("more")
 
     with pytest.raises(RefusedError, match=r"changed while it was read.*before.*after"):
         prepare_corpus(Edited(sentences(9)), _tokenizer_file(tmp_path), 0, tmp_path / "cache")

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from bench.storage import file_sha256
+from tests.by_hand import write_text
 
 ROOT = Path(__file__).parents[1]
 FLAGS = [
-    "--objective", "token", "--tasks", "none", "--seeds", "0", "--budget", "100k",
+    "--objective", "token", "--corpus", "text.txt", "--tasks", "none", "--seeds", "0",
+    "--budget", "100k",
     "--set", "encoder.hidden_size=32", "--set", "encoder.num_layers=2",
 ]  # fmt: skip
 
@@ -57,6 +59,8 @@ def bench_objectives():
 
 
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    if not (folder / "text.txt").exists():
+        write_text(folder)
     return subprocess.Popen(
         [sys.executable, "-m", "bench", "run", *arguments],
         cwd=folder,
@@ -97,26 +101,21 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
     return sha_of(folder)
 
 
-def kill_and_repeat(folder: Path, times: int, uninterrupted: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 5])
+def test_kill_and_repeat_ends_in_the_same_encoder(
+    times: int, tmp_path: Path, uninterrupted: str
+) -> None:
     chance = random.Random(0)
     for _ in range(times):
-        process = start(folder, *FLAGS)
-        wait_for(folder, "*/step-*")
+        process = start(tmp_path, *FLAGS)
+        wait_for(tmp_path, "*/step-*")
         time.sleep(chance.random())
         process.kill()
         process.communicate()
-    finish(start(folder, *FLAGS))
-    assert sha_of(folder) == uninterrupted
-    assert not list((folder / "results" / "runs" / ".unfinished").glob("*/*"))
-
-
-def test_kill_and_repeat_ends_in_the_same_encoder(tmp_path: Path, uninterrupted: str) -> None:
-    kill_and_repeat(tmp_path, 1, uninterrupted)
-
-
-@pytest.mark.slow
-def test_five_kills_end_in_the_same_encoder(tmp_path: Path, uninterrupted: str) -> None:
-    kill_and_repeat(tmp_path, 5, uninterrupted)
+    finish(start(tmp_path, *FLAGS))
+    assert sha_of(tmp_path) == uninterrupted
+    assert not list((tmp_path / "results" / "runs" / ".unfinished").glob("*/*"))
 
 
 @pytest.mark.slow
@@ -176,6 +175,7 @@ def test_a_full_disk_fails_the_run_and_keeps_what_was_good(tmp_path: Path) -> No
     assert not [p for p in (tmp_path / "other" / "runs").iterdir() if p.name != ".unfinished"]
 
 
+@pytest.mark.slow
 def test_a_plugin_runs_lists_and_compares(tmp_path: Path) -> None:
     """A stranger's objective and task, by entry point, from list to table; beside a broken one."""
     (tmp_path / "acme.py").write_text(
@@ -226,7 +226,8 @@ def test_a_plugin_runs_lists_and_compares(tmp_path: Path) -> None:
     (broken,) = listed["broken"]
     assert broken["provider"] == "acme-broken:no_such_module"
     assert "No module named" in broken["problem"]
-    flags = ["--budget", "5k", "--seeds", "0", "--tasks", "dots", *FLAGS[8:]]
+    flags = ["--budget", "5k", "--seeds", "0", "--tasks", "dots", *FLAGS[2:4], *FLAGS[10:]]
+    write_text(tmp_path)
     rows = json.loads(bench("run", "--objective", "halves", *flags, "--json"))
     assert {"halves", "untrained", "majority"} <= {row["objective"] for row in rows}
     assert {row["task"] for row in rows} == {"dots"}

@@ -8,6 +8,7 @@ batch alone, and any step of any run can be asked for directly.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _GOLDEN = np.uint64(0x9E3779B9)
+_BLOCK = 64
 _ROUNDS = 8  # four suffice for large halves; a handful of rows has halves of one or two bits
 
 
@@ -46,7 +48,15 @@ class Order:
             num_micros: Into how many parts it is cut; together, in order, they are the batch.
         """
         low, high = (self.rows_per_step * part // num_micros for part in (micro, micro + 1))
-        positions = step * self.rows_per_step + np.arange(low, high, dtype=np.int64)
+        rows, epochs = self._block(step // _BLOCK)
+        first = step % _BLOCK * self.rows_per_step
+        return rows[first + low : first + high], epochs[first + low : first + high]
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019  # a few arrays of a few thousand rows
+    def _block(self, number: int) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
+        """What `_BLOCK` steps read, at the cost of one."""
+        count = _BLOCK * self.rows_per_step
+        positions = number * count + np.arange(count, dtype=np.int64)
         epochs, places = np.divmod(positions, self.num_rows)
         return self._permute(places.astype(np.uint64), epochs.astype(np.uint64)), epochs
 

@@ -40,6 +40,7 @@ Progress = Callable[[str, int], None]
 _FORMAT = 2
 _HELD_OUT_SHARE = 0.05
 _HELD_OUT_CHARACTERS = 800_000  # about 200k tokens: a loss on that many is good to 0.01 nats
+_KEPT_CHARACTERS = 1 << 25  # so small a corpus is read once and not three times
 _HASH_RANGE = 1 << 64
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
@@ -160,22 +161,35 @@ def stores_of(cache: Path, corpus_sha256: str, tokenizer: str) -> Path | None:
 
 
 class _Reading:
-    """A corpus as pieces, parted into training and held-out text."""
+    """A corpus as pieces, parted into training and held-out text; a small one is read once."""
 
     def __init__(self, corpus: Corpus, on_progress: Progress) -> None:
         self.corpus = corpus
         self._on_progress = on_progress
         self._held_out_below: int | None = None
+        self._kept: list[str] | None = None
 
     def documents(self, stage: str) -> Iterator[str]:
         number = 0
+        for number, piece in enumerate(self._kept or self._read(), start=1):
+            if number % 1000 == 1:
+                self._on_progress(stage, number - 1)
+            yield piece
+        self._on_progress(stage, number)
+
+    def _read(self) -> Iterator[str]:
+        """The pieces from their source; kept once all are read, if they are not too many."""
+        kept: list[str] | None = []
+        room = _KEPT_CHARACTERS
         for document in self.corpus.documents():
             for piece in cut_document(document):
-                if number % 1000 == 0:
-                    self._on_progress(stage, number)
-                number += 1
+                room -= len(piece)
+                if room < 0:
+                    kept = None
+                if kept is not None:
+                    kept.append(piece)
                 yield piece
-        self._on_progress(stage, number)
+        self._kept = kept
 
     def training_documents(self, stage: str) -> Iterator[str]:
         return (text for text in self.documents(stage) if not self.is_held_out(text))

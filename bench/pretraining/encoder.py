@@ -46,10 +46,10 @@ class Attend(nn.Module):
     def forward(self, x: Tensor, rotary: Rotary, allowed: Tensor | None, is_causal: bool) -> Tensor:
         rows, length, width = x.shape
         heads = self.Wqkv(x).view(rows, length, 3, self.num_heads, width // self.num_heads)
-        heads = heads.permute(2, 0, 3, 1, 4)
-        query, key = rotate(heads[:2], rotary)
+        turned, value = heads.permute(2, 0, 3, 1, 4).split((2, 1))  # an index would pad gradients
+        query, key = rotate(turned, rotary).unbind()
         mixed = F.scaled_dot_product_attention(
-            query, key, heads[2], attn_mask=allowed, is_causal=is_causal
+            query, key, value.squeeze(0), attn_mask=allowed, is_causal=is_causal
         )
         return self.Wo(mixed.transpose(1, 2).reshape(rows, length, width))  # type: ignore[no-any-return]
 

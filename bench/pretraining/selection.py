@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bench.pretraining import selection_cpu
 from bench.pretraining.batch import IGNORED
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ def unit_positions(
     noise: Noise,
 ) -> tuple[Int[Tensor, "B K"], Bool[Tensor, "B K"]]:
     """What `choose_units` marks, as positions and whether each is one; units in the order drawn."""
-    first, size = _draw(starts, real, quota, _num_draws(real.shape[1], largest_quota), noise)
-    slots = max(largest_quota, 1)
+    slots, num_draws = max(largest_quota, 1), _num_draws(real.shape[1], largest_quota)
+    if real.device.type == "cpu":
+        return selection_cpu.unit_positions(starts, real, quota, slots, num_draws, ROUNDS, noise)
+    first, size = _draw(starts, real, quota, num_draws, noise)
     end = size.cumsum(1)
     begin = end - size
     drawn = _count(size.shape[1], size.device).expand_as(size)
@@ -102,10 +105,8 @@ def _draw(
     first.clamp_(max=length - 1)
     weight = size * (is_first & starts.gather(1, first))
     quota = quota[:, None]
-    for number_of_round in range(ROUNDS):
+    for _ in range(ROUNDS):  # on a GPU looking whether all fit costs more than doing it again
         fits = weight.cumsum(1) <= quota
-        if number_of_round and not real.is_cuda and bool(fits.all()):
-            return first, weight  # on a GPU looking costs more
         room = quota - (weight * fits).sum(1, keepdim=True)
         weight *= fits | (size <= room)
     return first, weight * (weight.cumsum(1) <= quota)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from bench.corpus.microworld import GENERATORS, Split, held_out, lexicon_of
 from bench.corpus.microworld.draws import KEY_BITS, Draws, Sentence
 from bench.corpus.microworld.grammar import agreement, entities, word_class, write
+from bench.corpus.microworld.keeping import kept
 from bench.corpus.microworld.lexicon import CLOSED_CLASS
 from bench.corpus.microworld.senses import sense_left, sense_right
 
@@ -24,6 +25,7 @@ Tagged = tuple[list[str], list[str | None]]
 _ASKING = {"sense_left": sense_left, "sense_right": sense_right, "word_class": word_class}
 
 
+@kept
 def one_word(kind: str, split: Split, count: int, scale: int = 1) -> list[Tagged]:
     """Sentences that ask about one word.
 
@@ -42,6 +44,7 @@ def one_word(kind: str, split: Split, count: int, scale: int = 1) -> list[Tagged
     return rows
 
 
+@kept
 def names(split: Split, count: int, scale: int = 1) -> list[Tagged]:
     """Sentences whose every word has a B-, I- or O tag: PER, LOC and ORG."""
     rows: list[Tagged] = []
@@ -54,6 +57,7 @@ def names(split: Split, count: int, scale: int = 1) -> list[Tagged]:
     return rows
 
 
+@kept
 def swapped(split: Split, count: int, scale: int = 1) -> list[tuple[str, str]]:
     """(sentence, "intact" or "swapped"), alternately; two neighbouring words changed places.
 
@@ -79,6 +83,7 @@ def swapped(split: Split, count: int, scale: int = 1) -> list[tuple[str, str]]:
     return rows
 
 
+@kept
 def agreement_pairs(count: int, scale: int = 1) -> list[tuple[str, str, str]]:
     """(right, wrong, number of attractors): 0, 1, 2 (to scale + 1) in turn; of the test split.
 
