@@ -71,11 +71,8 @@ class Span(MaskedObjective):
         chosen = torch.zeros_like(batch.real)
         last_run = torch.zeros_like(chosen)
         for run in range(first.shape[1]):  # runs, not tokens: about 40 for a row of 512
-            is_short = chosen.sum(1, keepdim=True) < quota
-            if not is_short.is_cuda and not is_short.any():
-                break  # on a GPU looking costs more
             start, end = first[:, run : run + 1], after[:, run : run + 1]
-            accepted = is_short & ~chosen.gather(1, start)
+            accepted = ~chosen.gather(1, start) & (chosen.sum(1, keepdim=True) < quota)
             added = (at >= start) & (at < end) & accepted & ~chosen
             last_run = torch.where(accepted, added, last_run)
             chosen = chosen | added

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
+from bench.pretraining import selection_cpu
 from bench.pretraining.batch import IGNORED, Batch
 from bench.pretraining.noise import Noise
 from bench.pretraining.objective import Objective
 from bench.pretraining.runs import truncated_geometric
-from bench.pretraining.selection import ROUNDS, _num_draws, choose_units
+from bench.pretraining.selection import ROUNDS, _num_draws, choose_units, positions_unseen
 from bench.settings import as_mapping, from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import rows_of, sample_batch
@@ -229,6 +230,19 @@ def test_units_are_chosen_as_one_by_one(seed: int, rate: float, words: float) ->
         if skipped <= ROUNDS - 1:  # so many the vectorised rounds settle at least
             assert set(found[row].nonzero().flatten().tolist()) == chosen
         assert found[row].sum() <= quota[row]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_units_are_the_same_on_a_gpu(seed: int, rate: float, words: float) -> None:
+    """What numpy chooses on a CPU, tensors choose without looking at what they hold."""
+    batch = sample_batch(4, 60, seed=seed, words=words)
+    noise, quota = noise_for(batch, seed), (batch.real.sum(1) * rate).long()
+    slots = max(int(60 * rate), 1)
+    asked = batch.word_start & batch.real, batch.real, quota, slots, _num_draws(60, slots)
+    here = selection_cpu.unit_positions(*asked, ROUNDS, noise)
+    there = positions_unseen(*asked, noise)
+    assert all(torch.equal(one, other) for one, other in zip(here, there, strict=True))
 
 
 def test_by_hand_whole_word() -> None:

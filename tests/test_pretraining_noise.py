@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.pretraining import noise as noises
 from bench.pretraining.noise import Noise
 
 
@@ -100,3 +101,22 @@ def test_global_generator_is_untouched() -> None:
 def test_draws_are_the_same_on_a_gpu() -> None:
     there = Noise(3, 1, torch.arange(64, device="cuda")).bits("a", (64, 512))
     assert torch.equal(there.cpu(), Noise(3, 1, torch.arange(64)).bits("a", (64, 512)))
+
+
+@pytest.mark.parametrize("epoch", [3, torch.arange(64) % 5])
+def test_tensors_draw_what_arrays_draw(
+    epoch: int | torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU noise is numpy's; with tensors throughout, as on a GPU, it is the same bits."""
+    ids, columns = torch.arange(64) * 2**33, torch.randint(0, 512, (64, 7))
+
+    def draw() -> list[torch.Tensor]:
+        noises._counters.cache_clear()
+        drawn = Noise(2**40, epoch, ids)
+        whole = drawn.bits("a", (64, 512)), drawn.uniform("b", (64, 512))
+        return [*whole, drawn.uniform_at("a", columns), *drawn.two_uniforms_at("b", columns)]
+
+    here = draw()
+    monkeypatch.setattr(noises, "_array", lambda x: x)
+    assert all(torch.equal(one, other) for one, other in zip(here, draw(), strict=True))
+    noises._counters.cache_clear()

@@ -65,6 +65,18 @@ def unit_positions(
     slots, num_draws = max(largest_quota, 1), _num_draws(real.shape[1], largest_quota)
     if real.device.type == "cpu":
         return selection_cpu.unit_positions(starts, real, quota, slots, num_draws, ROUNDS, noise)
+    return positions_unseen(starts, real, quota, slots, num_draws, noise)
+
+
+def positions_unseen(
+    starts: Bool[Tensor, "B L"],
+    real: Bool[Tensor, "B L"],
+    quota: Int[Tensor, " B"],
+    slots: int,
+    num_draws: int,
+    noise: Noise,
+) -> tuple[Int[Tensor, "B K"], Bool[Tensor, "B K"]]:
+    """`unit_positions` for a GPU: no shape and no branch depends on what the tensors hold."""
     first, size = _draw(starts, real, quota, num_draws, noise)
     end = size.cumsum(1)
     begin = end - size

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.plan import SIZES
-from bench.reporting.phrases import listing
+from bench.reporting.phrases import listing, quoted
 from bench.settings import as_mapping
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _learned(table: Table) -> str | None:
         gaps = [table.difference(entry.name, control, column.name) for column in table.columns]
         known = [gap for gap in gaps if gap is not None]
         above = sum(gap.is_separable and gap.mean > 0 for gap in known)
-        found.append((above, f"{entry.name} on {above} of {len(known)}"))
+        found.append((above, f"{quoted(entry.name)} on {above} of {len(known)}"))
     found.sort(key=lambda pair: -pair[0])
     return f"Separably above {control}: {listing([text for _, text in found], 8)}."
 
