@@ -127,7 +127,7 @@ def test_of_many_costs_only_the_front_is_named(rows: pd.DataFrame) -> None:
     one = rows[(rows["column"] == "task_0") & (rows["kind"] != "control")]
     many = pd.concat([one[one["kind"] == "trained"]] * 6, ignore_index=True)
     many = many.assign(label=[f"o{i}" for i in range(len(many))])
-    assert f"of {len(many)}, those on a front" in figures_cost.costs(many, "task_0").caption
+    assert f"of {len(many)} rows, those on a front" in figures_cost.costs(many, "task_0").caption
 
 
 def test_a_view_is_not_flattened_by_an_interval() -> None:
