@@ -187,7 +187,7 @@ def reader_of(objective, tokenizer, **shape):
     return RunReader(Encoder(shape, 1), TokenHead(shape), tokenizer, cls.scoring, cls.reading)
 
 
-@pytest.mark.parametrize("scale", [1, 4])
+@pytest.mark.parametrize("scale", [1, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.reader == "causal"], ids=str)
 def test_what_a_causal_encoder_makes_of_a_twin_is_the_same_to_the_bit(claim, scale, corpus):
     """So no training helps. Read in both directions it is not: the test can fail."""
