@@ -167,3 +167,16 @@ def test_a_comparison_tells_what_was_seen_before(tmp_path: Path) -> None:
         "sense: 4.0% of the test examples overlap with the corpus; on the others: "
     )
     assert "span 60.0" in note
+
+
+@pytest.mark.parametrize(
+    ("clean", "said"), [(0.75, "differs"), (0.5, "differs by more than token_0: 50.0, not 75.0")]
+)
+def test_of_many_the_one_that_differs_most_is_told(clean: float, said: str, tmp_path: Path) -> None:
+    for number in range(5):
+        told = {"corpus_overlap": {"share": 0.04, "clean_value": 0.75 if number else clean}}
+        folder = make_run(tmp_path, f"token_{number}")
+        make_score(folder, "sense", [1.0, 0.0, 1.0, 1.0], details=told)
+    notes = comparison(read_runs(tmp_path)).tables[0].notes
+    (note,) = [note for note in notes if "overlap" in note]
+    assert note.endswith(f"; on the others no score {said}")

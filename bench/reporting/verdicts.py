@@ -203,4 +203,6 @@ def _on_the_rest(unit: float, cells: dict[str, Cell], where: str) -> str:
     if len(known) <= _MOST_CLEAN:
         return "; on the others: " + ", ".join(f"{name} {clean:.1f}" for name, _, clean in known)
     name, score, clean = max(known, key=lambda one: abs(one[2] - one[1]))
+    if f"{clean:.1f}" == f"{score:.1f}":
+        return "; on the others no score differs"
     return f"; on the others no score differs by more than {name}: {clean:.1f}, not {score:.1f}"
