@@ -229,11 +229,8 @@ def test_following_the_nearest_noun_scores_a_half_across_others(scale):
 
 
 def is_chance(value, count, chance=0.5):
-    """Within what a guessing reader scores on so many questions, to either side.
-
-    But for one in 10,000: there are a hundred such checks.
-    """
-    low, high = binom.interval(0.9999, count, chance)
+    """Within what 99.9 % of guessing readers score on so many questions, to either side."""
+    low, high = binom.interval(0.999, count, chance)
     return low <= round(value * count) <= high
 
 
@@ -246,23 +243,27 @@ CHANCE = {
     ("sense_right", "bag_of_words"): 1 / 2,
     ("sense_right", "window_of_words"): 1 / 2,
     ("swapped_words", "majority"): 1 / 2,
+    ("swapped_words", "bag_of_words"): 1 / 2,
     ("word_class", "majority"): 1 / 2,
     ("word_class", "bag_of_words"): 1 / 2,
 }
-"""What a control scores, give or take the sampling error."""
+"""What a control scores, give or take the sampling error. `swapped_words`: of swapped words there
+are as many as of others, and of pairs none that was swapped in train."""
 CEILING = {
     ("sense_left", "majority"): 1 / 2,
     ("sense_right", "majority"): 1 / 2,
     ("word_class", "window_of_words"): BARE + (1 - BARE) / 2,
-    ("swapped_words", "bag_of_words"): 0.52,
     ("entities", "majority"): 0.0,
     ("entities", "bag_of_words"): 1 / 3,
     ("entities", "window_of_words"): TITLED + (1 - TITLED) / 2,
 }
 """What it scores at most: what it sees in its share of the questions, and half of the rest, as in a
-sentence two of the three senses or types occur. `swapped_words`: no pair of words was swapped in
-train, but a sentence with pairs never seen is a little likelier to be swapped (52.1 % right on
-9,600 questions of `base`)."""
+sentence two of the three senses or types occur."""
+KNOWN = {
+    ("sense_left", "base"): "47.0 % of 3,200 by a bag of words; of the next 6,400 it is 49.8 %",
+    ("swapped_words", "base"): "a bag of words has 52.1 % of 9,600: two points too many",
+}
+"""Where a control is outside of what chance allows: the bound stands, and the figure is known."""
 AT_SCALE_1 = {
     "agreement": "45eadb97a0f6eb07",
     "entities": "5acb3e3c1e32afc6",
@@ -282,7 +283,9 @@ def test_questions_are_the_same_for_ever(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", SCALES)
 @pytest.mark.parametrize("name", sorted(AT_SCALE_1))
-def test_a_control_scores_what_it_can_know(name, size):
+def test_a_control_scores_what_it_can_know(name, size, request):
+    if reason := KNOWN.get((name, size)):
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     task = REGISTRY.get("task", name)()
     splits = task.load(DataRoot(size=size))
     count = len(splits.test)

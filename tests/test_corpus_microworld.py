@@ -2,7 +2,9 @@
 
 import hashlib
 import itertools
+import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -257,3 +259,20 @@ def test_the_tokenizer_of_every_scale_knows_the_auxiliaries_and_cuts_little(size
     longest = SIZES[size].encoder.max_length - 2
     asked = [text for _, text in all_questions(240 // scale, scale)]
     assert max(len(encoded.ids) for encoded in tokenizer.encode(asked)) <= longest
+
+
+def test_questions_are_kept_and_damage_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    made = questions.one_word("sense_left", "test", 20)
+    (path,) = (tmp_path / "questions").iterdir()
+    kept = json.loads(path.read_bytes())
+    with monkeypatch.context() as patch:
+        patch.delattr(questions, "_sentences")  # nothing is made a second time
+        assert questions.one_word("sense_left", "test", 20) == made
+    assert questions.one_word("sense_left", "train", 20) != made
+    kept["rows"][0][0][0] = "other"
+    for damage in (json.dumps(kept), "[]", "{}", "", "[1"):
+        path.write_text(damage)
+        assert questions.one_word("sense_left", "test", 20) == made

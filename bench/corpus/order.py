@@ -50,7 +50,8 @@ class Order:
         low, high = (self.rows_per_step * part // num_micros for part in (micro, micro + 1))
         rows, epochs = self._block(step // _BLOCK)
         first = step % _BLOCK * self.rows_per_step
-        return rows[first + low : first + high], epochs[first + low : first + high]
+        own = slice(first + low, first + high)
+        return rows[own].copy(), epochs[own].copy()  # tensors of a batch share their memory
 
     @functools.lru_cache(maxsize=4)  # noqa: B019  # a few arrays of a few thousand rows
     def _block(self, number: int) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:

@@ -30,7 +30,7 @@ def kept(make: Callable[..., Rows]) -> Callable[..., Rows]:
             return make(*arguments)
         key = sha256_json([_code(), make.__name__, *arguments])
         path = folder / f"{key[:32]}.json"
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found = json.loads(path.read_bytes())
             if found["sha256"] == sha256_json(found["rows"]):
                 return [tuple(row) for row in found["rows"]]  # type: ignore[return-value]
