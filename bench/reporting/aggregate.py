@@ -185,9 +185,12 @@ def trimmed_mean(scaled: Float[np.ndarray, " T *R"]) -> Float[np.ndarray, "*R"]:
 def ranks(scores: Float[np.ndarray, "T K R"]) -> Float[np.ndarray, "T K R"]:
     """1 for the highest of each task; equals share the middle of their places."""
     found = np.empty(scores.shape)
+    count = np.min_scalar_type(2 * scores.shape[1])
     for k in range(scores.shape[1]):
         own = scores[:, k : k + 1]
-        found[:, k] = 0.5 + (scores > own).sum(axis=1) + (scores == own).sum(axis=1) / 2
+        above = (scores > own).sum(axis=1, dtype=count)
+        above += (scores >= own).sum(axis=1, dtype=count)
+        found[:, k] = (above + 1.0) / 2
     return found
 
 

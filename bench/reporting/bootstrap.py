@@ -24,25 +24,46 @@ if TYPE_CHECKING:
 REPEATS = 500
 """Replicates: the half-width of an interval is then known to about 3 %."""
 _MOST_UNITS = 1_000
+_MOST_DRAWS = 1 << 14
+"""Made at once: as many as a processor keeps at hand."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def draws(stream: str, repeats: int, count: int) -> UInt64[np.ndarray, "repeats count"]:
-    """Independent 64-bit integers, a pure function of the stream's name and the place."""
+def draws(
+    stream: str, repeats: int, count: int, first: int = 0
+) -> UInt64[np.ndarray, "repeats count"]:
+    """Independent 64-bit integers, a pure function of the stream's name and the place.
+
+    Args:
+        stream: Its name.
+        repeats: Rows.
+        count: Columns.
+        first: The row to begin with.
+    """
     start = np.uint64(zlib.crc32(stream.encode()) << 32)
-    counters = np.arange(1, repeats * count + 1, dtype=np.uint64)
-    x = (counters + start) * _GOLDEN  # SplitMix64 (Steele, Lea & Flood 2014)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray((x ^ (x >> np.uint64(31))).reshape(repeats, count))
+    x = np.arange(first * count + 1, (first + repeats) * count + 1, dtype=np.uint64)
+    x += start
+    x *= _GOLDEN  # SplitMix64 (Steele, Lea & Flood 2014), in place: fresh memory costs more
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        x ^= x >> np.uint64(shift)
+        x *= np.uint64(factor)
+    return x.reshape(repeats, count)
 
 
 def weights(stream: str, count: int, repeats: int = REPEATS) -> Float[np.ndarray, "repeats count"]:
     """How often each of `count` is drawn when as many are drawn with replacement, over `count`."""
-    drawn = ((draws(stream, repeats, count) >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32)
-    cells = drawn.astype(np.int64) + count * np.arange(repeats)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=repeats * count).reshape(repeats, count)
-    return np.asarray(counts / count)
+    found = np.empty((repeats, count))
+    at_once = max(1, _MOST_DRAWS // count)
+    for first in range(0, repeats, at_once):
+        rows = found[first : first + at_once]
+        drawn = draws(stream, len(rows), count, first)
+        drawn >>= np.uint64(32)
+        drawn *= np.uint64(count)
+        drawn >>= np.uint64(32)
+        drawn += np.uint64(count) * np.arange(len(rows), dtype=np.uint64)[:, None]
+        counts = np.bincount(drawn.ravel().astype(np.int64), minlength=rows.size)
+        np.divide(counts.reshape(rows.shape), count, out=rows)
+    return found
 
 
 def resampled_means(

@@ -86,6 +86,11 @@ class Pairs:
         return np.asarray(np.where(np.isnan(gap), np.nan, np.exp2(high)))
 
 
+def beside(parts: Sequence[Pairs]) -> Pairs:
+    """Differences of several columns in one, to be looked at together."""
+    return Pairs(*(np.hstack([getattr(part, name) for part in parts]) for name in _PARTS))
+
+
 def _quantile(freedom: np.ndarray, level: float | np.ndarray) -> np.ndarray:
     """Student's t; asked once for each degree of freedom where one level is asked for."""
     if isinstance(level, np.ndarray):
@@ -165,13 +170,13 @@ def _of_outcomes(
 
 
 def _parts_of(y: Float[np.ndarray, "A n m"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means of seeds, deviations of examples, and what neither explains."""
+    """Means of seeds, deviations of examples, and what neither explains (written over y)."""
     seeds, examples = y.mean(axis=2), y.mean(axis=1)
     grand = seeds.mean(axis=1)
     deviations = examples - grand[:, None]
-    residuals = y - seeds[:, :, None]
-    residuals -= deviations[:, None]
-    return seeds, deviations, residuals.reshape(len(y), -1)
+    y -= seeds[:, :, None]
+    y -= deviations[:, None]
+    return seeds, deviations, y.reshape(len(y), -1)
 
 
 def _seed_variance(gaps: Float[np.ndarray, "A B n"]) -> Float[np.ndarray, "A B"]:
@@ -183,7 +188,8 @@ def _seed_variance(gaps: Float[np.ndarray, "A B n"]) -> Float[np.ndarray, "A B"]
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """|a[i] - b[j]|^2 by matrix products; what rounding leaves of zero is zero."""
-    lengths = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)
+    own = np.array([(row * row).sum() for row in a])  # no square as large as all of them
+    lengths = own[:, None] + (own if b is a else np.array([(row * row).sum() for row in b]))
     found = lengths - 2.0 * (a @ b.T)
     return np.where(found <= 1e-12 * lengths, 0.0, found)
 
@@ -208,22 +214,21 @@ def letters(separable: Bool[np.ndarray, "K K"], means: Float[np.ndarray, " K"]) 
     order = np.argsort(-means, kind="stable")
     alike = ~separable[np.ix_(order, order)]
     np.fill_diagonal(alike, True)
-    covered = np.zeros_like(alike)
+    left = np.triu(alike)  # pairs without a letter in common
+    left[np.diag_indices(len(left))] &= alike.sum(axis=1) == 1
     groups: list[list[int]] = []
-    for first, second in zip(*np.nonzero(np.triu(alike)), strict=True):
-        lonely = first == second and alike[first].sum() > 1
-        if covered[first, second] or lonely:
-            continue
-        group = [int(first)] if first == second else [int(first), int(second)]
+    while left.any():
+        first, second = map(int, divmod(int(left.argmax()), len(left)))
+        group = [first] if first == second else [first, second]
         free = alike[first] & alike[second]
         free[group] = False
         nearest = np.argsort(np.abs(np.arange(len(order)) - (first + second) / 2), kind="stable")
-        for other in map(int, nearest):
+        for other in nearest[free[nearest]].tolist():
             if free[other]:
                 group.append(other)
                 free &= alike[other]
                 free[other] = False
-        covered[np.ix_(group, group)] = True
+        left[np.ix_(group, group)] = False
         groups.append(group)
     shown: list[str] = [""] * len(means)
     for number, group in enumerate(groups):

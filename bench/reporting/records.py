@@ -49,11 +49,17 @@ Variant = tuple[str, str, str, str]
 class ScoreRecord:
     """A score as it lies on disk."""
 
-    path: Path
+    folder: Path
+    file: str
     data: dict[str, Any]
     """The keys of the score format, checked."""
     summary: Outcomes | None = None
     """Its outcomes where they are known already (see `summaries`)."""
+
+    @property
+    def path(self) -> Path:
+        """Of its file; put together when asked for, as thirty thousand are not."""
+        return self.folder / self.file
 
     @functools.cached_property
     def variant(self) -> Variant:
@@ -292,7 +298,7 @@ def _read_scores(folder: Path, root: Path) -> list[ScoreRecord]:
                 f"{path} holds a score that belongs in {expected.name}: it was renamed or "
                 "edited; remove it and repeat the command"
             )
-        scores.append(ScoreRecord(path, data))
+        scores.append(ScoreRecord(folder, path.name, data))
     return scores
 
 

@@ -28,6 +28,8 @@ two-level bootstrap (see `bootstrap`): 24 % with two seeds, 9 % with five.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 LEVEL = 0.95
+_MOST_OUTCOMES = 1 << 14
+"""Looked at together: as many as a processor keeps at hand."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,24 +104,31 @@ def interval_of_outcomes(outcomes: Float[np.ndarray, "n m"]) -> Interval:
     Raises:
         ValueError: Fewer than two examples, or a value that is not finite.
     """
-    num_seeds, num_examples = outcomes.shape
+    return intervals_of_outcomes(outcomes[None])[0]
+
+
+def intervals_of_outcomes(outcomes: Float[np.ndarray, "K n m"]) -> list[Interval]:
+    """The same of K objectives at once, as a table has thousands."""
+    (num_rows, num_seeds, num_examples) = outcomes.shape
     if num_seeds < 1 or num_examples < 2 or not np.isfinite(outcomes).all():
-        raise ValueError(f"need finite outcomes of two examples, got shape {outcomes.shape}")
-    mean = float(outcomes.mean())
-    example_means = outcomes.mean(axis=0)
-    var_example = float(example_means.var(ddof=1)) / num_examples
-    if np.ptp(example_means) == 0.0:
-        var_example = 1.0 / num_examples**2
-    if num_seeds == 1:
-        return _around(mean, _t(num_examples - 1) ** 2 * var_example, 1)
-    seed_means = outcomes.mean(axis=1)
-    var_seed = float(seed_means.var(ddof=1)) / num_seeds
-    residuals = outcomes - seed_means[:, None] - example_means + mean
-    free = (num_seeds - 1) * (num_examples - 1)
-    var_residual = float((residuals**2).sum()) / free / outcomes.size
-    example_part = _t(num_examples - 1) ** 2 * max(var_example - var_residual, 0.0)
-    squared = _t(num_seeds - 1) ** 2 * var_seed + example_part
-    return _around(mean, max(squared, _t(num_examples - 1) ** 2 * var_example), num_seeds)
+        raise ValueError(f"need finite outcomes of two examples, got shape {outcomes.shape[1:]}")
+    means = outcomes.reshape(num_rows, -1).mean(axis=1)
+    example_means = outcomes.mean(axis=1)
+    var_example = example_means.var(axis=1, ddof=1) / num_examples
+    var_example[np.ptp(example_means, axis=1) == 0.0] = 1.0 / num_examples**2
+    squared = least = _t(num_examples - 1) ** 2 * var_example
+    if num_seeds > 1:
+        seed_means = outcomes.mean(axis=2)
+        var_seed = seed_means.var(axis=1, ddof=1) / num_seeds
+        residuals = outcomes - seed_means[:, :, None]
+        residuals -= (example_means - means[:, None])[:, None]
+        free = (num_seeds - 1) * (num_examples - 1)
+        sums = (residuals**2).reshape(num_rows, -1).sum(axis=1)
+        var_residual = sums / free / (num_seeds * num_examples)
+        example_part = _t(num_examples - 1) ** 2 * np.maximum(var_example - var_residual, 0.0)
+        squared = np.maximum(_t(num_seeds - 1) ** 2 * var_seed + example_part, least)
+    pairs = zip(means.tolist(), squared.tolist(), strict=True)
+    return [_around(mean, width, num_seeds) for mean, width in pairs]
 
 
 def interval_of_values(
@@ -138,11 +149,28 @@ def interval_of_values(
 
 def mean(sample: Sample) -> Interval:
     """The mean over seeds with its interval, from outcomes where the sample has them."""
-    if sample.outcomes is not None and sample.outcomes.shape[1] > 1:
-        found = interval_of_outcomes(sample.outcomes)
-    else:
-        found = interval_of_values(sample.values, sample.stderrs)
-    return dataclasses.replace(found, seeds=len(sample.seeds))
+    return means([sample])[0]
+
+
+def means(samples: Sequence[Sample]) -> list[Interval]:
+    """The means of many samples."""
+    found: dict[int, Interval] = {}
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for place, sample in enumerate(samples):
+        if sample.outcomes is not None and sample.outcomes.shape[1] > 1:
+            alike.setdefault(sample.outcomes.shape, []).append(place)
+        else:
+            found[place] = interval_of_values(sample.values, sample.stderrs)
+    for (num_seeds, num_examples), places in alike.items():
+        at_once = max(1, _MOST_OUTCOMES // (num_seeds * num_examples))
+        for first in range(0, len(places), at_once):
+            some = places[first : first + at_once]
+            stacked = np.stack([np.asarray(samples[place].outcomes) for place in some])
+            found |= zip(some, intervals_of_outcomes(stacked), strict=True)
+    return [
+        dataclasses.replace(found[place], seeds=len(sample.seeds))
+        for place, sample in enumerate(samples)
+    ]
 
 
 def paired_difference(sample: Sample, baseline: Sample) -> Interval | None:
@@ -188,7 +216,7 @@ def align(sample: Sample, baseline: Sample) -> tuple[np.ndarray, np.ndarray] | N
 
 
 def _around(center: float, squared_half_width: float, seeds: int) -> Interval:
-    half = float(np.sqrt(squared_half_width))
+    half = math.sqrt(squared_half_width)
     return Interval(center, center - half, center + half, seeds)
 
 

@@ -10,6 +10,7 @@ written, is as good as none: the records are the truth and are read again.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -75,7 +76,7 @@ def read_controls_kept(out: Path, cache: Path) -> list[ScoreRecord]:
 
 
 def _filled(score: ScoreRecord) -> ScoreRecord:
-    return ScoreRecord(score.path, score.data, score.per_example())
+    return dataclasses.replace(score, summary=score.per_example())
 
 
 def _path(cache: Path, folder: Path) -> Path:
@@ -115,7 +116,7 @@ def _save(path: Path, stamp: str | None, about: dict[str, Any], scores: list[Sco
             stored = counts if (counts == outcomes).all() else outcomes.astype("<f8")
             kinds.append([name, stored.dtype.str, len(stored)])
             arrays.append(stored.tobytes())
-        rows.append([score.path.name, score.data, known.examples, kinds])
+        rows.append([score.file, score.data, known.examples, kinds])
     header = json.dumps([stamp, about, rows]).encode()
     payload = len(header).to_bytes(_LENGTH, "little") + header + b"".join(arrays)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
@@ -148,5 +149,5 @@ def _load(
             by_name[name] = stored.astype(np.float64)
             start += stored.nbytes
         summary = Outcomes(examples, by_name) if examples else None
-        scores.append(ScoreRecord(folder / file, record, summary))
+        scores.append(ScoreRecord(folder, file, record, summary))
     return about, scores
