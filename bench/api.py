@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from bench.engines.local import Job, Watcher
     from bench.probing.filling import Filled
     from bench.reporting.comparison import Comparison
+    from bench.reporting.entries import Table
 
 DEFAULT_OUT = Path("results")
 
@@ -170,6 +169,7 @@ def compare(
     out: Path | str = DEFAULT_OUT,
     baseline: str | None = None,
     tasks: Sequence[str] = (),
+    watch: Callable[[list[Table]], None] | None = None,
 ) -> Comparison:
     """The comparison of finished runs.
 
@@ -178,37 +178,28 @@ def compare(
         out: Where records are.
         baseline: The objective that differences are taken to.
         tasks: The columns, in order; all that were scored if empty.
+        watch: Shown the tables before anything is read off them.
 
     Raises:
         BenchError: No such run.
         RefusedError: A record is damaged.
     """
+    from bench.collection import paused_collection
     from bench.corpus.preparation import default_cache
     from bench.deferred import without
     from bench.reporting.comparison import comparison
     from bench.reporting.summaries import read_controls_kept, read_runs_kept
 
     cache, suites = default_cache(), task_suites()
-    with without("torch"), _paused_collection():
+    with without("torch"), paused_collection():
         return comparison(
             read_runs_kept(Path(out), runs, cache),
             read_controls_kept(Path(out), cache),
             baseline=baseline,
             tasks=tasks,
             suites=suites,
+            watch=watch,
         )
-
-
-@contextlib.contextmanager
-def _paused_collection() -> Iterator[None]:
-    """No garbage collection: thirty thousand records are no garbage, and looking costs a second."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def tasks_named(written: str) -> list[str]:

@@ -22,7 +22,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
-from bench.reporting.comparison import Comparison, big_number, comparison
+from bench.reporting.comparison import Comparison, comparison
+from bench.reporting.phrases import big_number
 from bench.reporting.records import read_controls, read_runs
 from bench.reporting.tables import Format, _pages, render
 from tests.test_reporting_records import HASH, make_run, make_score

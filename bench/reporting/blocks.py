@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 
 from bench.reporting.aggregate import Aggregate
-from bench.reporting.comparison import big_number
-from bench.reporting.entries import Cell, Column, Entry, Table
+from bench.reporting.cells import Cell
+from bench.reporting.entries import Column, Entry, Table
 from bench.reporting.marks import BELOW, width, width_legend
+from bench.reporting.phrases import big_number
 
 _MOST_TASKS = 12
 """Of an aggregate that its legend names; of more it says how many."""

@@ -8,10 +8,10 @@ curves that start out equal look like that about as often as not.
 from __future__ import annotations
 
 from bench.reporting.blocks import Block, cell_text
-from bench.reporting.comparison import big_number
 from bench.reporting.crossings import Crossing
 from bench.reporting.curves import Curve, Question
 from bench.reporting.marks import width_legend
+from bench.reporting.phrases import big_number
 
 MOST_OPEN = 12
 """Rows of crossings that are not bounded above."""

@@ -8,8 +8,7 @@ shown x 100 where they and the chance level lie within -1..1.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -24,9 +23,9 @@ from bench.reporting.entries import (
     columns_of,
     controls_of,
     entries_of,
-    read_cell,
 )
-from bench.reporting.records import RunRecord, ScoreRecord, Variant
+from bench.reporting.phrases import big_number, plain
+from bench.reporting.records import RunRecord, ScoreRecord
 from bench.reporting.standings import standings
 from bench.reporting.verdicts import judge
 
@@ -62,6 +61,7 @@ def comparison(
     baseline: str | None = None,
     tasks: Sequence[str] = (),
     suites: Mapping[str, Sequence[str]] | None = None,
+    watch: Callable[[list[Table]], None] | None = None,
 ) -> Comparison:
     """Compare runs.
 
@@ -71,6 +71,7 @@ def comparison(
         baseline: The entry that differences are taken to, where a table has it.
         tasks: The tasks that get columns, in order; all that were scored, as seen, if empty.
         suites: Name -> tasks; a suite that is a part of a table is aggregated by itself too.
+        watch: Shown the tables before anything is read off them.
 
     Raises:
         BenchError: No table has the baseline.
@@ -87,10 +88,15 @@ def comparison(
         for index, title in enumerate(_titles(members)):
             entries = entries_of([*members[index], *lent[index]], baseline)
             columns = columns_of(members[index], tasks)
-            tables.append(_table(title, entries, columns, controls, baseline, suites or {}))
-    names = [entry.name for table in tables for entry in table.entries]
-    if baseline is not None and tables and baseline not in names:
-        raise unknown_name("objective to compare with", baseline, set(names), "bench compare")
+            tables.append(_table(title, entries, columns, controls, baseline))
+        names = [entry.name for table in tables for entry in table.entries]
+        if baseline is not None and tables and baseline not in names:
+            raise unknown_name("objective to compare with", baseline, set(names), "bench compare")
+        if watch is not None:
+            watch(tables)
+        for table in tables:
+            table.aggregates.extend(standings(table, suites or {}))
+            judge(table, baseline)
     return Comparison(tables, baseline, dict(suites or {}), curves_of(tables))
 
 
@@ -100,34 +106,14 @@ def _table(
     columns: list[Column],
     controls: Sequence[ScoreRecord],
     baseline: str | None,
-    suites: Mapping[str, Sequence[str]],
 ) -> Table:
-    cells = {}
-    for entry in entries:
-        answers: dict[Variant, dict[int, ScoreRecord]] = {}
-        for run in entry.finished:
-            for score in run.scores:
-                if score.data["attention"] == entry.attention:
-                    answers.setdefault(score.variant, {})[run.data["seed"]] = score
-        absent = next(iter(entry.excluded), "missing") if not entry.finished else "missing"
-        for column in columns:
-            cells[entry.name, column.name] = read_cell(
-                answers.get(column.variant, {}), column, absent
-            )
     matched = {column.name: controls_of(column, controls) for column in columns}
     names = {name for found in matched.values() for name in found}
     ranked = [name for name in _CONTROL_ORDER if name in names]
-    for name in [*ranked, *sorted(names - set(ranked))]:
-        entries.append(Entry(name, name, "control"))
-        for column in columns:
-            control = matched[column.name].get(name)
-            found = {} if control is None else {None: control}
-            cells[name, column.name] = read_cell(found, column)
+    ranked.extend(sorted(names - set(ranked)))
     present = baseline if any(entry.name == baseline for entry in entries) else None
-    table = Table(title[1], title[0], entries, columns, cells, present)
-    table.aggregates.extend(standings(table, suites))
-    judge(table, baseline)
-    return table
+    entries.extend(Entry(name, name, "control") for name in ranked)
+    return Table(title[1], title[0], entries, columns, matched, present)
 
 
 def _titles(groups: list[list[RunRecord]]) -> list[tuple[str, str]]:
@@ -277,20 +263,3 @@ def _standing(aggregate: Aggregate, name: str) -> dict[str, Any]:
             f"{key}_high": plain(ends[2]),
         }
     return found
-
-
-def plain(value: float | None) -> float | int | None:
-    """A JSON number without the last bits, which differ between processors."""
-    if value is None or not math.isfinite(value):
-        return None
-    rounded = float(f"{value:.9g}")
-    return int(rounded) if rounded.is_integer() and abs(rounded) >= 2 else rounded
-
-
-def big_number(value: float) -> str:
-    """A count as a person says it: 999, 300k, 2.0M, 1.4G."""
-    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= 0.9995 * size:
-            scaled = value / size
-            return f"{scaled:.1f}{unit}" if abs(scaled) < 99.95 else f"{scaled:.0f}{unit}"
-    return f"{value:.0f}"

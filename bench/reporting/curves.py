@@ -15,8 +15,9 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from bench.reporting.cells import Cell
 from bench.reporting.crossings import Search, corrected, crossings
-from bench.reporting.entries import Cell, Column, Entry, Table
+from bench.reporting.entries import Column, Entry, Table
 from bench.reporting.records import RunRecord, Variant
 from bench.reporting.statistics import Sample
 from bench.settings import sha256_json

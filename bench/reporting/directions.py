@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench._layout import part_folder
 from bench.errors import BenchError
-from bench.reporting.comparison import Comparison, plain
+from bench.reporting.comparison import Comparison
 from bench.reporting.entries import Column, Entry, Table
 from bench.reporting.pairs import Pairs
+from bench.reporting.phrases import plain
 from bench.reporting.statistics import Interval
 
 FILE = "directions.toml"

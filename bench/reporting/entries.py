@@ -1,8 +1,4 @@
-"""What a table is made of: entries (rows), columns, cells; read from records into samples.
-
-A cell pairs examples only where the mean of the outcomes on disk is the score itself; else the
-scores are compared as values, which is wider and always right.
-"""
+"""What a table is made of: entries (rows) and columns, and what is read off them when asked for."""
 
 from __future__ import annotations
 
@@ -10,16 +6,15 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from bench.reporting.aggregate import Aggregate
+from bench.reporting.cells import Cell, read_cells
 from bench.reporting.marks import are_readable
-from bench.reporting.pairs import Pairs, paired_differences
+from bench.reporting.pairs import Pairs, beside, holm, paired_differences
 from bench.reporting.records import RunRecord, ScoreRecord, Variant
-from bench.reporting.statistics import Interval, Sample, mean
+from bench.reporting.statistics import Interval
 from bench.settings import sha256_json
 
 
@@ -73,21 +68,6 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Cell:
-    """What an entry got in a column."""
-
-    status: str
-    """`ok`, `not_applicable`, `missing`, or why no run counts (`diverged`)."""
-    sample: Sample | None = None
-    interval: Interval | None = None
-    selectivity: float | None = None
-    examples: int = 0
-    overlap: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
-    """What of the test was seen before, by where (`train`, `corpus`): the share of the examples,
-    and the value on the others."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Table:
     """Runs that may be compared with each other."""
 
@@ -95,24 +75,19 @@ class Table:
     comparison: str
     entries: list[Entry]
     columns: list[Column]
-    cells: dict[tuple[str, str], Cell]
-    """By entry name and column name."""
+    controls: Mapping[str, Mapping[str, ScoreRecord]]
+    """By column name: what each control scored."""
     baseline: str | None
     warnings: list[str] = dataclasses.field(default_factory=list)
     """What to know before reading a number; shown on top."""
     notes: list[str] = dataclasses.field(default_factory=list)
     """What may not be concluded from the numbers; shown below them."""
-    best: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Column name -> the entry marked there, if any."""
     letters: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     """By entry and column: two objectives share a letter where they are not separable."""
     below: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     """By entry and column: objectives separably below the highest of the column."""
     gaps: dict[str, float] = dataclasses.field(default_factory=dict)
     """Column name -> the smallest gap between objectives that this very run could have seen."""
-    tests: dict[tuple[str, str], tuple[float, bool]] = dataclasses.field(default_factory=dict)
-    """By entry and column: p of the difference to the baseline, and whether it stands over all
-    columns (Holm)."""
     aggregates: list[Aggregate] = dataclasses.field(default_factory=list)
     """Over all tasks, and over suites that are a part of them."""
 
@@ -126,6 +101,69 @@ class Table:
             samples = [self.cells[entry.name, column].sample for entry in self.entries]
             self._pairs[column] = paired_differences(samples)
         return self._pairs[column]
+
+    def is_above(self, name: str, other: str, column: str) -> bool:
+        """One is separably above another."""
+        gap = self.difference(name, other, column)
+        return gap is not None and gap.is_separable and gap.mean > 0
+
+    def ranked(self, column: str) -> list[Entry]:
+        """The entries that have a score, the highest first."""
+        means = {
+            entry.name: interval.mean
+            for entry in self.entries
+            if (interval := self.cells[entry.name, column].interval) is not None
+        }
+        known = [entry for entry in self.entries if entry.name in means]
+        return sorted(known, key=lambda entry: -means[entry.name])
+
+    @functools.cached_property
+    def cells(self) -> dict[tuple[str, str], Cell]:
+        """By entry name and column name.
+
+        Raises:
+            RefusedError: Outcomes on disk are damaged.
+        """
+        found: dict[tuple[str, str], Cell] = {}
+        answers = [_answers(entry) for entry in self.entries]
+        absent = [next(iter(e.excluded), "missing") if not e.finished else "missing"
+                  for e in self.entries]  # fmt: skip
+        for column in self.columns:
+            scores = [own.get(column.variant, {}) for own in answers]
+            alone = self.controls[column.name]
+            for place, entry in enumerate(self.entries):
+                if entry.kind == "control" and entry.name in alone:
+                    scores[place] = {None: alone[entry.name]}
+            keys = [(entry.name, column.name) for entry in self.entries]
+            found |= zip(keys, read_cells(scores, column, absent), strict=True)
+        return found
+
+    @functools.cached_property
+    def best(self) -> dict[str, str]:
+        """Column name -> the objective separably above every other, where there is one."""
+        found = {}
+        for column in self.columns:
+            trained = [entry for entry in self.ranked(column.name) if entry.kind == "trained"]
+            rivals = [entry for entry in trained if entry.runs != trained[0].runs]
+            if rivals and all(
+                self.is_above(trained[0].name, rival.name, column.name) for rival in rivals
+            ):
+                found[column.name] = trained[0].name
+        return found
+
+    @functools.cached_property
+    def tests(self) -> dict[tuple[str, str], tuple[float, bool]]:
+        """By entry and column: p of the difference to the baseline, and if it stands (Holm)."""
+        found: dict[tuple[str, str], tuple[float, bool]] = {}
+        if self.baseline is None or not self.columns:
+            return found
+        theirs, everyone = self.place(self.baseline), range(len(self.entries))
+        columns = [self.pairs(column.name).part(everyone, [theirs]) for column in self.columns]
+        for entry, row in zip(self.entries, beside(columns).p_values(), strict=True):
+            if entry.name != self.baseline and entry.kind != "control":
+                stands = zip(self.columns, row.tolist(), holm(row).tolist(), strict=True)
+                found |= {(entry.name, column.name): (p, is_so) for column, p, is_so in stands}
+        return found
 
     def place(self, name: str) -> int:
         """Where an entry stands."""
@@ -253,81 +291,11 @@ def controls_of(column: Column, controls: Sequence[ScoreRecord]) -> dict[str, Sc
     return found
 
 
-def read_cell(scores: dict[Any, ScoreRecord], column: Column, absent: str = "missing") -> Cell:
-    """Args: scores by seed (None: a control's)."""
-    read = {seed: _read(score, column.reading) for seed, score in sorted(scores.items())}
-    known = {seed: value for seed, value in read.items() if value is not None}
-    if not known:
-        refused = any(score.data["status"] == "not_applicable" for score in scores.values())
-        return Cell("not_applicable" if refused else absent)
-    values, stderrs = np.array(list(known.values())).T
-    examples, outcomes = _aligned([_outcomes(scores[seed], column.reading) for seed in known])
-    is_mean = outcomes is not None and bool((abs(outcomes.mean(axis=1) - values) < 1e-6).all())
-    sample = Sample(
-        seeds=tuple(seed for seed in known if seed is not None),
-        values=values,
-        stderrs=stderrs,
-        examples=examples if is_mean else None,
-        outcomes=outcomes if is_mean else None,
-    )
-    details = [scores[seed].data["details"].get("selectivity") for seed in known]
-    numbers = [x for x in details if isinstance(x, int | float) and math.isfinite(x)]
-    return Cell(
-        status="ok",
-        sample=sample,
-        interval=mean(sample),
-        selectivity=sum(numbers) / len(numbers) if numbers else None,
-        examples=max(scores[seed].data["examples"] for seed in known),
-        overlap=_overlap([scores[seed].data for seed in known], column.reading),
-    )
-
-
-def _overlap(
-    scores: list[dict[str, Any]], reading: str | None
-) -> dict[str, dict[str, float | None]]:
-    """Means over seeds of what the scores tell; it is told of the first reading only."""
-    found: dict[str, dict[str, float | None]] = {}
-    for where, key in (("train", "leak"), ("corpus", "corpus_overlap")):
-        told = [one["details"].get(key) for one in scores]
-        is_first = all(next(iter(one["readings"]), reading) == reading for one in scores)
-        if is_first and all(isinstance(one, dict) for one in told):
-            shares, values = ([one.get(name) for one in told] for name in ("share", "clean_value"))
-            found[where] = {"share": _mean(shares), "clean_value": _mean(values)}
-    return found
-
-
-def _mean(values: list[float | None]) -> float | None:
-    """None where one of them is unknown."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _read(score: ScoreRecord, reading: str | None) -> tuple[float, float] | None:
-    """(value, stderr) of a reading; a score without readings answers to any of them."""
-    data = score.data
-    if data["status"] != "ok" or (data["readings"] and reading not in data["readings"]):
-        return None
-    value, stderr = data["readings"].get(reading, (data["value"], data["stderr"]))
-    return float(value), float(stderr)
-
-
-def _outcomes(score: ScoreRecord, reading: str | None) -> tuple[str, np.ndarray] | None:
-    """(fingerprint of the examples, outcomes) of a reading; a headline's may go unnamed."""
-    found = score.per_example()
-    if found is None:
-        return None
-    headline = next(iter(score.data["readings"]), None)
-    for name in [reading, *(["outcome"] if headline in (None, reading) else [])]:
-        if name in found.by_name:
-            return found.examples, found.by_name[name]
-    return None
-
-
-def _aligned(
-    found: list[tuple[str, np.ndarray] | None],
-) -> tuple[str | None, np.ndarray | None]:
-    """The outcomes of all seeds, a row each, if they are about the same examples."""
-    known = [pair for pair in found if pair is not None]
-    if len(known) < len(found) or len({examples for examples, _ in known}) != 1:
-        return None, None
-    return known[0][0], np.stack([outcomes for _, outcomes in known])
+def _answers(entry: Entry) -> dict[Variant, dict[Any, ScoreRecord]]:
+    """An entry's scores by question and seed."""
+    answers: dict[Variant, dict[Any, ScoreRecord]] = {}
+    for run in entry.finished:
+        for score in run.scores:
+            if score.data["attention"] == entry.attention:
+                answers.setdefault(score.variant, {})[run.data["seed"]] = score
+    return answers

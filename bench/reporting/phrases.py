@@ -1,8 +1,11 @@
-"""How a sentence names many things."""
+"""How numbers and names are said, alike in all formats."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
+from typing import Any
 
 
 def quoted(name: str) -> str:
@@ -16,3 +19,35 @@ def listing(names: Sequence[str], most: int = 4) -> str:
     if len(names) > most:
         return ", ".join(shown) + f" and {len(names) - most} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def plain(value: float | None) -> float | int | None:
+    """A JSON number without the last bits, which differ between processors."""
+    if value is None or not math.isfinite(value):
+        return None
+    rounded = float(f"{value:.9g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) >= 2 else rounded
+
+
+def big_number(value: float) -> str:
+    """A count as a person says it: 999, 300k, 2.0M, 1.4G."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= 0.9995 * size:
+            scaled = value / size
+            return f"{scaled:.1f}{unit}" if abs(scaled) < 99.95 else f"{scaled:.0f}{unit}"
+    return f"{value:.0f}"
+
+
+def printable(text: str) -> str:
+    """Names come from strangers: no control character, escape code or direction override."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def csv_value(value: Any) -> Any:
+    """A value as a spreadsheet may have it: no formula, no control character."""
+    if isinstance(value, bool | dict | list):
+        value = json.dumps(value, sort_keys=True)
+    if isinstance(value, str):
+        value = printable(value)
+        return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
+    return value

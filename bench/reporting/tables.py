@@ -18,9 +18,10 @@ from bench.errors import unknown_name
 from bench.reporting.blocks import Block, table_blocks
 from bench.reporting.blocks_curves import curve_blocks
 from bench.reporting.comparison import Comparison
+from bench.reporting.phrases import csv_value, printable
 from bench.reporting.standings import ALL
 
-__all__ = ["Block", "Format", "csv_value", "render", "table_blocks"]
+__all__ = ["Block", "Format", "render", "table_blocks"]
 
 _GAP = 3
 """Blanks between columns."""
@@ -76,11 +77,6 @@ def _parts(compared: Comparison) -> Iterator[_Part]:
         yield _Part(title, [], curve_blocks(curve), [])
 
 
-def _printable(text: str) -> str:
-    """Names come from strangers: no control character, escape code or direction override."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
 def _terminal(compared: Comparison, width: int, color: bool) -> str:
     """Plain text with rules; wide blocks are split by tasks, the first columns repeated."""
     from rich.console import Console
@@ -92,7 +88,7 @@ def _terminal(compared: Comparison, width: int, color: bool) -> str:
     )  # fmt: skip
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(_printable(text), style=style))
+        console.print(Text(printable(text), style=style))
 
     for part in _parts(compared):
         say(part.title, "bold")
@@ -132,7 +128,7 @@ def _grid_lines(block: Block, width: int, color: bool) -> Iterator[str]:
     """
     from rich.cells import cell_len
 
-    grid = [[_printable(text) for text in row] for row in [block.header, *block.rows]]
+    grid = [[printable(text) for text in row] for row in [block.header, *block.rows]]
     natural = [max(map(cell_len, column)) for column in zip(*grid, strict=True)]
     for picked in _pages([size + _GAP for size in natural], block.fixed, width + _GAP):
         sizes = [natural[i] for i in picked]
@@ -169,7 +165,7 @@ def _markdown(part: _Part) -> str:
     """GitHub's pipe tables; notes as a list."""
 
     def clean(text: str) -> str:
-        escaped = html.escape(_printable(text), quote=False)
+        escaped = html.escape(printable(text), quote=False)
         return re.sub(r"([\\|`*\[\]])", r"\\\1", escaped)
 
     lines = [f"### {clean(part.title)}", ""]
@@ -199,7 +195,7 @@ def _latex(part: _Part) -> str:
     """A `booktabs` tabular for each block."""
 
     def clean(text: str) -> str:
-        return "".join(_LATEX.get(char, char) for char in _printable(text))
+        return "".join(_LATEX.get(char, char) for char in printable(text))
 
     lines = [rf"\paragraph{{{clean(part.title)}}}"]
     lines += [rf"\emph{{{clean(warning)}}}\par" for warning in part.warnings]
@@ -251,13 +247,3 @@ def _csv(rows: list[dict[str, Any]]) -> str:
             writer.writerow(flat)
         writer.writerow([csv_value(value) for value in flat.values()])
     return written.getvalue()
-
-
-def csv_value(value: Any) -> Any:
-    """A value as a spreadsheet may have it: no formula, no control character."""
-    if isinstance(value, bool | dict | list):
-        value = json.dumps(value, sort_keys=True)
-    if isinstance(value, str):
-        value = _printable(value)
-        return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
-    return value

@@ -10,11 +10,14 @@ over several tasks is corrected (Holm).
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
-from bench.reporting.entries import Cell, Column, Entry, Table
+from bench.reporting.cells import Cell
+from bench.reporting.entries import Column, Entry, Table
 from bench.reporting.marks import width
-from bench.reporting.pairs import holm, letters, smallest_gap
+from bench.reporting.pairs import letters, smallest_gap
 from bench.reporting.phrases import listing
 
 _MORE_SEEDS = "repeat with --seeds 0-2 or more"
@@ -25,15 +28,13 @@ _MOST_CLEAN = 4
 
 
 def judge(table: Table, asked_baseline: str | None) -> None:
-    """Write marks, letters, warnings and notes into a table whose cells are filled."""
+    """Write letters, warnings and notes into a table whose cells are filled."""
     table.warnings.extend(_warnings(table, asked_baseline))
     for column in table.columns:
         _letter(table, column)
     for column in table.columns:
-        _mark_best(table, column)
+        _doubt_best(table, column)
         _tell_overlap(table, column)
-    if table.baseline is not None:
-        _correct(table, table.baseline)
 
 
 def _warnings(table: Table, baseline: str | None) -> list[str]:
@@ -80,26 +81,20 @@ def _collapses(table: Table) -> list[str]:
     ]
 
 
-def _mark_best(table: Table, column: Column) -> None:
-    """Mark the best objective of a column, or note what keeps it from being marked."""
-    scored = [
-        (cell.interval.mean, entry)
-        for entry in table.entries
-        if (cell := table.cells[entry.name, column.name]).interval is not None
-    ]
-    ranked = [entry for _, entry in sorted(scored, key=lambda pair: -pair[0])]
+def _doubt_best(table: Table, column: Column) -> None:
+    """Note what keeps the best objective of a column from being marked, and what it only equals."""
+    ranked = table.ranked(column.name)
     trained = [entry for entry in ranked if entry.kind == "trained"]
     if not trained:
         return
     best = trained[0]
-    rivals = [entry for entry in trained if entry.runs != best.runs]
-    doubts = (_doubt(table, column, best.name, rival.name) for rival in rivals)
-    first_doubt = next((doubt for doubt in doubts if doubt), None)
-    if first_doubt:
-        below = "" if table.has_letters else _below(table, column, ranked)
-        table.notes.append(f"{column.name}: not separable: {first_doubt}{below}")
-    elif rivals:
-        table.best[column.name] = best.name
+    if column.name not in table.best:
+        rivals = [entry for entry in trained if entry.runs != best.runs]
+        doubted = (r for r in rivals if not table.is_above(best.name, r.name, column.name))
+        for rival in itertools.islice(doubted, 1):
+            doubt = _doubt(table, column, best.name, rival.name)
+            below = "" if table.has_letters else _below(table, column, ranked)
+            table.notes.append(f"{column.name}: not separable: {doubt}{below}")
     level = []
     for entry in ranked:
         gap = table.difference(best.name, entry.name, column.name)
@@ -117,13 +112,11 @@ def _below(table: Table, column: Column, ranked: list[Entry]) -> str:
     return f". Separably below it: {listing(names, 8)}" if names else ". None is separably below it"
 
 
-def _doubt(table: Table, column: Column, best: str, rival: str) -> str | None:
-    """Why the best may not be better than a rival; None where it is."""
+def _doubt(table: Table, column: Column, best: str, rival: str) -> str:
+    """Why the best may not be better than a rival."""
     gap = table.difference(best, rival, column.name)
     if gap is None:
         return f"{best} and {rival} share no seed"
-    if gap.is_separable and gap.mean > 0:
-        return None
     unit = table.scale(column)
     leads = f"{best} leads {rival} by {gap.mean * unit:.1f}"
     if gap.mean < 0:  # seeds that only one of them has turned the order around
@@ -160,19 +153,6 @@ def _letter(table: Table, column: Column) -> None:
     gap = smallest_gap(pairs, trained, trained if len(trained) > 1 else places)
     if gap is not None:
         table.gaps[column.name] = gap
-
-
-def _correct(table: Table, baseline: str) -> None:
-    """Which differences to the baseline stand among all of their row: Holm over the tasks."""
-    theirs = table.place(baseline)
-    known = [pairs.part(range(len(table.entries)), [theirs]).p_values()[:, 0]
-             for pairs in (table.pairs(column.name) for column in table.columns)]  # fmt: skip
-    for place, entry in enumerate(table.entries):
-        if entry.name == baseline or entry.kind == "control":
-            continue
-        p_values = np.array([column[place] for column in known])
-        for column, p, stands in zip(table.columns, p_values, holm(p_values), strict=True):
-            table.tests[entry.name, column.name] = (float(p), bool(stands))
 
 
 def _tell_overlap(table: Table, column: Column) -> None:
