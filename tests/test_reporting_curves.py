@@ -11,6 +11,7 @@ from bench.reporting.comparison import Comparison
 from bench.reporting.curves import whole_command
 from bench.reporting.figures_curves import over_budget
 from bench.reporting.tables import render
+from tests.test_reporting_figures import numbers_of
 from tests.test_reporting_records import make_run, make_score
 from tests.test_reporting_tables import answers, compare
 
@@ -116,11 +117,11 @@ def test_the_figure_has_all_points_and_all_costs(compared: Comparison) -> None:
     assert drawn is not None
     assert drawn.svg.count('id="axes_') == 4  # a row: what none that was trained answered has none
     assert "token passes causal at" in drawn.alt
-    data = drawn.data[drawn.data["column"] == "sense"].set_index(["label", "budget"])
+    data = numbers_of(drawn).query("column == 'sense'").set_index(["label", "budget"])
     for table, budget in zip(compared.curves[0].tables, compared.curves[0].budgets, strict=True):
         interval = table.cells["token", "sense"].interval
         assert interval is not None
-        assert data.loc[("token", budget), "mean"] == interval.mean
+        assert data.loc[("token", budget), "mean"] == pytest.approx(interval.mean)
         assert data.loc[("token", budget), "tokens"] == budget
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
+import io
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.reporting import figures, figures_cost, figures_scores, figures_training
+from bench.reporting import figures, figures_cost, figures_scores, frames
 from bench.reporting.comparison import Comparison, comparison
+from bench.reporting.frames import Numbers
+from bench.reporting.gallery import Gallery
 from bench.reporting.records import read_controls, read_runs
 from tests.test_reporting_records import make_run, make_score
 from tests.test_reporting_tables import answers
@@ -56,12 +58,23 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def rows(compared: Comparison) -> pd.DataFrame:
-    return pd.DataFrame(compared.rows())
+def rows(compared: Comparison) -> Numbers:
+    return frames.scores(compared.tables[0])
 
 
-def test_a_drawing_stands_in_a_page(compared: Comparison, rows: pd.DataFrame) -> None:
-    drawn = figures_scores.dots(compared.tables[0], rows)
+def drawn_of(compared: Comparison, name: str) -> figures.Figure | None:
+    """The figure of this name that the page of these records has, if it has one."""
+    (drawn,) = Gallery().of(compared.tables)
+    return next((figure for figure in drawn if figure.name == name), None)
+
+
+def numbers_of(drawn: figures.Figure) -> pd.DataFrame:
+    data = pd.read_csv(io.StringIO(drawn.csv))
+    return data.assign(label=data["label"].str.removeprefix("'"))
+
+
+def test_a_drawing_stands_in_a_page(compared: Comparison, rows: Numbers) -> None:
+    drawn = figures_scores.dots(rows)
     inline = drawn.inline()
     root = ElementTree.fromstring(inline)
     assert root.attrib["role"] == "img"
@@ -80,31 +93,29 @@ def test_a_drawing_stands_in_a_page(compared: Comparison, rows: pd.DataFrame) ->
 
 
 @pytest.mark.slow
-def test_dots_say_what_they_leave_out(
-    compared: Comparison, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = dataclasses.replace(compared.tables[0], columns=compared.tables[0].columns * 3)
+def test_dots_say_what_they_leave_out(rows: Numbers, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = [rows.frame().assign(column=f"task_{number}") for number in range(6)]
+    many = pd.concat(copies).drop_duplicates(["label", "column"])
     monkeypatch.setattr(figures_scores, "MOST_DOTS", 1)
-    drawn = figures_scores.dots(table, rows)
+    drawn = figures_scores.dots(Numbers(list(many), many.to_numpy().tolist()))
     assert "The first 4 of 6 tasks" in drawn.caption
     assert drawn.svg.count('id="axes_') == 4
-    assert len(drawn.data) == len(rows)
+    assert len(numbers_of(drawn)) == len(many)
 
 
 def test_a_heat_map_draws_the_differences_of_the_comparison(
-    compared: Comparison, rows: pd.DataFrame
+    compared: Comparison, rows: Numbers
 ) -> None:
-    drawn = figures_scores.heat_map(compared.tables[0], rows)
+    drawn = figures_scores.heat_map(rows, "untrained")
     assert drawn is not None
-    data = drawn.data.set_index(["label", "column"])
+    data = numbers_of(drawn).set_index(["label", "column"])
     for row in compared.rows():
         if row["kind"] == "trained":
             found = data.loc[row["label"], row["column"]]
             assert found["difference_mean"] == row["difference"]["mean"]
             assert f">{row['difference']['mean'] * 100:+.1f}" in drawn.svg
     assert "untrained" not in data.index.get_level_values("label")
-    without = dataclasses.replace(compared.tables[0], baseline=None)
-    bare = figures_scores.heat_map(without, rows.assign(difference=None))
+    bare = figures_scores.heat_map(rows, None)
     assert bare is not None
     assert bare.title.endswith("score")
 
@@ -115,19 +126,26 @@ def test_the_front_is_what_nothing_beats() -> None:
     assert figures_cost.pareto_front([], []) == []
 
 
-def test_costs_name_the_front(rows: pd.DataFrame) -> None:
-    one = rows[(rows["column"] == "task_0") & (rows["kind"] != "control")]
-    drawn = figures_cost.costs(one, "task_0")
+@pytest.fixture(scope="module")
+def points(rows: Numbers) -> pd.DataFrame:
+    shown = rows.frame()[["label", "kind", "column", "mean", "low", "high"]]
+    one = shown.query("column == 'task_0' and kind != 'control'").reset_index(drop=True)
+    return one.assign(**dict.fromkeys(frames.AXES, 1000 * (one.index + 1)))
+
+
+def test_costs_name_the_front(points: pd.DataFrame) -> None:
+    numbers = Numbers(list(points), points.to_numpy().tolist())
+    drawn = figures_cost.costs(numbers, "task_0")
     assert "Front for seconds: token" in drawn.alt
-    assert drawn.svg.count('id="axes_') == len(figures_cost.AXES)
+    assert drawn.svg.count('id="axes_') == len(frames.AXES)
 
 
 @pytest.mark.slow
-def test_of_many_costs_only_the_front_is_named(rows: pd.DataFrame) -> None:
-    one = rows[(rows["column"] == "task_0") & (rows["kind"] != "control")]
-    many = pd.concat([one[one["kind"] == "trained"]] * 6, ignore_index=True)
+def test_of_many_costs_only_the_front_is_named(points: pd.DataFrame) -> None:
+    many = pd.concat([points[points["kind"] == "trained"]] * 6, ignore_index=True)
     many = many.assign(label=[f"o{i}" for i in range(len(many))])
-    assert f"of {len(many)} rows, those on a front" in figures_cost.costs(many, "task_0").caption
+    numbers = Numbers(list(many), many.to_numpy().tolist())
+    assert f"of {len(many)} rows, those on a front" in figures_cost.costs(numbers, "task_0").caption
 
 
 def test_a_view_is_not_flattened_by_an_interval() -> None:
@@ -141,11 +159,11 @@ def test_layers_take_the_best_pooling_and_the_mean_of_seeds(tmp_path: Path) -> N
     for seed, best in ((0, 0.6), (1, 0.8)):
         details = {"grid": [[0.5, 0.4], [0.1, best]], "criterion": "matthews"}
         make_score(make_run(tmp_path, "token", seed), details=details)
-    table = compare(tmp_path, None).tables[0]
-    found = figures_training.layer_scores(table)
+    compared = compare(tmp_path, None)
+    found = frames.layers(compared.tables[0]).frame()
     assert found["score"].tolist() == [0.5, pytest.approx(0.7)]
     assert found["layer"].tolist() == [0, 1]
-    drawn = figures_training.layers(table)
+    drawn = drawn_of(compared, "layers")
     assert drawn is not None
     assert "matthews" in drawn.svg
 
@@ -153,13 +171,13 @@ def test_layers_take_the_best_pooling_and_the_mean_of_seeds(tmp_path: Path) -> N
 @pytest.mark.parametrize("grid", [None, [], [1, 2], [[]], [["a"]], "x", [[0.5], 3]])
 def test_a_grid_that_is_none_is_left_out(tmp_path: Path, grid: object) -> None:
     make_score(make_run(tmp_path), details={"grid": grid})
-    assert figures_training.layers(compare(tmp_path, None).tables[0]) is None
+    assert drawn_of(compare(tmp_path, None), "layers") is None
 
 
 def test_each_objective_has_its_own_panel_of_loss(compared: Comparison) -> None:
-    drawn = figures_training.curves(compared.tables[0])
+    drawn = drawn_of(compared, "curves")
     assert drawn is not None
-    assert len(drawn.data["label"].unique()) == 1 + len(HOSTILE)
+    assert len(numbers_of(drawn)["label"].unique()) == 1 + len(HOSTILE)
     assert drawn.svg.count('id="axes_') == 1 + len(HOSTILE)
     assert "ranks nobody" in drawn.caption
 
@@ -167,10 +185,10 @@ def test_each_objective_has_its_own_panel_of_loss(compared: Comparison) -> None:
 def test_a_damaged_curve_is_left_out(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     (folder / "curve.parquet").write_bytes(b"PAR1 no PAR1")
-    assert figures_training.curves(compare(tmp_path, None).tables[0]) is None
+    assert drawn_of(compare(tmp_path, None), "curves") is None
     other = make_run(tmp_path, "span")
     pd.DataFrame({"tokens": ["a"], "validation_nats": [None]}).to_parquet(other / "curve.parquet")
-    assert figures_training.curves(compare(tmp_path, None).tables[0]) is None
+    assert drawn_of(compare(tmp_path, None), "curves") is None
 
 
 def test_labels_are_printable_and_short() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.collection import paused_collection
 from bench.commands.flags import Json, Out, Runs
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.reporting.painting import Painter
 
 
 class Format(StrEnum):
@@ -23,6 +27,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
+@paused_collection()
 def compare(
     runs: Runs = None,
     out: Out = Path("results"),
@@ -59,9 +64,11 @@ def compare(
     print_comparison(compared, format)
     for line in (line for verdict in verdicts for line in verdict.lines):
         say(line)
-    raise typer.Exit(1 if any(verdict.failed for verdict in verdicts) else 0)
+    if any(verdict.failed for verdict in verdicts):
+        raise typer.Exit(1)
 
 
+@paused_collection()
 def verify(
     runs: Runs = None,
     out: Out = Path("results"),
@@ -79,6 +86,7 @@ def verify(
     typer.echo(directions.as_json(found) if as_json else text, nl=as_json)
 
 
+@paused_collection()
 def report(
     runs: Runs = None,
     out: Out = Path("results"),
@@ -94,13 +102,29 @@ def report(
     ] = True,
 ) -> None:
     """Write one self-contained page of the results, with its figures as files beside it."""
+    from bench.reporting.painting import painters
+
+    with painters() as painter:
+        written = _report(runs or [], out, to or out / "report", baseline, examples, painter)
+    from bench.console import say
+
+    say(f"{written[0]}, with {len(written) - 1} files of its figures")
+
+
+def _report(
+    runs: list[str],
+    out: Path,
+    to: Path,
+    baseline: str | None,
+    examples: bool,
+    painter: Painter,
+) -> list[Path]:
     import functools
-    import gc
 
     from bench import api
-    from bench.console import say
     from bench.experiment import UNTRAINED, own_classes
     from bench.registry import Registry
+    from bench.reporting.gallery import Gallery
     from bench.reporting.page import write_report
     from bench.reporting.page_corruption import corruptions
     from bench.settings import code_sha256
@@ -108,13 +132,12 @@ def report(
     controls = [path.parent.name for path in (out / "runs").glob(f"{UNTRAINED}-*/manifest.json")]
     if baseline is None and any(name.startswith(tuple(runs or [""])) for name in controls):
         baseline = UNTRAINED
-    compared = api.compare(runs or (), out=out, baseline=baseline)
-    gc.freeze()  # records are looked through for garbage no more
+    gallery = Gallery(painter)
+    compared = api.compare(runs, out=out, baseline=baseline, watch=gallery.begin)
     look = functools.partial(
         corruptions, registry=Registry(), code_of=lambda asked: code_sha256(own_classes(asked))
     )
-    written = write_report(compared, to or out / "report", str(out), look if examples else None)
-    say(f"{written[0]}, with {len(written) - 1} files of its figures")
+    return write_report(compared, to, str(out), look if examples else None, gallery)
 
 
 def print_comparison(compared: Any, format: Format) -> None:

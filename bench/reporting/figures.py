@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bench.reporting.phrases import csv_value
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -72,7 +74,8 @@ class Figure:
     """How to read it, and what it leaves out."""
     alt: str
     """What it shows, for whoever does not see it."""
-    data: pd.DataFrame
+    csv: str
+    """The numbers it was drawn from."""
     svg: str
     png: bytes
 
@@ -108,7 +111,17 @@ def finish(
     svg, png = io.StringIO(), io.BytesIO()
     canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     canvas.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
-    return Figure(name, title, caption, alt, data, svg.getvalue(), png.getvalue())
+    return Figure(name, title, caption, alt, csv_of(data), svg.getvalue(), png.getvalue())
+
+
+def csv_of(data: pd.DataFrame) -> str:
+    """The numbers of a figure; a name that a spreadsheet would take for a formula is quoted."""
+    plain = data.copy()
+    for name in plain.columns:
+        if plain[name].dtype.kind not in "biuf":
+            cells = {value: csv_value(value) for value in plain[name].unique()}
+            plain[name] = plain[name].map(cells)
+    return str(plain.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
 def panels(

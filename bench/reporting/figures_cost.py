@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting import figures
 from bench.reporting.figures import FAINT, MARKERS, PAPER, SERIES, Figure, label
+from bench.reporting.frames import AXES, Numbers
 from bench.reporting.phrases import listing
 
 if TYPE_CHECKING:
@@ -19,23 +20,17 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 12
 """Points of the cost figure that are named; of more, those on the front."""
-AXES = {
-    "tokens": "tokens read",
-    "predictions": "predictions made",
-    "flops": "FLOPs",
-    "seconds": "seconds",
-}
 
 
-def costs(points: pd.DataFrame, score: str, name: str = "cost") -> Figure:
+def costs(numbers: Numbers, score: str, name: str = "cost") -> Figure:
     """A score against all four costs, with the front of what nothing else beats.
 
     Args:
-        points: A row an objective: label, kind, mean, low, high, tokens, predictions, flops,
-            seconds; the untrained encoder's row is drawn as a line.
+        numbers: From `frames.costs`; the untrained encoder's row is drawn as a line.
         score: What the score is.
         name: Stem of the files.
     """
+    points = numbers.frame()
     trained = points[points["kind"] == "trained"].reset_index(drop=True)
     fronts = {axis: pareto_front(trained[axis].tolist(), trained["mean"].tolist()) for axis in AXES}
     on_front = sorted({place for front in fronts.values() for place in front})
@@ -119,10 +114,11 @@ def _cost_panel(
     colors = [look[place][0] for place in named]
     ax.vlines(shown[named], low[named], high[named], color=colors, linewidth=0.9, alpha=0.7)
     ax.vlines(shown[others], low[others], high[others], color=FAINT, linewidth=0.9, alpha=0.7)
-    sns.scatterplot(
-        x=shown[others], y=y[others], facecolor=PAPER, edgecolor=FAINT, s=16, linewidth=0.8, ax=ax,
-        zorder=2,
-    )  # fmt: skip
+    if others:
+        ax.scatter(
+            shown[others], y[others], s=16, facecolor=PAPER, edgecolor=FAINT, linewidth=0.8,
+            zorder=2,
+        )  # fmt: skip
     sns.scatterplot(
         x=shown[named], y=y[named], hue=named, style=named, s=34, ax=ax, zorder=3, legend=False,
         palette=dict(zip(named, colors, strict=True)),

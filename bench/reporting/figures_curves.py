@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.reporting import figures
-from bench.reporting.comparison import big_number
 from bench.reporting.figures import FAINT, INK, MARKERS, PAPER, SERIES, Figure, label
-from bench.reporting.figures_cost import AXES
+from bench.reporting.frames import AXES, spent
+from bench.reporting.phrases import big_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,14 +69,10 @@ def points_of(curve: Curve) -> pd.DataFrame:
                 point = curve.point(place, maker, question)
                 if cell is None or cell.interval is None or point is None:
                     continue
-                spent = [
-                    point[0].cost(lambda run, axis=axis: run["spent"][axis])  # type: ignore[misc]
-                    for axis in AXES
-                ]
                 found = cell.interval
                 rows.append(
                     (entry.name, entry.kind, column.name, column.metric, column.chance, budget,
-                     found.seeds, found.mean, found.low, found.high, *spent)
+                     found.seeds, found.mean, found.low, found.high, *spent(point[0]))
                 )  # fmt: skip
     keys = ["label", "kind", "column", "metric", "chance", "budget", "seeds"]
     return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", *AXES])

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting import figures
 from bench.reporting.figures import FAINT, INK, PAPER, SERIES, Figure, label
+from bench.reporting.frames import Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-    from bench.reporting.entries import Column, Table
 
 MOST_DOTS = 320
 """Tasks x rows of the dot plot; 4 tasks at least."""
@@ -25,21 +24,22 @@ MOST_NOTED = 800
 _ROW = 0.19
 
 
-def dots(table: Table, rows: pd.DataFrame, name: str = "scores") -> Figure:
+def dots(numbers: Numbers, name: str = "scores") -> Figure:
     """Every objective's mean and interval on every task, a panel a task.
 
     Args:
-        table: For its cells.
-        rows: Its long form (see `Comparison.rows`).
+        numbers: From `frames.scores`.
         name: Stem of the files.
     """
-    entries = [entry.name for entry in table.entries]
-    shown = table.columns[: max(4, MOST_DOTS // len(entries) // 4 * 4)]
+    rows = numbers.frame()
+    entries, columns = (list(dict.fromkeys(rows[key])) for key in ("label", "column"))
+    shown = columns[: max(4, MOST_DOTS // len(entries) // 4 * 4)]
+    by_column = dict(list(rows[rows["column"].isin(shown)].groupby("column")))
     size = (1.75, max(0.5, _ROW * len(entries)))
     with figures.style():
         canvas, axes = figures.panels(len(shown), 4, size, figures.room_for(entries))
         for index, (column, ax) in enumerate(zip(shown, axes, strict=True)):
-            _dots_of(ax, table, column, rows[rows["column"] == column.name], entries)
+            _dots_of(ax, by_column[column], entries)
             if index % 4:
                 ax.set_yticks([])
             else:
@@ -49,37 +49,33 @@ def dots(table: Table, rows: pd.DataFrame, name: str = "scores") -> Figure:
             "intervals over seeds and test examples, cut at the edge. Ticks: single seeds. Dashed: "
             "chance."
         )
-        if len(shown) < len(table.columns):
+        if len(shown) < len(columns):
             caption += (
-                f" The first {len(shown)} of {len(table.columns)} tasks; the others are in the "
+                f" The first {len(shown)} of {len(columns)} tasks; the others are in the "
                 f"table above and in {name}.csv."
             )
         alt = (
             f"Dot plot of {len(entries)} rows on {len(shown)} tasks, each with its interval. "
-            + " ".join(_leader(table, column) for column in shown[:12])
+            + " ".join(_leader(by_column[column]) for column in shown[:12])
         )
         data = rows[["label", "kind", "column", "metric", "mean", "low", "high", "seeds", "chance"]]
         return figures.finish(canvas, name, "Scores by task", caption, alt, data)
 
 
-def _dots_of(
-    ax: Axes, table: Table, column: Column, rows: pd.DataFrame, entries: list[str]
-) -> None:
+def _dots_of(ax: Axes, rows: pd.DataFrame, entries: list[str]) -> None:
     import numpy as np
-    import seaborn as sns
 
-    scale = table.scale(column)
+    column, metric, chance, scale = rows[["column", "metric", "chance", "scale"]].iloc[0]
     place = {entry: index for index, entry in enumerate(entries)}
     known = rows[rows["mean"].notna()]
     at = known["label"].map(place).to_numpy()
     trained = (known["kind"] == "trained").to_numpy()
-    if column.chance is not None:
-        ax.axvline(column.chance * scale, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
+    if chance == chance:
+        ax.axvline(chance * scale, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
     seeds = [
-        (value * scale, place[entry.name])
-        for entry in table.entries
-        if (sample := table.cells[entry.name, column.name].sample) is not None
-        for value in (sample.values if len(sample.values) > 1 else ())
+        (value * scale, place[entry])
+        for entry, values in zip(known["label"], known["values"], strict=True)
+        for value in (values if len(values) > 1 else ())
     ]
     if seeds:
         x, y = np.array(seeds).T
@@ -89,18 +85,14 @@ def _dots_of(
         chosen = trained == is_trained
         figures.strokes(ax, [low[chosen], high[chosen]], at[chosen], color=color, linewidth=1.3)
         mean = known["mean"].to_numpy()[chosen] * scale
-        sns.scatterplot(
-            x=mean, y=at[chosen], marker="o" if is_trained else "D", s=30 if is_trained else 22,
+        ax.scatter(
+            mean, at[chosen], marker="o" if is_trained else "D", s=30 if is_trained else 22,
             facecolor=color if is_trained else PAPER, edgecolor=color, linewidth=1.0, zorder=3,
-            ax=ax, legend=False,
         )  # fmt: skip
-    centers = [
-        *(known["mean"] * scale),
-        *([] if column.chance is None else [column.chance * scale]),
-    ]
+    centers = [*(known["mean"] * scale), *([chance * scale] if chance == chance else [])]
     ax.set_xlim(*figures.view(centers, low, high))
-    ax.set(ylim=(len(entries) - 0.4, -0.6), ylabel="", xlabel=_unit(column, scale))
-    ax.set_title(label(column.name, 30), loc="left")
+    ax.set(ylim=(len(entries) - 0.4, -0.6), ylabel="", xlabel=_unit(metric, scale))
+    ax.set_title(label(column, 30), loc="left")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ends = np.repeat(np.array([ax.get_xlim()]).T, len(entries), axis=1)
@@ -109,53 +101,41 @@ def _dots_of(
     )
 
 
-def _leader(table: Table, column: Column) -> str:
+def _leader(rows: pd.DataFrame) -> str:
     """What a panel says, in words."""
-    found = [
-        (cell.interval, entry.name)
-        for entry in table.entries
-        if entry.kind == "trained"
-        and (cell := table.cells[entry.name, column.name]).interval is not None
-    ]
-    if not found:
-        return f"{label(column.name)}: no score."
-    best, name = max(found, key=lambda pair: pair[0].mean)
-    scale = table.scale(column)
-    mark = "separably best" if table.best.get(column.name) == name else "highest, not separable"
+    found = rows[(rows["kind"] == "trained") & rows["mean"].notna()]
+    if found.empty:
+        return f"{label(rows['column'].iloc[0])}: no score."
+    best = found.iloc[int(found["mean"].argmax())]
+    mark = "separably best" if best["best"] else "highest, not separable"
     if len(found) == 1:
         mark = "the only one pretrained"
-    return (
-        f"{label(column.name)}: {label(name)} {best.mean * scale:.1f} "
-        f"({best.low * scale:.1f} to {best.high * scale:.1f}), {mark}."
-    )
+    mean, low, high = (best[key] * best["scale"] for key in ("mean", "low", "high"))
+    name = label(best["label"])
+    return f"{label(best['column'])}: {name} {mean:.1f} ({low:.1f} to {high:.1f}), {mark}."
 
 
-def heat_map(table: Table, rows: pd.DataFrame, name: str = "heat_map") -> Figure | None:
+def heat_map(numbers: Numbers, base: str | None, name: str = "heat_map") -> Figure | None:
     """Objectives x tasks: the difference to the baseline, or the score where there is none.
 
     None where there is nothing to colour.
+
+    Args:
+        numbers: From `frames.scores`.
+        base: The baseline.
+        name: Stem of the files.
     """
     import numpy as np
 
-    base = table.baseline
-    entries = [e.name for e in table.entries if e.kind != "control" and e.name != base]
-    scales = np.array([table.scale(column) for column in table.columns])
-    shape = len(entries), len(table.columns)
-    values, is_sure = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
-    place = {column.name: index for index, column in enumerate(table.columns)}
-    own = {entry: index for index, entry in enumerate(entries)}
-    picked = rows[rows["label"].isin(entries)]
-    listed = (picked[key].tolist() for key in ("label", "column", "mean", "difference"))
-    for entry, column, mean, gap in zip(*listed, strict=True):
-        cell = own[entry], place[column]
-        if base is None:
-            values[cell] = mean
-        elif gap is not None:
-            values[cell], is_sure[cell] = gap["mean"], gap["separable"]
-    values *= scales
+    rows = numbers.frame()
+    picked = rows[(rows["kind"] != "control") & (rows["label"] != base)]
+    entries, columns = (list(dict.fromkeys(picked[key])) for key in ("label", "column"))
+    shown = picked["mean" if base is None else "difference_mean"] * picked["scale"]
+    values = shown.to_numpy().reshape(len(entries), len(columns))
+    is_sure = (picked["difference_separable"] == True).to_numpy().reshape(values.shape)  # noqa: E712
     known = np.isfinite(values).any(axis=0)
     values, is_sure = values[:, known], is_sure[:, known]
-    columns = [c.name for c, is_known in zip(table.columns, known, strict=True) if is_known]
+    columns = [column for column, is_known in zip(columns, known, strict=True) if is_known]
     if not columns:
         return None
     with figures.style():
@@ -170,10 +150,10 @@ def heat_map(table: Table, rows: pd.DataFrame, name: str = "heat_map") -> Figure
         if base is not None:
             alt += f"{int(is_sure.sum())} of {int(np.isfinite(values).sum())} differences are "
             alt += "separable from zero."
-        data = picked[["label", "column", "mean"]].assign(baseline=base)
-        gaps = [row or {} for row in picked["difference"]]
-        for key in ("mean", "low", "high", "separable"):
-            data[f"difference_{key}"] = [gap.get(key) for gap in gaps]
+        gaps = [f"difference_{key}" for key in ("mean", "low", "high", "separable")]
+        data = picked[["label", "column", "mean"]].assign(
+            baseline=base, **picked[gaps].infer_objects()
+        )
         title = f"Objectives by tasks: {what}"
         return figures.finish(canvas, name, title, caption, alt, data)
 
@@ -236,5 +216,5 @@ def _ink_for_ground(ax: Axes) -> None:
         text.set_color("black" if light else "white")
 
 
-def _unit(column: Column, scale: float) -> str:
-    return label(column.metric, 20) + (" x 100" if scale == 100 else "")
+def _unit(metric: str, scale: float) -> str:
+    return label(metric, 20) + (" x 100" if scale == 100 else "")

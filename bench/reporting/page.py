@@ -14,30 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.reporting import (
-    figures_cost,
-    figures_curves,
-    figures_scores,
-    figures_training,
-    page_facts,
-)
+from bench.reporting import figures_curves, page_facts
 from bench.reporting.blocks import Block, table_blocks
 from bench.reporting.blocks_curves import curve_blocks
 from bench.reporting.comparison import Comparison
 from bench.reporting.curves import whole_command
 from bench.reporting.figures import Figure
-from bench.reporting.tables import csv_value
+from bench.reporting.gallery import MOST_DRAWN, Gallery
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.reporting.entries import Table
     from bench.reporting.page_corruption import Corruptions
 
 PAGE = "report.html"
-MOST_DRAWN = 6
-"""Tables that get figures; a grid of forty learning rates has forty tables."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,6 +58,7 @@ def write_report(
     folder: Path,
     out: str,
     look: Callable[[Table], Corruptions] | None = None,
+    gallery: Gallery | None = None,
 ) -> list[Path]:
     """Write the page and its figures; return their paths, the page first.
 
@@ -76,6 +67,7 @@ def write_report(
         folder: Where to; made if need be.
         out: The folder of the records, as a reader would type it.
         look: Draws examples of corruption; None: the page goes without.
+        gallery: Has the figures, or will.
 
     Raises:
         BenchError: Nothing to report, or the folder cannot be written.
@@ -83,14 +75,14 @@ def write_report(
     """
     if not compared.tables:
         raise BenchError(f"no finished runs under {out}/runs to report; bench run makes them")
-    sections = sections_of(compared, out, look)
+    sections = sections_of(compared, out, look, gallery)
     over = curve_sections_of(compared)
     files = {PAGE: render_page(sections, over, compared, out).encode()}
     drawn = [section.figures for section in sections] + [section.figures for section in over]
     for figure in (figure for some in drawn for figure in some):
         files[f"{figure.name}.svg"] = figure.svg.encode()
         files[f"{figure.name}.png"] = figure.png
-        files[f"{figure.name}.csv"] = csv_of(figure.data).encode()
+        files[f"{figure.name}.csv"] = figure.csv.encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, payload in files.items():
@@ -103,33 +95,27 @@ def write_report(
 
 
 def sections_of(
-    compared: Comparison, out: str, look: Callable[[Table], Corruptions] | None = None
+    compared: Comparison,
+    out: str,
+    look: Callable[[Table], Corruptions] | None = None,
+    gallery: Gallery | None = None,
 ) -> list[Section]:
     """All that the page says, before it is markup."""
-    import pandas as pd
-
-    from bench.deferred import without
-
-    rows = pd.DataFrame(compared.rows())
+    several = len(compared.tables) > 1
+    drawn = (gallery or Gallery()).of(compared.tables)
     sections = []
-    for number, table in enumerate(compared.tables, 1):
-        key = f"table_{number}" if len(compared.tables) > 1 else ""
-        own = rows[rows["comparison"] == table.comparison] if len(rows) else rows
-        is_drawn = number <= MOST_DRAWN
-        asked, flag = whole_command(compared.curves, table)
-        with without("torch"):
-            figures = draw(table, own, f"{key}_" if key else "") if is_drawn else []
-        sections.append(
-            Section(
-                table=table,
-                key=key or "table",
-                verdict=page_facts.verdict(table),
-                blocks=table_blocks(table),
-                figures=figures,
-                corruptions=look(table) if look is not None and is_drawn else None,
-                commands=[line + flag for line in page_facts.commands(asked, out)],
-            )
+    for number, (table, own) in enumerate(zip(compared.tables, drawn, strict=True), 1):
+        whole, flag = whole_command(compared.curves, table)
+        section = Section(
+            table=table,
+            key=f"table_{number}" if several else "table",
+            verdict=page_facts.verdict(table),
+            blocks=table_blocks(table),
+            corruptions=look(table) if look is not None and number <= MOST_DRAWN else None,
+            commands=[line + flag for line in page_facts.commands(whole, out)],
+            figures=list(own),  # the last, as others may be drawing them
         )
+        sections.append(section)
     return sections
 
 
@@ -144,40 +130,6 @@ def curve_sections_of(compared: Comparison) -> list[CurveSection]:
             figure = figures_curves.over_budget(curve, key)
         found.append(CurveSection(key, curve_blocks(curve), [figure] if figure else []))
     return found
-
-
-def draw(table: Table, rows: pd.DataFrame, prefix: str = "") -> list[Figure]:
-    """The figures of a table that its records can fill."""
-    found: list[Figure | None] = []
-    if table.columns:
-        points, score = cost_points(table, rows)
-        if points is not None:
-            found.append(figures_cost.costs(points, score, f"{prefix}cost"))
-        found.append(figures_scores.dots(table, rows, f"{prefix}scores"))
-        found.append(figures_scores.heat_map(table, rows, f"{prefix}heat_map"))
-        found.append(figures_training.layers(table, f"{prefix}layers"))
-    found.append(figures_training.curves(table, f"{prefix}curves"))
-    return [figure for figure in found if figure is not None]
-
-
-def cost_points(table: Table, rows: pd.DataFrame) -> tuple[pd.DataFrame | None, str]:
-    """What the cost figure shows: the aggregate over all tasks, or the score of the only one."""
-    first = rows[rows["column"] == table.columns[0].name]
-    points = first[first["kind"] != "control"][["label", "kind", *figures_cost.AXES]]
-    found, score = {}, ""
-    if table.aggregates:
-        overall, score = table.aggregates[0], "interquartile mean x 100"
-        found = {name: overall.of(name)[0] for name in overall.entries}
-        scale = 100.0
-    elif len(table.columns) == 1:
-        (column,) = table.columns
-        scale, score = table.scale(column), column.name
-        cells = {entry.name: table.cells[entry.name, column.name] for entry in table.entries}
-        found = {name: cell.interval for name, cell in cells.items() if cell.interval is not None}
-    points = points[points["label"].isin(list(found))].reset_index(drop=True)
-    for key in ("mean", "low", "high"):
-        points[key] = [scale * getattr(found[name], key) for name in points["label"]]
-    return (points if (points["kind"] == "trained").any() else None), score
 
 
 def render_page(
@@ -211,13 +163,3 @@ def render_page(
         "facts": page_facts,
     }
     return environment.get_template("page.html.jinja").render(facts)
-
-
-def csv_of(data: pd.DataFrame) -> str:
-    """The numbers of a figure; a name that a spreadsheet would take for a formula is quoted."""
-    plain = data.copy()
-    for name in plain.columns:
-        if plain[name].dtype.kind not in "biuf":
-            cells = {value: csv_value(value) for value in plain[name].unique()}
-            plain[name] = plain[name].map(cells)
-    return str(plain.to_csv(index=False, float_format="%.9g", lineterminator="\n"))

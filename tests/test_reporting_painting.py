@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.reporting import painting
+from bench.reporting.figures import Figure
+from bench.reporting.gallery import Gallery
+from tests.test_reporting_figures import compare, make_results
+
+DOTS = Figure("dots", "t", "c", "a", "csv", "svg", b"png")
+
+
+def drawn_by(parent: int, asked_again: str) -> Figure | None:
+    """Only this process draws it; others end."""
+    if os.getpid() != parent:
+        os._exit(1)
+    return DOTS
+
+
+def test_a_painter_that_is_killed_is_replaced() -> None:
+    drawings = [functools.partial(drawn_by, os.getpid(), name) for name in "ab"]
+    with painting.painters() as painter:
+        assert list(painter(drawings)) == [DOTS, DOTS]
+        assert list(painter(drawings)) == [DOTS, DOTS]  # and no other is waited for
+
+
+@pytest.mark.parametrize("error", [OSError("no semaphores"), NotImplementedError()])
+def test_where_no_process_can_be_started_this_one_draws(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(painting, "ProcessPoolExecutor", refuse)
+    with painting.painters() as painter:
+        assert painter is painting.paint
+
+
+def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with painting.painters():
+        assert "PYTHONSAFEPATH" not in os.environ
+
+
+@pytest.mark.slow
+def test_painters_draw_the_same_bytes(tmp_path: Path) -> None:
+    tables = compare(make_results(tmp_path, ["token", "span"])).tables
+    with painting.painters() as painter:
+        ((beside,), (here,)) = Gallery(painter).of(tables), Gallery().of(tables)
+        names = [(figure.name, figure.csv, figure.svg, figure.png) for figure in beside]
+    assert names == [(figure.name, figure.csv, figure.svg, figure.png) for figure in here]
+    assert [name for name, *_ in names] == ["cost", "scores", "heat_map", "layers", "curves"]
+
+
+@pytest.mark.slow
+def test_modules_where_the_user_stands_are_not_imported(tmp_path: Path) -> None:
+    make_results(tmp_path / "results", ["token"])
+    for name in ("token", "seaborn", "selectors"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'w')")
+    bench = shutil.which("bench", path=str(Path(sys.executable).parent))
+    assert bench is not None
+    done = subprocess.run([bench, "report"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "seen").exists()
