@@ -4,6 +4,7 @@ of tables and of pages. Skills, seeds and examples vary as the statistics assume
     python -m tests.store_generator FOLDER [OBJECTIVES SEEDS TASKS EXAMPLES]
 
 Nothing is synced to disk, and a task's outcomes are drawn at once: 30,000 scores take a minute.
+The command leaves it as `bench run` does, whose last step is a comparison: with what was read kept.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.corpus.preparation import default_cache
 from bench.reporting.records import score_key, score_path
+from bench.reporting.summaries import read_controls_kept, read_runs_kept
 from bench.settings import sha256_json
 from bench.storage import write_manifest
 
@@ -119,4 +122,7 @@ def _write_score(folder: Path, task: str, right: np.ndarray, control: str | None
 
 
 if __name__ == "__main__":
-    print(make_store(Path(sys.argv[1]), *(int(text) for text in sys.argv[2:])))
+    made = make_store(Path(sys.argv[1]), *(int(text) for text in sys.argv[2:]))
+    read_runs_kept(made, (), default_cache())
+    read_controls_kept(made, default_cache())
+    print(made)
