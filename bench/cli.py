@@ -12,12 +12,14 @@ from collections.abc import Callable
 
 import typer
 
+from bench.collection import own_process
 from bench.commands.looking import describe, fill, list_, show
 from bench.commands.making import check, new
 from bench.commands.results import compare, report, verify
 from bench.commands.running import plan, run
 from bench.deferred import defer
-from bench.errors import BenchError
+from bench.errors import BenchError, FailedError
+from bench.storage import FULL
 
 app = typer.Typer(
     name="bench",
@@ -64,12 +66,26 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     defer("torch", "pandas", "sklearn", "seaborn", "scipy")
     try:
-        app(spread(sys.argv[1:]))
+        try:
+            app(spread(sys.argv[1:]))
+        finally:
+            sys.stdout.flush()
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # `bench list | head`
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.errno not in FULL:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        if isinstance(error, BrokenPipeError):  # `bench list | head`
+            sys.exit(0)
+        sys.stderr.write(f"bench: the output was not written whole ({error.strerror})\n")
+        sys.exit(FailedError.exit_code)
+
+
+def process() -> None:
+    """`bench` as a process of its own, which may end as soon as its work is done."""
+    own_process()
+    main()

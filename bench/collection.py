@@ -1,19 +1,19 @@
-"""Garbage collection where there is no garbage."""
+"""Thousands of records are no garbage: they are not looked through for any, nor taken apart."""
 
 from __future__ import annotations
 
 import gc
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_OWN: list[bool] = []
 
 
 @contextmanager
 def paused_collection() -> Iterator[None]:
-    """None meanwhile: thirty thousand records are no garbage, and each look at them costs a second.
-
-    Whoever makes them leaves only once they are let go of; the first look afterwards is at all that
-    was made meanwhile.
-    """
+    """No garbage collection meanwhile: each look at thirty thousand records costs a second."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -21,3 +21,19 @@ def paused_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def own_process() -> None:
+    """This process is a command's: nobody needs it once the command is done."""
+    _OWN.append(True)
+
+
+def leave() -> None:
+    """End a process of one's own as it stands, as mypy does; nothing happens in another's.
+
+    Python would first take apart all that was read, object by object.
+    """
+    if _OWN:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

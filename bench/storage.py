@@ -28,7 +28,8 @@ from bench.errors import FailedError, RefusedError
 
 MANIFEST = "manifest.json"
 _PREFIX = ".tmp-"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What a system says when there is no room."""
 _LOCK_SECONDS = 0.1  # between looks at a lock that another holds
 _FOREIGN_SECONDS = 7 * 24 * 3600  # another host's process cannot be asked whether it lives
 _serial = itertools.count()
@@ -40,7 +41,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         raise FailedError(
             f"disk full: {path} could not be written ({error.strerror}); what was complete "

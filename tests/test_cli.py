@@ -17,6 +17,7 @@ from bench.catalogue import describe, render_one
 from bench.cli import app, main
 from bench.storage import exclusive
 from tests.by_hand import write_text
+from tests.test_reporting_records import make_run, make_score
 
 BLOCK_NETWORK = """
 import socket
@@ -245,6 +246,19 @@ def test_a_user_s_mistake_is_one_line_and_exit_2(
     assert message in errors
     assert output == ""
     assert not (tmp_path / "results" / "runs").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_output_without_room_is_one_line(tmp_path: Path) -> None:
+    make_score(make_run(tmp_path / "results"))
+    for arguments in (["list"], ["compare"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "bench", *arguments],
+                cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert "not written whole" in done.stderr
 
 
 def test_corpus_takes_several_files(tmp_path: Path) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from bench.collection import paused_collection
+from bench.collection import leave, paused_collection
 from bench.commands.flags import Json, Out, Runs
 from bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from bench.reporting.painting import Painter
 
 
 class Format(StrEnum):
@@ -66,6 +63,7 @@ def compare(
         say(line)
     if any(verdict.failed for verdict in verdicts):
         raise typer.Exit(1)
+    leave()
 
 
 @paused_collection()
@@ -105,39 +103,29 @@ def report(
     from bench.reporting.painting import painters
 
     with painters() as painter:
-        written = _report(runs or [], out, to or out / "report", baseline, examples, painter)
-    from bench.console import say
+        import functools
 
+        from bench import api
+        from bench.console import say
+        from bench.experiment import UNTRAINED, own_classes
+        from bench.registry import Registry
+        from bench.reporting.gallery import Gallery
+        from bench.reporting.page import write_report
+        from bench.reporting.page_corruption import corruptions
+        from bench.settings import code_sha256
+
+        names = [path.parent.name for path in (out / "runs").glob(f"{UNTRAINED}-*/manifest.json")]
+        if baseline is None and any(name.startswith(tuple(runs or [""])) for name in names):
+            baseline = UNTRAINED
+        gallery = Gallery(painter)
+        compared = api.compare(runs or (), out=out, baseline=baseline, watch=gallery.begin)
+        look = functools.partial(
+            corruptions, registry=Registry(), code_of=lambda asked: code_sha256(own_classes(asked))
+        )
+        folder, shown = to or out / "report", look if examples else None
+        written = write_report(compared, folder, str(out), shown, gallery)
     say(f"{written[0]}, with {len(written) - 1} files of its figures")
-
-
-def _report(
-    runs: list[str],
-    out: Path,
-    to: Path,
-    baseline: str | None,
-    examples: bool,
-    painter: Painter,
-) -> list[Path]:
-    import functools
-
-    from bench import api
-    from bench.experiment import UNTRAINED, own_classes
-    from bench.registry import Registry
-    from bench.reporting.gallery import Gallery
-    from bench.reporting.page import write_report
-    from bench.reporting.page_corruption import corruptions
-    from bench.settings import code_sha256
-
-    controls = [path.parent.name for path in (out / "runs").glob(f"{UNTRAINED}-*/manifest.json")]
-    if baseline is None and any(name.startswith(tuple(runs or [""])) for name in controls):
-        baseline = UNTRAINED
-    gallery = Gallery(painter)
-    compared = api.compare(runs, out=out, baseline=baseline, watch=gallery.begin)
-    look = functools.partial(
-        corruptions, registry=Registry(), code_of=lambda asked: code_sha256(own_classes(asked))
-    )
-    return write_report(compared, to, str(out), look if examples else None, gallery)
+    leave()
 
 
 def print_comparison(compared: Any, format: Format) -> None:
