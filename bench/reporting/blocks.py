@@ -12,7 +12,7 @@ from bench.reporting.aggregate import Aggregate
 from bench.reporting.cells import Cell
 from bench.reporting.entries import Column, Entry, Table
 from bench.reporting.marks import BELOW, width, width_legend
-from bench.reporting.phrases import big_number
+from bench.reporting.phrases import big_number, decimal
 
 _MOST_TASKS = 12
 """Of an aggregate that its legend names; of more it says how many."""
@@ -62,7 +62,7 @@ def _scores_block(table: Table) -> Block:
         rows.append(row)
     chances = [(column.chance, table.scale(column)) for column in table.columns]
     rows.append(
-        ["chance", "", *("-" if value is None else f"{value * by:.1f}" for value, by in chances)]
+        ["chance", "", *("-" if value is None else decimal(value * by) for value, by in chances)]
     )
     if table.gaps:
         gaps = [(table.gaps.get(column.name), column) for column in table.columns]
@@ -159,14 +159,14 @@ def _standing(aggregate: Aggregate, name: str, has_letters: bool) -> list[str]:
     if name not in aggregate.entries:
         return ["left out", "-"]
     iqm, rank = aggregate.of(name)
-    shown = f"{iqm.mean * 100:.1f} ±{width(iqm.half_width * 100, 100)}"
+    shown = f"{decimal(iqm.mean * 100)} ±{width(iqm.half_width * 100, 100)}"
     if has_letters:
         shown += f" {aggregate.letters[name]}"
     elif name in aggregate.below:
         shown += f" {BELOW}"
     if rank is None:
         return [shown, "-"]
-    return [shown, f"{rank.mean:.2f} ±{width(rank.half_width, aggregate.num_ranks - 1, 2)}"]
+    return [shown, f"{decimal(rank.mean, 2)} ±{width(rank.half_width, aggregate.num_ranks - 1, 2)}"]
 
 
 def _difference_block(table: Table, baseline: str) -> Block:
@@ -182,7 +182,7 @@ def _difference_block(table: Table, baseline: str) -> Block:
             text = (
                 "-"
                 if gap is None
-                else f"{gap.mean * by:+.1f} ±{width(gap.half_width * by, length)}"
+                else f"{decimal(gap.mean * by, sign='+')} ±{width(gap.half_width * by, length)}"
             )
             if gap is not None and gap.is_separable:
                 bold.add((len(rows), len(row)))
@@ -210,7 +210,7 @@ def _selectivity_block(table: Table) -> Block:
         if entry.name not in {name for name, _ in known}:
             continue
         cells = [(table.cells[entry.name, column.name].selectivity, column) for column in columns]
-        texts = ["-" if x is None else f"{x * table.scale(column):.1f}" for x, column in cells]
+        texts = ["-" if x is None else decimal(x * table.scale(column)) for x, column in cells]
         rows.append([entry.name, *texts])
     header = ["objective", *(column.name for column in columns)]
     legend = "score minus the score on shuffled labels: what the probe could not learn by itself"
@@ -255,7 +255,7 @@ def cell_text(cell: Cell, table: Table, column: Column) -> str:
         return {"not_applicable": "n/a", "missing": "-"}.get(cell.status, cell.status)
     by = table.scale(column)
     half = width(cell.interval.half_width * by, table.length(column))
-    return f"{cell.interval.mean * by:.1f} ±{half}"
+    return f"{decimal(cell.interval.mean * by)} ±{half}"
 
 
 def _gap_text(gap: float | None, table: Table, column: Column) -> str:

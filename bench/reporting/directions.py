@@ -23,7 +23,7 @@ from bench.errors import BenchError
 from bench.reporting.comparison import Comparison
 from bench.reporting.entries import Column, Entry, Table
 from bench.reporting.pairs import Pairs
-from bench.reporting.phrases import plain
+from bench.reporting.phrases import decimal, plain
 from bench.reporting.statistics import Interval
 
 FILE = "directions.toml"
@@ -223,11 +223,12 @@ def _lines(one: dict[str, Any], out: str) -> list[str]:
     half = (one["high"] - one["low"]) / 2
     names = list(one["tasks"])
     where = names[0] if len(names) == 1 else f"mean of {len(names)} tasks"
-    said = f"    {one['verdict']}: {one['better']} - {one['worse']} = "
-    said += f"{100 * one['mean']:+.1f} ±{100 * half:.1f} ({where}, seeds: {one['seeds']}"
+    gap = f"{decimal(100 * one['mean'], sign='+')} ±{decimal(100 * half)}"
+    said = f"    {one['verdict']}: {one['better']} - {one['worse']} = {gap} "
+    said += f"({where}, seeds: {one['seeds']}"
     said += "; one seed cannot tell)" if one["seeds"] == 1 else ")"
     shown = [
-        f"{name} {100 * cell['better']:.1f} against {100 * cell['worse']:.1f}"
+        f"{name} {decimal(100 * cell['better'])} against {decimal(100 * cell['worse'])}"
         for name, cell in one["tasks"].items()
     ]
     return [said, f"        {', '.join(shown)}", f"        in {one['table']}"]

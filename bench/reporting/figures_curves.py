@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.reporting import figures
 from bench.reporting.figures import FAINT, INK, MARKERS, PAPER, SERIES, Figure, label
 from bench.reporting.frames import AXES, spent
-from bench.reporting.phrases import big_number
+from bench.reporting.phrases import big_number, decimal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +186,7 @@ def _said(curve: Curve, question: Question) -> str:
         if found:
             value, leader = max(found)
             amount = big_number(curve.budgets[place])
-            said.append(f"at {amount} {curve.axis} {label(leader)} is highest, {value:.1f}")
+            said.append(f"at {amount} {curve.axis} {label(leader)} is highest, {decimal(value)}")
     for one in curve.searches[question].crossings:
         if one.is_shown:
             names = [label(curve.entries[maker].name) for maker in (one.after, one.before)]

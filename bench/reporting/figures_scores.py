@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.reporting import figures
 from bench.reporting.figures import FAINT, INK, PAPER, SERIES, Figure, label
 from bench.reporting.frames import Numbers
+from bench.reporting.phrases import decimal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,7 @@ def dots(numbers: Numbers, name: str = "scores") -> Figure:
 
 def _dots_of(ax: Axes, rows: pd.DataFrame, entries: list[str]) -> None:
     import numpy as np
+    from matplotlib.ticker import MaxNLocator
 
     column, metric, chance, scale = rows[["column", "metric", "chance", "scale"]].iloc[0]
     place = {entry: index for index, entry in enumerate(entries)}
@@ -91,6 +93,7 @@ def _dots_of(ax: Axes, rows: pd.DataFrame, entries: list[str]) -> None:
         )  # fmt: skip
     centers = [*(known["mean"] * scale), *([chance * scale] if chance == chance else [])]
     ax.set_xlim(*figures.view(centers, low, high))
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.set(ylim=(len(entries) - 0.4, -0.6), ylabel="", xlabel=_unit(metric, scale))
     ax.set_title(label(column, 30), loc="left")
     ax.tick_params(axis="y", length=0)
@@ -110,9 +113,9 @@ def _leader(rows: pd.DataFrame) -> str:
     mark = "separably best" if best["best"] else "highest, not separable"
     if len(found) == 1:
         mark = "the only one pretrained"
-    mean, low, high = (best[key] * best["scale"] for key in ("mean", "low", "high"))
+    mean, low, high = (decimal(best[key] * best["scale"]) for key in ("mean", "low", "high"))
     name = label(best["label"])
-    return f"{label(best['column'])}: {name} {mean:.1f} ({low:.1f} to {high:.1f}), {mark}."
+    return f"{label(best['column'])}: {name} {mean} ({low} to {high}), {mark}."
 
 
 def heat_map(numbers: Numbers, base: str | None, name: str = "heat_map") -> Figure | None:
@@ -177,7 +180,7 @@ def _draw_heat_map(
     for place in np.ndindex(values.shape) if noted else ():
         if np.isfinite(values[place]):
             sign = "+" if base is not None else ""
-            notes[place] = f"{values[place]:{sign}.1f}" + ("\u2022" if is_sure[place] else "")
+            notes[place] = decimal(values[place], sign=sign) + ("\u2022" if is_sure[place] else "")
     width, height = canvas.get_size_inches()
     tall = min(1.6, size[1])
     ax.set_position((left / width, 0.15 / height, size[0] / width, size[1] / height))

@@ -109,10 +109,12 @@ def layers(
             "before the reported split is read; so not the reported score."
         )
         if len(shown) < len(entries) or len(asked) < len(columns):
-            caption += (
-                f" {len(shown)} of {len(entries)} rows, those that rank highest, and {len(asked)} "
-                f"of {len(columns)} tasks; all are in {name}.csv."
-            )
+            parts = []
+            if len(shown) < len(entries):
+                parts.append(f"{len(shown)} of {len(entries)} rows, those that rank highest")
+            if len(asked) < len(columns):
+                parts.append(f"{len(asked)} of {len(columns)} tasks")
+            caption += f" Shown are {' and '.join(parts)}; all are in {name}.csv."
         best = data.loc[data.groupby(["label", "column"])["score"].idxmax()]
         layer = best.groupby("label")["layer"].median()
         alt = "Scores by layer. The best layer, median over tasks: "

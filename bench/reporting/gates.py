@@ -17,6 +17,7 @@ from bench.errors import BenchError, unknown_name
 from bench.reporting.comparison import Comparison
 from bench.reporting.entries import Column, Table
 from bench.reporting.pairs import holm
+from bench.reporting.phrases import decimal
 from bench.reporting.standings import ALL
 from bench.reporting.statistics import Interval
 
@@ -175,5 +176,5 @@ def _outcome(gate: _Gate, where: str, interval: Interval, is_sure: bool) -> tupl
     else:
         failed = gate.is_beyond(interval)
         word = "fails" if failed else "passes"
-    figures = f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
-    return failed, f"{where}: {gate.claim} = {figures}, {word}"
+    mean, low, high = (decimal(x, 4) for x in (interval.mean, interval.low, interval.high))
+    return failed, f"{where}: {gate.claim} = {mean} [{low}, {high}], {word}"

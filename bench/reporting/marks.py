@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from bench.reporting.phrases import decimal
+
 MOST_LETTERS = 4
 """In one cell."""
 MOST_GROUPS = 8
@@ -27,7 +29,7 @@ def are_readable(shown: Iterable[str]) -> bool:
 
 def width(half: float, scale_length: float, digits: int = 1) -> str:
     """A half-width, or that it is longer than the scale."""
-    return f"{half:.{digits}f}" if half <= scale_length else f">{scale_length:g}"
+    return decimal(half, digits) if half <= scale_length else f">{scale_length:g}"
 
 
 def width_legend(texts: Iterable[str]) -> str:

@@ -29,6 +29,15 @@ def plain(value: float | None) -> float | int | None:
     return int(rounded) if rounded.is_integer() and abs(rounded) >= 2 else rounded
 
 
+def decimal(value: float, places: int = 1, sign: str = "") -> str:
+    """A figure to some places, alike in every format and on every processor.
+
+    The last bits, which differ between processors, are cut off before a half is rounded; zero is
+    never negative.
+    """
+    return f"{float(f'{value:.9g}'):{sign}z.{places}f}"
+
+
 def big_number(value: float) -> str:
     """A count as a person says it: 999, 300k, 2.0M, 1.4G."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -18,7 +18,7 @@ from bench.reporting.cells import Cell
 from bench.reporting.entries import Column, Entry, Table
 from bench.reporting.marks import width
 from bench.reporting.pairs import letters, smallest_gap
-from bench.reporting.phrases import listing
+from bench.reporting.phrases import decimal, listing
 
 _MORE_SEEDS = "repeat with --seeds 0-2 or more"
 _OVERLAP_SHARE = 0.01
@@ -118,9 +118,9 @@ def _doubt(table: Table, column: Column, best: str, rival: str) -> str:
     if gap is None:
         return f"{best} and {rival} share no seed"
     unit = table.scale(column)
-    leads = f"{best} leads {rival} by {gap.mean * unit:.1f}"
+    leads = f"{best} leads {rival} by {decimal(gap.mean * unit)}"
     if gap.mean < 0:  # seeds that only one of them has turned the order around
-        behind = f"{abs(gap.mean) * unit:.1f} behind {rival}"
+        behind = f"{decimal(abs(gap.mean) * unit)} behind {rival}"
         leads = f"{best}, the best mean, is {behind} on their {gap.seeds} common seeds"
     if gap.seeds == 1:
         return f"{leads}; one seed cannot tell"
@@ -181,8 +181,10 @@ def _on_the_rest(unit: float, cells: dict[str, Cell], where: str) -> str:
     if not known:
         return ""
     if len(known) <= _MOST_CLEAN:
-        return "; on the others: " + ", ".join(f"{name} {clean:.1f}" for name, _, clean in known)
+        told = (f"{name} {decimal(clean)}" for name, _, clean in known)
+        return f"; on the others: {', '.join(told)}"
     name, score, clean = max(known, key=lambda one: abs(one[2] - one[1]))
-    if f"{clean:.1f}" == f"{score:.1f}":
+    if decimal(clean) == decimal(score):
         return "; on the others no score differs"
-    return f"; on the others no score differs by more than {name}: {clean:.1f}, not {score:.1f}"
+    before, after = decimal(score), decimal(clean)
+    return f"; on the others no score differs by more than {name}: {after}, not {before}"
