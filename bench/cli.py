@@ -61,22 +61,23 @@ def spread(arguments: list[str], option: str = "--corpus") -> list[str]:
 
 def main() -> None:
     """Run the command line; a `BenchError` is one line and an exit code, never a traceback."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show ± still gets its table
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed: `bench run >&-`, as some daemons do
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where ± cannot be shown the rest still can
     defer("torch", "pandas", "sklearn", "seaborn", "scipy")
     try:
-        try:
-            app(spread(sys.argv[1:]))
-        finally:
-            sys.stdout.flush()
+        app(spread(sys.argv[1:]))
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        if not isinstance(error, BrokenPipeError) and error.errno not in FULL:
+        is_full = error.errno in FULL and error.filename is None
+        if not isinstance(error, BrokenPipeError) and not is_full:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # `bench list | head`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -34,6 +35,7 @@ def leave() -> None:
     Python would first take apart all that was read, object by object.
     """
     if _OWN:
+        atexit._run_exitfuncs()  # temporary folders are removed by these
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

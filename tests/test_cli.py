@@ -261,6 +261,15 @@ def test_an_output_without_room_is_one_line(tmp_path: Path) -> None:
         assert "not written whole" in done.stderr
 
 
+@pytest.mark.skipif(shutil.which("sh") is None, reason="no shell")
+def test_a_closed_output_is_no_error(tmp_path: Path) -> None:
+    make_score(make_run(tmp_path / "results"))
+    for arguments in ("list", "compare"):
+        script = f"exec {sys.executable} -m bench {arguments} >&-"
+        done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_corpus_takes_several_files(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(f"some text of {name}, and more of it\n" * 40)

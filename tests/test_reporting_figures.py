@@ -195,3 +195,17 @@ def test_labels_are_printable_and_short() -> None:
     assert figures.label("a\n\u202eb") == "a??b"
     assert figures.label("_x") == " _x"
     assert len(figures.label("n" * 300)) == figures.LONGEST_LABEL
+
+
+def test_rows_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for objective, attention in (("causal", "bidirectional"), ("token", "native")):
+        label = "causal" if objective == "causal" else "causal, bidirectional"
+        make_score(make_run(tmp_path, objective, label=label), attention=attention)
+    make_score(make_run(tmp_path, "span", label="majority"))
+    make_score(tmp_path, control="majority")
+    (table,) = (compared := compare(tmp_path, None)).tables
+    names = [entry.name for entry in table.entries]
+    assert len(names) == len({*names})
+    assert {"causal, bidirectional", "causal, bidirectional (2)", "majority (2)"} <= {*names}
+    assert table.cells["majority (2)", table.columns[0].name].interval is not None
+    assert drawn_of(compared, "heat_map") is not None

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +49,30 @@ def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     with painting.painters():
         assert "PYTHONSAFEPATH" not in os.environ
+
+
+@pytest.mark.slow
+def test_painters_do_not_outlive_who_started_them() -> None:
+    script = (
+        "import functools, sys, time\n"
+        "from bench.reporting.painting import painters\n"
+        "with painters() as painter:\n"
+        "    painter([functools.partial(time.sleep, 600)] * 2)\n"
+        "    print('begun', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    assert started.stdout is not None
+    try:
+        assert started.stdout.readline() == b"begun\n"
+        started.kill()
+        started.communicate(timeout=60)  # whoever lives holds the pipe open
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
 
 
 @pytest.mark.slow

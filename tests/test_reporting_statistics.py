@@ -11,7 +11,7 @@ from bench.reporting.statistics import (
     Sample,
     interval_of_outcomes,
     interval_of_values,
-    mean,
+    means,
     paired_difference,
 )
 
@@ -73,7 +73,7 @@ def test_pairing_cancels_what_is_hard_for_both() -> None:
     better = rows.copy()
     better[:, :20] = 1.0
     found = paired_difference(sample(better, (0, 1, 2)), sample(rows, (0, 1, 2)))
-    alone = mean(sample(rows, (0, 1, 2)))
+    (alone,) = means([sample(rows, (0, 1, 2))])
     assert found is not None
     assert found.is_separable
     assert found.half_width < alone.half_width / 2
@@ -96,7 +96,7 @@ def test_a_control_pairs_with_every_seed() -> None:
     both = paired_difference(control, sample([[0, 1, 0, 0]], ()))
     assert both is not None
     assert (both.mean, both.seeds) == (0.0, 0)
-    assert mean(control).seeds == 0
+    assert means([control])[0].seeds == 0
 
 
 def test_other_examples_fall_back_on_values() -> None:

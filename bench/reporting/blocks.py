@@ -222,9 +222,7 @@ def _cost_block(table: Table) -> Block:
     for entry in table.entries:
         if entry.kind == "control" or entry.attention != "native":
             continue
-        spent = [entry.cost(lambda run, axis=axis: run["spent"][axis])  # type: ignore[misc]
-                 for axis in ("tokens", "predictions", "flops", "seconds")]  # fmt: skip
-        tokens, predictions, flops, seconds = (value or 0.0 for value in spent)
+        tokens, predictions, flops, seconds = entry.spent.values()
         speed = entry.cost(lambda run: run["tokens_per_second"])
         extra = entry.runs[0].data["parameters"]["extra"]
         rows.append(

@@ -8,6 +8,7 @@ shown x 100 where they and the chance level lie within -1..1.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -113,7 +114,17 @@ def _table(
     ranked.extend(sorted(names - set(ranked)))
     present = baseline if any(entry.name == baseline for entry in entries) else None
     entries.extend(Entry(name, name, "control") for name in ranked)
-    return Table(title[1], title[0], entries, columns, matched, present)
+    return Table(title[1], title[0], _told_apart(entries), columns, matched, present)
+
+
+def _told_apart(entries: Sequence[Entry]) -> list[Entry]:
+    """Each name once: a label may be another's reading, `causal, bidirectional`, or a control."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        spelled = (f"{entry.name} ({number})" for number in itertools.count(2))
+        name = entry.name if entry.name not in found else next(n for n in spelled if n not in found)
+        found[name] = dataclasses.replace(entry, name=name)
+    return list(found.values())
 
 
 def _titles(groups: list[list[RunRecord]]) -> list[tuple[str, str]]:
@@ -169,10 +180,7 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
     key = entry.name, column.name
     test = table.tests.get(key, (None, None))
     data = entry.runs[0].data if entry.runs else {"settings": {}, "parameters": {"extra": 0}}
-    spent = {
-        axis: plain(entry.cost(lambda run, axis=axis: run["spent"][axis]) or 0)  # type: ignore[misc]
-        for axis in ("tokens", "predictions", "flops", "seconds")
-    }
+    spent = {axis: plain(cost) for axis, cost in entry.spent.items()}
     return {
         "comparison": table.comparison,
         "budget_axis": budget_of(table)["axis"],

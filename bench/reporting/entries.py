@@ -43,6 +43,12 @@ class Entry:
                 left_out.setdefault(run.status, []).append(run.data["seed"])
         return left_out
 
+    @functools.cached_property
+    def spent(self) -> dict[str, float]:
+        """Mean costs of its pretrainings, by what they are an amount of."""
+        axes = "tokens", "predictions", "flops", "seconds"
+        return {axis: self.cost(lambda run, axis=axis: run["spent"][axis]) or 0.0 for axis in axes}  # type: ignore[misc]
+
     def cost(self, of: Callable[[dict[str, Any]], float | None]) -> float | None:
         """The mean of a figure over the runs that count (over all, where none does)."""
         figures = [of(run.data) for run in self.finished or self.runs]
@@ -132,8 +138,8 @@ class Table:
             scores = [own.get(column.variant, {}) for own in answers]
             alone = self.controls[column.name]
             for place, entry in enumerate(self.entries):
-                if entry.kind == "control" and entry.name in alone:
-                    scores[place] = {None: alone[entry.name]}
+                if entry.kind == "control" and entry.objective in alone:
+                    scores[place] = {None: alone[entry.objective]}
             keys = [(entry.name, column.name) for entry in self.entries]
             found |= zip(keys, read_cells(scores, column, absent), strict=True)
         return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting import figures
 from bench.reporting.figures import FAINT, INK, MARKERS, PAPER, SERIES, Figure, label
-from bench.reporting.frames import AXES, spent
+from bench.reporting.frames import AXES
 from bench.reporting.phrases import big_number, decimal
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def points_of(curve: Curve) -> pd.DataFrame:
                 found = cell.interval
                 rows.append(
                     (entry.name, entry.kind, column.name, column.metric, column.chance, budget,
-                     found.seeds, found.mean, found.low, found.high, *spent(point[0]))
+                     found.seeds, found.mean, found.low, found.high, *point[0].spent.values())
                 )  # fmt: skip
     keys = ["label", "kind", "column", "metric", "chance", "budget", "seeds"]
     return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", *AXES])

@@ -7,6 +7,7 @@ all: a thousand dots of a pixel each would only look complete.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from bench.reporting import figures
@@ -72,7 +73,7 @@ def _dots_of(ax: Axes, rows: pd.DataFrame, entries: list[str]) -> None:
     known = rows[rows["mean"].notna()]
     at = known["label"].map(place).to_numpy()
     trained = (known["kind"] == "trained").to_numpy()
-    if chance == chance:
+    if not math.isnan(chance):
         ax.axvline(chance * scale, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
     seeds = [
         (value * scale, place[entry])
@@ -87,11 +88,12 @@ def _dots_of(ax: Axes, rows: pd.DataFrame, entries: list[str]) -> None:
         chosen = trained == is_trained
         figures.strokes(ax, [low[chosen], high[chosen]], at[chosen], color=color, linewidth=1.3)
         mean = known["mean"].to_numpy()[chosen] * scale
-        ax.scatter(
-            mean, at[chosen], marker="o" if is_trained else "D", s=30 if is_trained else 22,
-            facecolor=color if is_trained else PAPER, edgecolor=color, linewidth=1.0, zorder=3,
-        )  # fmt: skip
-    centers = [*(known["mean"] * scale), *([chance * scale] if chance == chance else [])]
+        if len(mean):
+            ax.scatter(
+                mean, at[chosen], marker="o" if is_trained else "D", s=30 if is_trained else 22,
+                facecolor=color if is_trained else PAPER, edgecolor=color, linewidth=1.0, zorder=3,
+            )  # fmt: skip
+    centers = [*(known["mean"] * scale), *([] if math.isnan(chance) else [chance * scale])]
     ax.set_xlim(*figures.view(centers, low, high))
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.set(ylim=(len(entries) - 0.4, -0.6), ylabel="", xlabel=_unit(metric, scale))
@@ -135,7 +137,7 @@ def heat_map(numbers: Numbers, base: str | None, name: str = "heat_map") -> Figu
     entries, columns = (list(dict.fromkeys(picked[key])) for key in ("label", "column"))
     shown = picked["mean" if base is None else "difference_mean"] * picked["scale"]
     values = shown.to_numpy().reshape(len(entries), len(columns))
-    is_sure = (picked["difference_separable"] == True).to_numpy().reshape(values.shape)  # noqa: E712
+    is_sure = picked["difference_separable"].eq(True).to_numpy().reshape(values.shape)
     known = np.isfinite(values).any(axis=0)
     values, is_sure = values[:, known], is_sure[:, known]
     columns = [column for column, is_known in zip(columns, known, strict=True) if is_known]

@@ -15,7 +15,7 @@ from bench.reporting.phrases import plain
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.reporting.entries import Entry, Table
+    from bench.reporting.entries import Table
     from bench.reporting.records import RunRecord
     from bench.reporting.statistics import Interval
 
@@ -34,7 +34,7 @@ _MOST_BYTES = 1 << 26
 
 
 class Numbers(NamedTuple):
-    """A table of them; what is unknown is NaN."""
+    """A table of them; an unknown number is NaN."""
 
     names: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -91,19 +91,13 @@ def costs(table: Table) -> tuple[Numbers, str]:
         (
             entry.name,
             entry.kind,
-            *map(plain, spent(entry)),
+            *(float(plain(entry.spent[axis]) or 0) for axis in AXES),
             *(scale * x for x in (one.mean, one.low, one.high)),
         )
         for entry in table.entries
         if entry.kind != "control" and (one := found.get(entry.name)) is not None
     ]
     return Numbers(["label", "kind", *AXES, "mean", "low", "high"], rows), score
-
-
-def spent(entry: Entry) -> list[float]:
-    """Mean costs of an entry's pretrainings, in the order of `AXES`."""
-    figures = (entry.cost(lambda run, axis=axis: run["spent"][axis]) for axis in AXES)  # type: ignore[misc]
-    return [figure or 0.0 for figure in figures]
 
 
 def ends(interval: Interval | None) -> list[float]:

@@ -30,7 +30,7 @@ class Gallery:
         self._begun: list[tuple[Iterable[Figure | None], Iterable[Figure | None]]] = []
 
     def begin(self, tables: Sequence[Table]) -> None:
-        """Begin all but what is concluded over tasks, as soon as tables are filled."""
+        """Begin all but what is concluded over tasks."""
         for table, prefix in _named(tables):
             training = self._painter(of_training(table, prefix))
             self._begun.append((self._painter(of_tasks(table, prefix)), training))

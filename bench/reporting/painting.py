@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from typing import TYPE_CHECKING
 
 from bench.deferred import without
@@ -41,17 +42,8 @@ def paint(drawings: Iterable[Drawing]) -> Iterator[Figure | None]:
 @contextmanager
 def painters() -> Iterator[Painter]:
     """Processes that load what draws and wait; `paint` where there can be none."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    is_able = "forkserver" in get_all_start_methods()
-    if not is_able or cores is None or cores < 2:
-        yield paint
-        return
-    try:
-        _load_beside()
-        pool = ProcessPoolExecutor(
-            min(cores, _MOST_PAINTERS), get_context("forkserver"), _ignore_interrupts
-        )
-    except (OSError, NotImplementedError):  # no room, no processes or no semaphores
+    pool = _pool()
+    if pool is None:
         yield paint
         return
 
@@ -65,15 +57,34 @@ def painters() -> Iterator[Painter]:
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    """^C reaches painters, too; who started them ends them, without a word of theirs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _pool() -> ProcessPoolExecutor | None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if cores is None or cores < 2 or "forkserver" not in get_all_start_methods():
+        return None
+    try:
+        _load_beside()
+        context = get_context("forkserver")
+        return ProcessPoolExecutor(min(cores, _MOST_PAINTERS), context, _end_with_parent)
+    except (OSError, NotImplementedError):  # no room, no processes or no semaphores
+        return None
+
+
+def _end_with_parent() -> None:
+    """A painter waits for work until it is told to end; one who was killed tells it nothing."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _begin(pool: ProcessPoolExecutor, drawing: Drawing) -> Future[Figure | None] | None:
     try:
         return pool.submit(drawing)
-    except (OSError, BrokenProcessPool):
+    except (OSError, EOFError, BrokenProcessPool):  # EOF: what they are forked from was killed
         return None
 
 
@@ -86,15 +97,21 @@ def _drawn(begun: Future[Figure | None] | None, drawing: Drawing) -> Figure | No
 
 
 def _load_beside() -> None:
-    """Start the process that painters are forked from; it is not waited for."""
-    from multiprocessing import forkserver
+    """Start the process that painters are forked from; it is not waited for.
+
+    ^C reaches all of them, too, and is theirs to ignore: who started them ends them.
+    """
+    from multiprocessing import forkserver, resource_tracker
 
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"  # a `token.py` where the user stands is not imported
     try:
+        resource_tracker.ensure_running()  # first, as it lets ^C through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         forkserver.set_forkserver_preload(["bench.reporting.painter"])
         forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         if before is None:
             del os.environ["PYTHONSAFEPATH"]
         else:

@@ -95,7 +95,7 @@ class ScoreRecord:
         if self.data.get("outcomes_sha256") is None:
             return None
         path = self.path.with_suffix(".parquet")
-        payload = _read_bytes(path, self.path.parent)
+        payload = _read_bytes(path, self.folder)
         _check_sha256(path, payload, self.data["outcomes_sha256"])
         return payload
 

@@ -18,7 +18,7 @@ def standings(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Aggrega
     """Aggregates over all tasks of a table and over its suites; none of fewer than two tasks.
 
     Args:
-        table: With its cells filled.
+        table: Is asked for its cells.
         suites: Name -> tasks, as far as they are known.
     """
     if sum(entry.kind == "trained" for entry in table.entries) < 2:

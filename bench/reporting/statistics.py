@@ -147,13 +147,8 @@ def interval_of_values(
     return _around(float(values.mean()), squared, num_seeds)
 
 
-def mean(sample: Sample) -> Interval:
-    """The mean over seeds with its interval, from outcomes where the sample has them."""
-    return means([sample])[0]
-
-
 def means(samples: Sequence[Sample]) -> list[Interval]:
-    """The means of many samples."""
+    """The mean over seeds of each, with its interval, from outcomes where it has them."""
     found: dict[int, Interval] = {}
     alike: dict[tuple[int, ...], list[int]] = {}
     for place, sample in enumerate(samples):

@@ -28,7 +28,7 @@ _MOST_CLEAN = 4
 
 
 def judge(table: Table, asked_baseline: str | None) -> None:
-    """Write letters, warnings and notes into a table whose cells are filled."""
+    """Write letters, warnings and notes into a table."""
     table.warnings.extend(_warnings(table, asked_baseline))
     for column in table.columns:
         _letter(table, column)
@@ -136,10 +136,10 @@ def _letter(table: Table, column: Column) -> None:
         if (cell := table.cells[entry.name, column.name]).interval is not None
         and entry.kind != "control"
     ]
+    pairs = table.pairs(column.name)
     if len(scored) < 2:
         return
     places = [place for place, _, _ in scored]
-    pairs = table.pairs(column.name)
     means = np.array([mean for _, mean, _ in scored])
     separable = pairs.part(places, places).separable()
     rivals = [i for i, (_, _, entry) in enumerate(scored) if entry.kind == "trained"]
