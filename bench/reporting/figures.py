@@ -168,6 +168,28 @@ def strokes(ax: Axes, x: Any, y: Any, **look: Any) -> None:
     ax.plot(*apart, solid_capstyle="butt", **look)
 
 
+def name_rows(ax: Axes, names: Sequence[str], first: float) -> None:
+    """Names at the left of rows a unit apart: texts, as each tick would be five drawings."""
+    look: Any = {"ha": "right", "va": "center_baseline"}
+    where = ax.get_yaxis_transform() + _inches(ax, -0.05, 0.0)
+    for place, name in enumerate(names):
+        ax.text(0.0, first + place, name, transform=where, size=_STYLE["ytick.labelsize"], **look)
+
+
+def name_columns(ax: Axes, names: Sequence[str], first: float) -> None:
+    """Names above columns a unit apart, as `name_rows`."""
+    look: Any = {"ha": "left", "rotation": 60, "rotation_mode": "anchor"}
+    where = ax.get_xaxis_transform() + _inches(ax, 0.0, 0.05)
+    for place, name in enumerate(names):
+        ax.text(first + place, 1.0, name, transform=where, size=_STYLE["xtick.labelsize"], **look)
+
+
+def _inches(ax: Axes, right: float, up: float) -> Any:
+    from matplotlib.transforms import ScaledTranslation
+
+    return ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
+
+
 def label(text: str, longest: int = LONGEST_LABEL) -> str:
     """A name as a figure shows it: printable, on one line, cut in its middle where it is long."""
     clean = "".join(char if char.isprintable() else "?" for char in text)

@@ -42,10 +42,9 @@ def dots(numbers: Numbers, name: str = "scores") -> Figure:
         canvas, axes = figures.panels(len(shown), 4, size, figures.room_for(entries))
         for index, (column, ax) in enumerate(zip(shown, axes, strict=True)):
             _dots_of(ax, by_column[column], entries)
-            if index % 4:
-                ax.set_yticks([])
-            else:
-                ax.set_yticks(range(len(entries)), [label(entry) for entry in entries])
+            ax.set_yticks([])
+            if index % 4 == 0:
+                figures.name_rows(ax, [label(entry) for entry in entries], 0.0)
         caption = (
             "Filled dots: means of pretrained objectives; hollow diamonds: controls. Lines: 95 % "
             "intervals over seeds and test examples, cut at the edge. Ticks: single seeds. Dashed: "
@@ -98,7 +97,6 @@ def _dots_of(ax: Axes, rows: pd.DataFrame, entries: list[str]) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.set(ylim=(len(entries) - 0.4, -0.6), ylabel="", xlabel=_unit(metric, scale))
     ax.set_title(label(column, 30), loc="left")
-    ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ends = np.repeat(np.array([ax.get_xlim()]).T, len(entries), axis=1)
     figures.strokes(
@@ -196,12 +194,8 @@ def _draw_heat_map(
     if not noted:
         y, x = np.nonzero(is_sure)
         ax.plot(x + 0.5, y + 0.5, ".", color=INK, markersize=2)
-    ax.set_xticks(np.arange(len(columns)) + 0.5)
-    names = [label(column, 34) for column in columns]
-    ax.set_xticklabels(names, rotation=60, ha="left", rotation_mode="anchor")
-    ax.set_yticks(np.arange(len(entries)) + 0.5)
-    ax.set_yticklabels([label(entry) for entry in entries], rotation=0)
-    ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    figures.name_columns(ax, [label(column, 34) for column in columns], 0.5)
+    figures.name_rows(ax, [label(entry) for entry in entries], 0.5)
     return canvas
 
 
