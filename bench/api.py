@@ -184,9 +184,9 @@ def compare(
         BenchError: No such run.
         RefusedError: A record is damaged.
     """
-    from bench.collection import paused_collection
     from bench.corpus.preparation import default_cache
     from bench.deferred import without
+    from bench.garbage import paused_collection
     from bench.reporting.comparison import comparison
     from bench.reporting.summaries import read_controls_kept, read_runs_kept
 

@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import typer
 
-from bench.collection import own_process
 from bench.commands.looking import describe, fill, list_, show
 from bench.commands.making import check, new
 from bench.commands.results import compare, report, verify
 from bench.commands.running import plan, run
 from bench.deferred import defer
 from bench.errors import BenchError, FailedError
+from bench.garbage import own_process
 from bench.storage import FULL
 
 app = typer.Typer(
@@ -76,12 +76,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        is_full = error.errno in FULL and error.filename is None
-        if not isinstance(error, BrokenPipeError) and not is_full:
+        if error.errno not in FULL or error.filename is not None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # `bench list | head`
-            sys.exit(0)
         sys.stderr.write(f"bench: the output was not written whole ({error.strerror})\n")
         sys.exit(FailedError.exit_code)
 

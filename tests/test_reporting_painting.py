@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,30 @@ def test_painters_do_not_outlive_who_started_them() -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.6, 1.0])
+def test_an_interrupt_is_silent(seconds: float, tmp_path: Path) -> None:
+    make_results(tmp_path / "results", ["token"])
+    script = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from bench.cli import process\n"
+        "sys.argv = ['bench', 'report']\n"
+        "if __name__ == '__main__':\n"
+        "    process()\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    started = subprocess.Popen(
+        [sys.executable, "script.py"], cwd=tmp_path, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    time.sleep(seconds)
+    os.killpg(started.pid, signal.SIGINT)  # as ^C: to all of them
+    said = started.communicate(timeout=60)[0]
+    assert b"Traceback" not in said, said
+    assert started.returncode in (130, 0)  # 0: it was done before
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.collection import leave, paused_collection
 from bench.commands.flags import Json, Out, Runs
 from bench.errors import BenchError
+from bench.garbage import leave, paused_collection
 
 
 class Format(StrEnum):
@@ -119,11 +119,10 @@ def report(
             baseline = UNTRAINED
         gallery = Gallery(painter)
         compared = api.compare(runs or (), out=out, baseline=baseline, watch=gallery.begin)
-        look = functools.partial(
+        look = examples and functools.partial(
             corruptions, registry=Registry(), code_of=lambda asked: code_sha256(own_classes(asked))
         )
-        folder, shown = to or out / "report", look if examples else None
-        written = write_report(compared, folder, str(out), shown, gallery)
+        written = write_report(compared, to or out / "report", str(out), look or None, gallery)
     say(f"{written[0]}, with {len(written) - 1} files of its figures")
     leave()
 
