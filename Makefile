@@ -25,7 +25,7 @@ wheel: .venv/.developed
 
 # The committed results, from their records: tables, pages, and what README shows of them.
 reference: .venv/.installed
-	.venv/bin/python -m tests.reference
+	.venv/bin/python -m tests.helpers.reference
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache

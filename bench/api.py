@@ -14,9 +14,9 @@ from bench.registry import Registry
 if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
     from bench.engines.local import Job, Watcher
-    from bench.probing.filling import Filled
+    from bench.probing.reader.filling import Filled
     from bench.reporting.comparison import Comparison
-    from bench.reporting.entries import Table
+    from bench.reporting.table import Table
 
 DEFAULT_OUT = Path("results")
 
@@ -106,7 +106,7 @@ def execute(
 ) -> Outcome:
     """Do all the runs of an experiment on this machine, finding what is done already."""
     from bench.engines.local import Job, run_jobs
-    from bench.probing.labels import reference_of
+    from bench.probing.data.user_tasks import reference_of
 
     try:
         (out / "runs").mkdir(parents=True, exist_ok=True)
@@ -184,11 +184,10 @@ def compare(
         BenchError: No such run.
         RefusedError: A record is damaged.
     """
+    from bench._startup import paused_collection, without
     from bench.corpus.preparation import default_cache
-    from bench.deferred import without
-    from bench.garbage import paused_collection
+    from bench.records.cache import read_controls_kept, read_runs_kept
     from bench.reporting.comparison import comparison
-    from bench.reporting.summaries import read_controls_kept, read_runs_kept
 
     cache, suites = default_cache(), task_suites()
     with without("torch"), paused_collection():
@@ -234,10 +233,10 @@ def fill(run: str, text: str, *, k: int = 5, out: Path | str = DEFAULT_OUT) -> F
         BenchError: No such run, nothing to fill in, or the run predicts no tokens.
         RefusedError: The run was changed after it was written.
     """
-    from bench.pretraining.run import load_run
-    from bench.probing.reader import RunReader
+    from bench.probing.reader.reader import RunReader
     from bench.probing.task import NotApplicableError
-    from bench.reporting.one_run import run_named
+    from bench.records.run_folder import load_run
+    from bench.reporting.run_summary import run_named
     from bench.settings import from_mapping
 
     record = run_named(Path(out), run)

@@ -1,6 +1,6 @@
 """The command line: flags in, exit code out. The commands are in `bench.commands`.
 
-Heavy packages are deferred, not avoided (see `bench.deferred`): `bench list` answers at once.
+Heavy packages are deferred, not avoided (see `bench._startup`): `bench list` answers at once.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from collections.abc import Callable
 
 import typer
 
+from bench._startup import defer, own_process
 from bench.commands.looking import describe, fill, list_, show
 from bench.commands.making import check, new
 from bench.commands.results import compare, report, verify
 from bench.commands.running import plan, run
-from bench.deferred import defer
 from bench.errors import BenchError, FailedError
-from bench.garbage import own_process
 from bench.storage import FULL
 
 app = typer.Typer(

@@ -12,23 +12,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.curve import check_steps, halvings
 from bench.errors import BenchError
-from bench.plan import (
+from bench.registry import Registry
+from bench.settings import as_mapping, code_sha256, from_mapping
+from bench.spec import (
     SIZES,
     Budget,
     EncoderShape,
     RunSpec,
     Size,
     Training,
+    check_steps,
     cores,
+    halvings,
     parse_overrides,
     parse_seeds,
     shape_and_training,
     size_named,
 )
-from bench.registry import Registry
-from bench.settings import as_mapping, code_sha256, from_mapping
 
 if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
@@ -50,7 +51,7 @@ class Request:
     corpus: Sequence[str] = (DEFAULT_CORPUS,)
     tasks: str | None = None
     task: Sequence[str] = ()
-    """Tasks of one's own, each KIND:FILE (see `bench.probing.labels`)."""
+    """Tasks of one's own, each KIND:FILE (see `bench.probing.data.user_tasks`)."""
     size: str = "tiny"
     budget: str | None = None
     seeds: str | None = None
@@ -63,7 +64,7 @@ class Request:
     probe: str = "linear"
     """Ways of reading by comma, of `bench.probing.task.MODES`."""
     curve: int = 1
-    """Budgets of each objective: the one given, its half, its quarter, ... (`bench.curve`)."""
+    """Budgets of each objective: the one given, its half, its quarter, ... (`bench.spec`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +208,7 @@ def build_objectives(request: Request, registry: Registry) -> dict[str, Objectiv
 
 def choose_tasks(request: Request, registry: Registry) -> dict[str, type[Task]]:
     """Tasks from names and suites, each once, in the order asked; then those of one's own."""
-    from bench.probing.labels import user_task
+    from bench.probing.data.user_tasks import user_task
 
     known = registry.of("task")
     suites: dict[str, list[str]] = {"all": list(known), "none": []}

@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import torch
 from pydantic import Field
 
-from bench.pretraining import corruptions
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
+from bench.pretraining.corruption import edits as corruptions
+from bench.pretraining.corruption.drafts import Draft
 from bench.pretraining.decoding import DecodedObjective, written_before
 from bench.pretraining.objective import Rate, highest_rate
-from bench.pretraining.rearrangement import Draft
 from bench.settings import settings
 
 if TYPE_CHECKING:

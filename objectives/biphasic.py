@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import model_validator
 
 from bench.errors import BenchError
-from bench.pretraining.composition import has_own_head, read_objective
+from bench.pretraining.corruption.mixing import has_own_head, read_objective
 from bench.pretraining.objective import DrawnObjective, Objective, Scoring
 from bench.settings import Fraction, settings
 

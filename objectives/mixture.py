@@ -30,7 +30,7 @@ from pydantic import AfterValidator, model_validator
 
 from bench.errors import BenchError
 from bench.pretraining.batch import Batch, Example, Loss
-from bench.pretraining.composition import Composed, has_own_head, mingled, read_mixture
+from bench.pretraining.corruption.mixing import Composed, has_own_head, mingled, read_mixture
 from bench.pretraining.objective import Cost, DrawnObjective, Objective
 from bench.settings import settings
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.corpus.tokenizer import Vocabulary
-    from bench.plan import EncoderShape
     from bench.pretraining.encoder import Encoder
     from bench.pretraining.noise import Noise
+    from bench.spec import EncoderShape
 
 
 @settings
@@ -108,7 +108,7 @@ class Mixture(DrawnObjective):
         return torch.nn.ModuleList(parts[own].head(shape, vocabulary) for own, *_ in self._groups)
 
     def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
-        from bench.pretraining.heads.composed import composed_loss
+        from bench.pretraining.corruption.mixed_loss import composed_loss
 
         assert isinstance(example, Composed)
         assert isinstance(head, torch.nn.ModuleList)

@@ -21,8 +21,8 @@ import torch
 from pydantic import Field
 
 from bench.pretraining.batch import Batch, Example
+from bench.pretraining.corruption.sampling import choose_units
 from bench.pretraining.objective import MaskedObjective, Scoring
-from bench.pretraining.selection import choose_units
 from bench.settings import settings
 
 if TYPE_CHECKING:

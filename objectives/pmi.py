@@ -46,12 +46,12 @@ class Pmi(UnitObjective):
     """Occurrences in the training part below which a run of words is no collocation."""
 
     def mine(self, batches: Iterable[Batch], vocabulary: Vocabulary) -> dict[str, Tensor]:
-        from bench.pretraining.mining import collocations
+        from bench.pretraining.corruption.collocations import collocations
 
         return {"collocations": collocations(batches, self.size, self.fewest)}
 
     def units(self, batch: Batch) -> Bool[Tensor, "B L"]:
-        from bench.pretraining.mining import joined_words
+        from bench.pretraining.corruption.collocations import joined_words
 
         table = batch.mined.get("collocations")
         return batch.word_start if table is None else joined_words(batch, table)

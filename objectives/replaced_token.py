@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.corpus.tokenizer import Vocabulary
-    from bench.plan import EncoderShape
     from bench.pretraining.encoder import Encoder
     from bench.pretraining.noise import Noise
+    from bench.spec import EncoderShape
 
 
 @settings

@@ -21,8 +21,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 
+from bench.pretraining.corruption.spans import (
+    beyond,
+    ordered_positions,
+    run_edges,
+    truncated_geometric,
+)
 from bench.pretraining.objective import Cost, MaskedObjective, highest_rate
-from bench.pretraining.runs import beyond, ordered_positions, run_edges, truncated_geometric
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -30,10 +35,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.corpus.tokenizer import Vocabulary
-    from bench.plan import EncoderShape
     from bench.pretraining.batch import Batch, Example, Loss
     from bench.pretraining.encoder import Encoder
     from bench.pretraining.noise import Noise
+    from bench.spec import EncoderShape
 
 
 @settings

@@ -26,9 +26,9 @@ import torch
 from pydantic import Field
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
+from bench.pretraining.corruption.drafts import Draft, choose_exactly, nearest, spread
 from bench.pretraining.decoding import DecodedObjective, written_before
 from bench.pretraining.objective import Rate, highest_rate, rate_at
-from bench.pretraining.rearrangement import Draft, choose_exactly, nearest, spread
 from bench.settings import settings
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bench.corpus.microworld import SCALES
-from bench.corpus.microworld.questions import agreement_pairs
-from bench.probing.datasets import as_splits
-from bench.probing.minimal_pairs import MinimalPairs
+from bench.corpus.microworld.examples import agreement_pairs
+from bench.probing.data.datasets import as_splits
+from bench.probing.families.minimal_pairs import MinimalPairs
 from bench.probing.task import DataRoot, Splits
 
 NUM_PAIRS = 300

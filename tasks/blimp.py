@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.datasets import Table, as_splits
-from bench.probing.minimal_pairs import MinimalPairs
-from bench.probing.tabled import Tabled
+from bench.probing.data.datasets import Table, as_splits
+from bench.probing.data.tables import Tabled
+from bench.probing.families.minimal_pairs import MinimalPairs
 from bench.probing.task import DataRoot, Splits
 
 DEFAULT_PAIRS = 67 * 20

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.datasets import Table, as_splits
-from bench.probing.pair_classification import PairClassification
-from bench.probing.partition import rows_to_test
-from bench.probing.tabled import Tabled
+from bench.probing.data.datasets import Table, as_splits
+from bench.probing.data.partition import rows_to_test
+from bench.probing.data.tables import Tabled
+from bench.probing.families.pair_classification import PairClassification
 from bench.probing.task import DataRoot, Splits
 
 

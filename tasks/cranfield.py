@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.datasets import Table, as_splits, limited
-from bench.probing.retrieval import Retrieval
+from bench.probing.data.datasets import Table, as_splits, limited
+from bench.probing.families.retrieval import Retrieval
 from bench.probing.task import DataRoot, Splits
 
 SOURCE = (

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from bench.corpus.microworld import SCALES, Split
-from bench.corpus.microworld.questions import names
-from bench.probing.datasets import generated_splits
-from bench.probing.tagging import Tagging
+from bench.corpus.microworld.examples import names
+from bench.probing.data.datasets import generated_splits
+from bench.probing.families.tagging import Tagging
 from bench.probing.task import DataRoot, Splits
 
 NUM_SENTENCES: Mapping[Split, int] = {"train": 600, "test": 400}

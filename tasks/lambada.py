@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.probing.datasets import Table
-from bench.probing.fill_in import FillIn
-from bench.probing.tabled import Tabled
+from bench.probing.data.datasets import Table
+from bench.probing.data.tables import Tabled
+from bench.probing.families.fill_in import FillIn
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.datasets import Table
-from bench.probing.pair_classification import PairClassification
-from bench.probing.tabled import Tabled
+from bench.probing.data.datasets import Table
+from bench.probing.data.tables import Tabled
+from bench.probing.families.pair_classification import PairClassification
 
 
 class MNLI(Tabled, PairClassification):

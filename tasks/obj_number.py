@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.sentence_probes import SentenceProbe
+from bench.probing.data.senteval import SentenceProbe
 
 
 class ObjectNumber(SentenceProbe):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.fill_in import FillIn
-from bench.probing.heldout import fill_in_questions
+from bench.probing.data.self_supervised import fill_in_questions
+from bench.probing.families.fill_in import FillIn
 from bench.probing.task import DataRoot, Splits
 
 

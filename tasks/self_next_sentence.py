@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.heldout import questions
-from bench.probing.pair_classification import PairClassification
-from bench.probing.sentence_questions import next_or_not
+from bench.probing.data.self_supervised import questions
+from bench.probing.data.sentence_tasks import next_or_not
+from bench.probing.families.pair_classification import PairClassification
 from bench.probing.task import DataRoot, Splits
 
 

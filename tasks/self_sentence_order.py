@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.classification import TextClassification
-from bench.probing.heldout import questions
-from bench.probing.sentence_questions import order_swapped
+from bench.probing.data.self_supervised import questions
+from bench.probing.data.sentence_tasks import order_swapped
+from bench.probing.families.classification import TextClassification
 from bench.probing.task import DataRoot, Splits
 
 

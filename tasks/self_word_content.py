@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.classification import TextClassification
-from bench.probing.heldout import parts, questions
-from bench.probing.sentence_questions import word_occurring
+from bench.probing.data.self_supervised import parts, questions
+from bench.probing.data.sentence_tasks import word_occurring
+from bench.probing.families.classification import TextClassification
 from bench.probing.task import DataRoot, Splits
 
 

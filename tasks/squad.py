@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.probing.datasets import Table, as_splits
-from bench.probing.span_extraction import SpanExtraction
-from bench.probing.tabled import Tabled
+from bench.probing.data.datasets import Table, as_splits
+from bench.probing.data.tables import Tabled
+from bench.probing.families.span_extraction import SpanExtraction
 from bench.probing.task import DataRoot, Splits
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from bench.corpus.microworld import SCALES, Split
-from bench.corpus.microworld.questions import swapped
-from bench.probing.classification import TextClassification
-from bench.probing.datasets import generated_splits
+from bench.corpus.microworld.examples import swapped
+from bench.probing.data.datasets import generated_splits
+from bench.probing.families.classification import TextClassification
 from bench.probing.task import DataRoot, Splits
 
 NUM_SENTENCES: Mapping[Split, int] = {"train": 1500, "test": 800}

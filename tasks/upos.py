@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.probing.datasets import Table
-from bench.probing.tabled import Tabled
-from bench.probing.tagging import Tagging
+from bench.probing.data.datasets import Table
+from bench.probing.data.tables import Tabled
+from bench.probing.families.tagging import Tagging
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from bench.probing.datasets import Table
-from bench.probing.tabled import TabledWordPairs
+from bench.probing.data.datasets import Table
+from bench.probing.data.tables import TabledWordPairs
 from bench.probing.task import Span
 
 PLACES = (("start1", "end1"), ("start2", "end2"))

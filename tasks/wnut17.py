@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.datasets import Table
-from bench.probing.tabled import TabledSpans
+from bench.probing.data.datasets import Table
+from bench.probing.data.tables import TabledSpans
 
 
 class EmergingEntities(TabledSpans):

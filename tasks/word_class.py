@@ -12,9 +12,9 @@ from functools import partial
 from typing import ClassVar
 
 from bench.corpus.microworld import SCALES, Split
-from bench.corpus.microworld.questions import one_word
-from bench.probing.datasets import generated_splits
-from bench.probing.tagging import Tagging
+from bench.corpus.microworld.examples import one_word
+from bench.probing.data.datasets import generated_splits
+from bench.probing.families.tagging import Tagging
 from bench.probing.task import DataRoot, Splits
 
 NUM_SENTENCES: Mapping[Split, int] = {"train": 1500, "test": 800}

@@ -11,8 +11,8 @@ import re
 from typing import Any, ClassVar
 
 from bench.errors import BenchError
-from bench.probing.datasets import Table
-from bench.probing.tabled import TabledWordPairs
+from bench.probing.data.datasets import Table
+from bench.probing.data.tables import TabledWordPairs
 from bench.probing.task import Span
 
 PLACES = (("span1_index", "span1_text"), ("span2_index", "span2_text"))

@@ -24,16 +24,16 @@ import bench.registry
 # Annotations name what is imported for type checkers only; in tests they are checked for real.
 typing.TYPE_CHECKING = True
 with install_import_hook(["bench.pretraining", "bench.objectives"], "beartype.beartype"):
-    import bench.pretraining.run
+    import bench.records.run_folder
 
     REGISTRY = bench.registry.Registry()
 typing.TYPE_CHECKING = False
 
 from bench.corpus.microworld import Micro  # noqa: E402
 from bench.corpus.preparation import PreparedCorpus, prepare_corpus  # noqa: E402
-from bench.plan import Budget, EncoderShape, RunSpec, Training  # noqa: E402
 from bench.pretraining.objective import Objective  # noqa: E402
 from bench.settings import as_mapping, from_mapping  # noqa: E402
+from bench.spec import Budget, EncoderShape, RunSpec, Training  # noqa: E402
 
 
 @pytest.fixture(scope="session")

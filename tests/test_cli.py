@@ -13,11 +13,12 @@ import pytest
 import typer
 
 from bench import api
-from bench.catalogue import describe, render_one
+from bench.catalog import describe, render_one
 from bench.cli import app, main
 from bench.storage import exclusive
-from tests.by_hand import write_text
-from tests.test_reporting_records import make_run, make_score
+from tests.helpers.by_hand import write_text
+from tests.helpers.paths import ROOT
+from tests.records.test_store import make_run, make_score
 
 BLOCK_NETWORK = """
 import socket
@@ -41,7 +42,7 @@ def bench(
         cwd=cwd,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
     )
     assert done.returncode == check, done.stderr
     assert "Traceback" not in done.stderr
@@ -71,7 +72,7 @@ def finished(shared: Path) -> Path:
             folder.mkdir(exist_ok=True)
             (folder / "sitecustomize.py").write_text(BLOCK_NETWORK)
             write_text(folder)
-            path = f"{folder}{os.pathsep}{Path(__file__).parents[1]}"
+            path = f"{folder}{os.pathsep}{ROOT}"
             done = bench("run", "--objective", "span", *SMALL, cwd=folder, PYTHONPATH=path,
                          LC_ALL="C")  # fmt: skip
             (folder / "stdout.txt").write_text(done.stdout)
@@ -207,7 +208,7 @@ def test_light_commands_import_nothing_heavy(command: list[str], tmp_path: Path)
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -285,7 +286,7 @@ def test_hub_without_network_fails_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     done = bench(
         "run", "--objective", "span", "--corpus", "hf:some/corpus", "--tasks", "none", cwd=tmp_path,
-        check=2, PYTHONPATH=f"{tmp_path}{os.pathsep}{Path(__file__).parents[1]}",
+        check=2, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}",
     )  # fmt: skip
     assert time.monotonic() - started < 30  # the wait is not on a socket; start-up alone is seconds
     assert "objective-bench[hf]" in done.stderr or "needs the network" in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests import reference
+from tests.helpers import reference
 
 
 @pytest.mark.parametrize("name", reference.stores())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError
 from bench.registry import Registry
+from tests.helpers.paths import ROOT
 
 OBJECTIVE = """
 from typing import ClassVar
@@ -54,7 +55,7 @@ def by_provider(registry: Registry, provider: str) -> list[str]:
 
 
 def test_built_ins_are_the_files() -> None:
-    root = Path(__file__).parents[1]
+    root = ROOT
     registry = Registry()
     for kind, folder in (("objective", "objectives"), ("task", "tasks")):
         files = {path.stem for path in (root / folder).glob("*.py")} - {"__init__"}
@@ -149,7 +150,7 @@ def test_a_foreign_tasks_package_is_not_taken_for_ours(tmp_path: Path) -> None:
     code = "from bench.registry import Registry; print(len(Registry().of('task')))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
-        env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}", "PATH": "/usr/bin"},
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 3

@@ -20,8 +20,7 @@ from bench.storage import (
     write_atomic,
     write_manifest,
 )
-
-ROOT = Path(__file__).parents[1]
+from tests.helpers.paths import ROOT
 
 
 def names(folder: Path) -> list[str]:

@@ -36,7 +36,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Show the objectives, tasks, corpora and sizes there are, broken plugins included."""
-    from bench.catalogue import catalogue, render
+    from bench.catalog import catalogue, render
 
     found = catalogue(None if what is None else what.value)
     typer.echo(json.dumps(found, indent=1) if as_json else render(found))
@@ -50,8 +50,8 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """Show one thing with all its settings; a run with every layer of its scores."""
-    from bench.catalogue import describe as find
-    from bench.catalogue import render_one
+    from bench.catalog import describe as find
+    from bench.catalog import render_one
 
     found = find(name, out)
     typer.echo(json.dumps(found, indent=1) if as_json else render_one(found))
@@ -86,10 +86,10 @@ def show(
     Text above input above target; realised shares, runs and places beside the nominal ones.
     """
     from bench import api
-    from bench.console import print_lines, say, width_of_stdout
-    from bench.showing.look import Look, named
-    from bench.showing.look import show as look_at
-    from bench.showing.plain import as_json as plain
+    from bench.engines.progress import print_lines, say, width_of_stdout
+    from bench.showing.examples import Look, named
+    from bench.showing.examples import show as look_at
+    from bench.showing.json_values import as_json as plain
     from bench.showing.plot import check_figure, draw
     from bench.showing.text import shown_lines
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from bench._startup import leave, paused_collection
 from bench.commands.flags import Json, Out, Runs
 from bench.errors import BenchError
-from bench.garbage import leave, paused_collection
 
 
 class Format(StrEnum):
@@ -45,7 +45,7 @@ def compare(
 ) -> None:
     """Compare finished runs: means, intervals, paired differences, cost, controls."""
     from bench import api
-    from bench.console import say
+    from bench.engines.progress import say
 
     columns = api.tasks_named(tasks) if tasks else []
     compared = api.compare(runs or (), out=out, baseline=baseline, tasks=columns)
@@ -100,18 +100,18 @@ def report(
     ] = True,
 ) -> None:
     """Write one self-contained page of the results, with its figures as files beside it."""
-    from bench.reporting.painting import painters
+    from bench.reporting.figures.workers import painters
 
     with painters() as painter:
         import functools
 
         from bench import api
-        from bench.console import say
+        from bench.engines.progress import say
         from bench.experiment import UNTRAINED, own_classes
         from bench.registry import Registry
-        from bench.reporting.gallery import Gallery
-        from bench.reporting.page import write_report
-        from bench.reporting.page_corruption import corruptions
+        from bench.reporting.figures.gallery import Gallery
+        from bench.reporting.page.corruption import corruptions
+        from bench.reporting.page.page import write_report
         from bench.settings import code_sha256
 
         names = [path.parent.name for path in (out / "runs").glob(f"{UNTRAINED}-*/manifest.json")]
@@ -129,8 +129,8 @@ def report(
 
 def print_comparison(compared: Any, format: Format) -> None:
     """Written as asked, and no wider than the terminal."""
-    from bench.console import width_of_stdout
-    from bench.reporting.tables import render
+    from bench.engines.progress import width_of_stdout
+    from bench.reporting.text import render
 
     text = render(compared, format.value, width_of_stdout(), sys.stdout.isatty())
     sys.stdout.write(text)

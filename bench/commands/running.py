@@ -26,7 +26,7 @@ def run(
     The untrained encoder is always among them. Finished work is found, unfinished work resumed.
     """
     from bench import api
-    from bench.console import Board, say
+    from bench.engines.progress import Board, say
     from bench.experiment import UNTRAINED
 
     prepared = api.prepare(experiment, corpus_notes())
@@ -50,7 +50,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what `run` with the same flags would do, without doing it."""
-    from bench.forecast import forecast, render
+    from bench.plan import forecast, render
 
     found = forecast(experiment, out)
     typer.echo(json.dumps(found, indent=1) if as_json else render(found))
@@ -58,7 +58,7 @@ def plan(
 
 def corpus_notes() -> Any:
     """A line each time the preparation of a corpus enters a new stage."""
-    from bench.console import say
+    from bench.engines.progress import say
 
     said: set[str] = set()
 
@@ -72,7 +72,7 @@ def corpus_notes() -> Any:
 
 def say_corpus(experiment: Any, prepared: Any) -> None:
     """What is about to be trained on, with what was left out and how often it repeats."""
-    from bench.console import say
+    from bench.engines.progress import say
 
     tokens = prepared.train.num_tokens
     say(

@@ -107,11 +107,11 @@ def _reporter(stop: Stop) -> Report:
 def _run(job: dict[str, Any], report: Report, stop: Stop) -> None:
     """Pretrain (or find it done), then score what has no score yet."""
     from bench.corpus.preparation import open_prepared
-    from bench.plan import RunSpec
     from bench.pretraining.loop import Progress
-    from bench.pretraining.run import execute
+    from bench.records.run_folder import execute
     from bench.registry import Registry
     from bench.settings import from_mapping
+    from bench.spec import RunSpec
 
     registry = Registry()
     spec = RunSpec.from_json(job["spec"])
@@ -151,10 +151,10 @@ def _score(
     report: Report,
     stop: Stop,
 ) -> None:
-    from bench.pretraining.run import load_run
-    from bench.probing.labels import task_class
-    from bench.probing.reader import RunReader
+    from bench.probing.data.user_tasks import task_class
+    from bench.probing.reader.reader import RunReader
     from bench.probing.task import NotApplicableError
+    from bench.records.run_folder import load_run
 
     readers: dict[str, Reader] = {}
     readings = _attentions(objective.reading)
@@ -189,7 +189,7 @@ def _attentions(reading: str) -> tuple[Literal["native", "bidirectional"], ...]:
 
 def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
     """What needs no encoder, once a task. Majority is written last: where it is, all are."""
-    from bench.probing.labels import task_class
+    from bench.probing.data.user_tasks import task_class
     from bench.registry import Registry
 
     registry, out = Registry(), Path(job["out"])
@@ -212,7 +212,7 @@ def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
 
 def _compared(score: Score, splits: Splits, job: dict[str, Any]) -> Score:
     """The score with what the corpus already holds of the test."""
-    from bench.probing.overlap import corpus_overlap, with_overlap
+    from bench.probing.data.overlap import corpus_overlap, with_overlap
 
     return with_overlap(score, corpus_overlap(Path(job["prepared"]), splits))
 
@@ -240,7 +240,7 @@ class _Key:
     def __init__(
         self, task: Task, splits: Splits, data: Mapping[str, Any], whose: Mapping[str, Any]
     ) -> None:
-        from bench.reporting.records import score_key
+        from bench.records.store import score_key
         from bench.settings import code_sha256
 
         limit = {} if data["limit"] is None else {"limit": data["limit"]}
@@ -263,14 +263,14 @@ class _Key:
 
     def path(self, folder: Path) -> Path:
         """The file that exists if the score is done."""
-        from bench.reporting.records import score_path
+        from bench.records.store import score_path
 
         return score_path(folder, self._base["task"], self._key, self._base["control"])
 
     def write(self, folder: Path, answer: Score | NotApplicableError, seconds: float) -> None:
         """Keep an answer, or why there is none."""
         from bench.probing.task import Score
-        from bench.reporting.records import write_score
+        from bench.records.store import write_score
 
         found: dict[str, Any] = {"seconds": seconds}
         if isinstance(answer, Score):

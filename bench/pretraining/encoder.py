@@ -23,8 +23,8 @@ from bench.pretraining.noise import Noise
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from bench.plan import EncoderShape
     from bench.pretraining.batch import Attention
+    from bench.spec import EncoderShape
 
 ROTARY_THETA = 160_000.0
 NORM_EPSILON = 1e-5

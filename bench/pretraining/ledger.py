@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.plan import Budget, EncoderShape
     from bench.pretraining.objective import Cost
+    from bench.spec import Budget, EncoderShape
 
 TRAINING_FACTOR = 3
 """Forward, and twice as much backward."""

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from bench.corpus.preparation import PreparedCorpus
     from bench.corpus.store import TokenStore
-    from bench.plan import RunSpec
     from bench.pretraining.objective import Objective
+    from bench.spec import RunSpec
 
 CURVE_POINTS = 10
 VALIDATION_TOKENS = 8192

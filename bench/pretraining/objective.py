@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.corpus.tokenizer import Vocabulary
-    from bench.plan import EncoderShape
     from bench.pretraining.encoder import Encoder
     from bench.pretraining.noise import Noise
+    from bench.spec import EncoderShape
 
 
 Scoring = Literal["masked", "shifted", "causal"]
@@ -184,7 +184,7 @@ class MaskedObjective(DrawnObjective):
         self, batch: Batch, noise: Noise
     ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
         """Positions and labels of what `choose` marks; in unused slots 0 and `IGNORED`."""
-        from bench.pretraining.selection import gather_predicted
+        from bench.pretraining.corruption.sampling import gather_predicted
 
         return gather_predicted(batch.tokens, self.choose(batch, noise), self.capacity(batch))
 
@@ -227,7 +227,7 @@ class UnitObjective(MaskedObjective):
         """The first token of each unit; it reaches to the next, or to the end of the text."""
 
     def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
-        from bench.pretraining.selection import choose_units
+        from bench.pretraining.corruption.sampling import choose_units
 
         return choose_units(*self._asked(batch), noise)
 
@@ -235,7 +235,7 @@ class UnitObjective(MaskedObjective):
         self, batch: Batch, noise: Noise
     ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
         """Straight from the units drawn: marking all positions first costs as much again."""
-        from bench.pretraining.selection import unit_positions
+        from bench.pretraining.corruption.sampling import unit_positions
 
         positions, filled = unit_positions(*self._asked(batch), noise)
         return positions, batch.tokens.gather(1, positions).masked_fill_(~filled, IGNORED)

@@ -18,7 +18,7 @@ from bench.pretraining.encoder import initialise
 from bench.pretraining.noise import Noise
 from bench.probing.methods import loss_of
 from bench.probing.probes import Criterion, ProbeSettings, dev_part, encoded, goodness, uniform
-from bench.probing.rows import batch_tokens, batches
+from bench.probing.reader.batching import batch_tokens, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.probing.examples import Examples
+    from bench.probing.reader.trainable import TrainableEncoder
     from bench.probing.task import Reader
-    from bench.probing.trainable import TrainableEncoder
 
 SEEDS = 3
 MAX_EPOCHS = 8

@@ -165,7 +165,7 @@ def standardised(
 
 def goodness(found: np.ndarray, wanted: np.ndarray, criterion: Criterion) -> float:
     """How good answers are; 0 of none (a dev part too small to exist)."""
-    from bench.probing.measures import matthews, ranks_correlated
+    from bench.probing.metrics import matthews, ranks_correlated
 
     if not len(wanted):
         return 0.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from bench.pretraining.noise import Noise
-    from bench.probing.trainable import TrainableEncoder
+    from bench.probing.reader.trainable import TrainableEncoder
 
 PROTOCOL = 2
 """Raised whenever the machine reads the same features otherwise than before. The code of this

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from bench.reporting.aggregate import Aggregate
 from bench.reporting.cells import Cell
-from bench.reporting.entries import Column, Entry, Table
-from bench.reporting.marks import BELOW, width, width_legend
-from bench.reporting.phrases import big_number, decimal
+from bench.reporting.formatting import BELOW, big_number, decimal, width, width_legend
+from bench.reporting.table import Column, Entry, Table
+from bench.statistics.aggregate import Aggregate
 
 _MOST_TASKS = 12
 """Of an aggregate that its legend names; of more it says how many."""

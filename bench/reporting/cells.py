@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.reporting.statistics import Interval, Sample, means
+from bench.statistics.intervals import Interval, Sample, means
 
 if TYPE_CHECKING:
-    from bench.reporting.entries import Column
-    from bench.reporting.records import ScoreRecord
+    from bench.records.store import ScoreRecord
+    from bench.reporting.table import Column
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

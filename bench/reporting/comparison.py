@@ -15,9 +15,12 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from bench.errors import unknown_name
-from bench.reporting.aggregate import Aggregate
+from bench.records.store import RunRecord, ScoreRecord
+from bench.reporting.aggregates import standings
+from bench.reporting.annotations import judge
 from bench.reporting.curves import Curve, budget_of, by_curve, curves_of, untrained_for
-from bench.reporting.entries import (
+from bench.reporting.formatting import big_number, plain
+from bench.reporting.table import (
     Column,
     Entry,
     Table,
@@ -25,10 +28,7 @@ from bench.reporting.entries import (
     controls_of,
     entries_of,
 )
-from bench.reporting.phrases import big_number, plain
-from bench.reporting.records import RunRecord, ScoreRecord
-from bench.reporting.standings import standings
-from bench.reporting.verdicts import judge
+from bench.statistics.aggregate import Aggregate
 
 _CONTROL_ORDER = ("majority", "bag_of_words", "window_of_words")
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from bench.records.store import RunRecord, Variant
 from bench.reporting.cells import Cell
-from bench.reporting.crossings import Search, corrected, crossings
-from bench.reporting.entries import Column, Entry, Table
-from bench.reporting.records import RunRecord, Variant
-from bench.reporting.statistics import Sample
+from bench.reporting.table import Column, Entry, Table
 from bench.settings import sha256_json
+from bench.statistics.crossings import Search, corrected, crossings
+from bench.statistics.intervals import Sample
 
 _OWN = ("objective", "settings", "objective_code", "seed", "budget")
 

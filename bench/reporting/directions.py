@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench._layout import part_folder
 from bench.errors import BenchError
 from bench.reporting.comparison import Comparison
-from bench.reporting.entries import Column, Entry, Table
-from bench.reporting.pairs import Pairs
-from bench.reporting.phrases import decimal, plain
-from bench.reporting.statistics import Interval
+from bench.reporting.formatting import decimal, plain
+from bench.reporting.table import Column, Entry, Table
+from bench.statistics.intervals import Interval
+from bench.statistics.pairwise import Pairs
 
 FILE = "directions.toml"
 REPRODUCED, CONTRADICTED, TOO_SMALL = "reproduced", "contradicted", "too small to tell"

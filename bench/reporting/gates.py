@@ -14,12 +14,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from bench.errors import BenchError, unknown_name
+from bench.reporting.aggregates import ALL
 from bench.reporting.comparison import Comparison
-from bench.reporting.entries import Column, Table
-from bench.reporting.pairs import holm
-from bench.reporting.phrases import decimal
-from bench.reporting.standings import ALL
-from bench.reporting.statistics import Interval
+from bench.reporting.formatting import decimal
+from bench.reporting.table import Column, Table
+from bench.statistics.intervals import Interval
+from bench.statistics.pairwise import holm
 
 GRAMMAR = (
     "OBJECTIVE < OBJECTIVE (any task), TASK: OBJECTIVE < OBJECTIVE, SUITE: OBJECTIVE < OBJECTIVE, "

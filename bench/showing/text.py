@@ -23,7 +23,7 @@ from bench.showing.trace import State, Trace
 
 if TYPE_CHECKING:
     from bench.corpus.tokenizer import TextTokenizer
-    from bench.showing.look import Shown, ShownRow
+    from bench.showing.examples import Shown, ShownRow
 
 CONTINUES = "\u00b7"
 """Stands before a token that continues a word."""

@@ -11,28 +11,20 @@
 A check is a plain function too: `check_hidden_tokens(Mine())` raises `Broken` or does nothing.
 """
 
-from bench.testing.conformance import (
-    OBJECTIVE_CHECKS,
-    TASK_CHECKS,
-    checks_of,
-    examine,
-    parametrize_with_checks,
-)
-from bench.testing.corruption import (
+from bench.testing.checks.corruption import (
     check_fixed_shapes,
     check_labels,
     check_shapes,
     check_special_tokens,
 )
-from bench.testing.declaration import (
+from bench.testing.checks.declaration import (
     check_light_import,
     check_metadata,
     check_settings,
     check_task_metadata,
 )
-from bench.testing.findings import Broken, Finding, Inapplicable, Unchecked
-from bench.testing.leaks import check_future, check_hidden_tokens
-from bench.testing.learning import (
+from bench.testing.checks.leaks import check_future, check_hidden_tokens
+from bench.testing.checks.learning import (
     check_cost,
     check_gradient,
     check_learning,
@@ -40,15 +32,16 @@ from bench.testing.learning import (
     check_short_rows,
     check_token_head,
 )
-from bench.testing.planting import planted
-from bench.testing.purity import (
+from bench.testing.checks.planting import planted
+from bench.testing.checks.purity import (
     check_batch_untouched,
     check_process_untouched,
     check_reproducible,
     check_rows_independent,
     check_static_masking,
 )
-from bench.testing.questions import (
+from bench.testing.checks.readers import Answers, KnowingReader, direction
+from bench.testing.checks.tasks import (
     check_deterministic,
     check_examples,
     check_missing_data,
@@ -58,7 +51,14 @@ from bench.testing.questions import (
     check_random_features,
     check_reader_untouched,
 )
-from bench.testing.readers import Answers, KnowingReader, direction
+from bench.testing.conformance import (
+    OBJECTIVE_CHECKS,
+    TASK_CHECKS,
+    checks_of,
+    examine,
+    parametrize_with_checks,
+)
+from bench.testing.findings import Broken, Finding, Inapplicable, Unchecked
 from bench.testing.samples import (
     SAMPLE_VOCABULARY,
     SCATTERED_VOCABULARY,

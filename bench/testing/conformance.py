@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.pretraining.objective import Objective
 from bench.probing.task import DataRoot, Task
-from bench.testing import corruption, declaration, leaks, learning, purity, questions
+from bench.testing.checks import corruption, declaration, leaks, learning, purity
+from bench.testing.checks import tasks as questions
 from bench.testing.findings import (
     Finding,
     Inapplicable,

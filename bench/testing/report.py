@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from bench.errors import BenchError, unknown_name
-from bench.plan import parse_overrides
 from bench.pretraining.objective import Objective
-from bench.probing.labels import user_task
+from bench.probing.data.user_tasks import user_task
 from bench.probing.task import DataRoot, Task
 from bench.registry import Registry
 from bench.settings import from_mapping
+from bench.spec import parse_overrides
 from bench.testing.conformance import examine
 from bench.testing.findings import Finding, Status
 

@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.pretraining.batch import IGNORED, Example, Loss
+from bench.pretraining.corruption.spans import run_edges
 from bench.pretraining.encoder import norm
 from bench.pretraining.heads.token import TokenHead, at_positions
-from bench.pretraining.runs import run_edges
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from bench.plan import EncoderShape
     from bench.pretraining.encoder import Encoder
+    from bench.spec import EncoderShape
 
 
 class BoundaryHead(TokenHead):

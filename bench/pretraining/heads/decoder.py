@@ -20,8 +20,8 @@ from bench.pretraining.encoder import Attend, GatedMLP, Rotary, norm, rotary_tab
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-    from bench.plan import EncoderShape
     from bench.pretraining.encoder import Encoder
+    from bench.spec import EncoderShape
 
 
 class CrossAttend(nn.Module):

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from bench.corpus.tokenizer import Vocabulary
-    from bench.plan import EncoderShape
     from bench.pretraining.batch import Attention
     from bench.pretraining.encoder import Encoder
+    from bench.spec import EncoderShape
 
 
 class Generator(nn.Module):

@@ -14,8 +14,8 @@ from bench.pretraining.encoder import norm
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from bench.plan import EncoderShape
     from bench.pretraining.encoder import Encoder
+    from bench.spec import EncoderShape
 
 
 class TokenHead(nn.Module):

@@ -1,0 +1,1 @@
+"""Corruption: how positions are sampled, and how a text is edited, mixed and cut into spans."""

@@ -1,0 +1,1 @@
+"""Labelled data: published data sets, files of a user, and tasks made from a corpus."""

@@ -1,0 +1,109 @@
+"""Minimal pairs: which of two sentences does the run find likelier? Nothing is fitted.
+
+A masked run is read under both policies of pseudo-log-likelihood, because ranking objectives
+under one alone favours whoever it suits (Kauf & Ivanova 2023). A tie counts one half: giving ties
+to either side would let an encoder that says nothing score 0 or 100 %.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from bench.probing.task import Reader, Score, Splits, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
+    from bench.pretraining.noise import Noise
+
+TIE_NATS = 1e-4
+"""Sentences closer than this are tied: float32 sums over batches of other shapes differ so much."""
+
+POLICIES: tuple[Literal["original", "word_l2r"], ...] = ("original", "word_l2r")
+
+
+class MinimalPairs(Task):
+    """A task whose test split has the columns `good`, `bad` and `bucket`; `train` is not used."""
+
+    family: ClassVar[str] = "minimal pairs"
+    metric: ClassVar[str] = "accuracy"
+    chance: ClassVar[float] = 0.5
+
+    def check(self, splits: Splits) -> None:
+        """Columns, missing values, enough rows.
+
+        Raises:
+            BenchError: The pairs are unusable; names the row.
+        """
+        from bench.probing.data.validation import check_frame
+
+        check_frame(self.name, "test", splits.test, ("good", "bad", "bucket"))
+
+    def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
+        """Share of pairs whose good sentence is likelier.
+
+        Raises:
+            NotApplicableError: The reader cannot score sentences.
+        """
+        import numpy as np
+        import pandas as pd
+
+        from bench.probing.metrics import standard_error
+
+        self.check(splits)
+        good, bad = list(splits.test["good"]), list(splits.test["bad"])
+        scored = {
+            policy: reader.log_likelihood([*good, *bad], policy)
+            for policy in (POLICIES[:1] if reader.scoring == "causal" else POLICIES)
+        }
+        readings: dict[str, tuple[float, float]] = {}
+        details: dict[str, Any] = {"policies_coincide": reader.scoring == "causal"}
+        outcomes: dict[str, Float[np.ndarray, " N"]] = {}
+        for policy in POLICIES:
+            nats, num_tokens = scored.get(policy, scored["original"]).T
+            wins = preferred(nats[: len(good)] - nats[len(good) :])
+            per_token = nats / np.maximum(num_tokens, 1)
+            fair_wins = preferred(per_token[: len(good)] - per_token[len(good) :])
+            outcomes[policy] = wins
+            readings[policy] = float(wins.mean()), standard_error(wins)
+            details[policy] = {
+                "tie_rate": float((wins == 0.5).mean()),
+                "per_token": [float(fair_wins.mean()), standard_error(fair_wins)],
+                "buckets": self._buckets(splits, wins),
+            }
+        value, stderr = readings["original"]
+        frame = pd.DataFrame({"example": np.arange(len(good)), "outcome": outcomes["original"]})
+        return Score(
+            value=value,
+            stderr=stderr,
+            outcomes=frame.assign(
+                word_l2r=outcomes["word_l2r"], bucket=list(splits.test["bucket"])
+            ),
+            readings=readings,
+            details=details,
+        )
+
+    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+        """Guessing alone: a bag of words has no likelihood to compare."""
+        import numpy as np
+        import pandas as pd
+
+        self.check(splits)
+        count = len(splits.test)
+        frame = pd.DataFrame({"example": np.arange(count), "outcome": np.full(count, 0.5)})
+        return {"majority": Score(value=0.5, stderr=0.0, outcomes=frame)}
+
+    def _buckets(self, splits: Splits, wins: Float[np.ndarray, " N"]) -> dict[str, Any]:
+        """[value, pairs] of each bucket."""
+        import pandas as pd
+
+        groups = pd.Series(wins).groupby([str(b) for b in splits.test["bucket"]])
+        return {str(name): [float(group.mean()), len(group)] for name, group in groups}
+
+
+def preferred(difference: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """1 where the difference favours the good sentence, 0 the bad one, 0.5 for neither."""
+    import numpy as np
+
+    return np.where(np.abs(difference) < TIE_NATS, 0.5, (difference > 0).astype(float))

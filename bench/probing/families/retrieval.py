@@ -1,0 +1,182 @@
+"""Retrieval: which documents answer a query? Nothing is fitted.
+
+Documents are ranked by the cosine of their pooled features to the query's. Layer and pooling are
+chosen on a part of the queries, which is then not reported: there are no others to choose on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from bench.errors import BenchError
+from bench.probing.task import POOLINGS, Reader, Score, Splits, Task
+from bench.settings import settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Bool, Float, Int
+
+    from bench.pretraining.noise import Noise
+
+CUTOFF = 10
+"""Documents looked at, best first."""
+QUERY_ROWS = 256
+"""Queries compared with all documents at a time."""
+
+
+@settings
+class RetrievalSettings:
+    """How the choice is made."""
+
+    dev_fraction: Annotated[float, Field(gt=0.0, le=0.5)] = 0.2
+    """Share of the queries on which layer and pooling are chosen; the rest is reported."""
+
+
+class Retrieval(Task):
+    """A task whose documents are the `train` frame and whose queries are the `test` frame.
+
+    Documents have the columns `id` and `text`; queries `text` and `relevant`, a list of ids of
+    documents, or a mapping from ids to gains above zero. The metric is NDCG at 10, with the gains
+    themselves and 1 / log2(rank + 1) (as trec_eval has it), averaged over queries.
+    """
+
+    family: ClassVar[str] = "retrieval"
+    metric: ClassVar[str] = "ndcg@10"
+    chance: ClassVar[float] = 0.0
+    probe: ClassVar[RetrievalSettings] = RetrievalSettings()
+
+    def check(self, splits: Splits) -> None:
+        """Columns, missing values, ids that exist once, something relevant to each query.
+
+        Raises:
+            BenchError: The data are unusable; names the row.
+        """
+        from bench.probing.data.validation import check_frame
+
+        check_frame(self.name, "train", splits.train, ("id", "text"))
+        check_frame(self.name, "test", splits.test, ("text", "relevant"))
+        ids = [str(i) for i in splits.train["id"]]
+        known = set(ids)
+        if len(known) < len(ids):
+            raise BenchError(
+                f"{self.name}: {len(ids) - len(known)} documents have the id of another"
+            )
+        for i, relevant in enumerate(splits.test["relevant"]):
+            gains = gains_of(relevant)
+            if not gains or min(gains.values()) <= 0:
+                raise BenchError(
+                    f"{self.name}: row {i} of the queries has no relevant document, or a gain that "
+                    f"is not above 0 (got {relevant!r}); leave such out"
+                )
+            unknown = [name for name in gains if name not in known]
+            if unknown:
+                raise BenchError(
+                    f"{self.name}: row {i} of the queries names document {unknown[0]!r}, which is "
+                    f"none of the {len(ids)}"
+                )
+
+    def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
+        """Rank the documents for each query that no choice was made on."""
+        import numpy as np
+
+        from bench.probing.metrics import outcome_score
+
+        self.check(splits)
+        is_dev = self._dev(splits, noise)
+        queries = reader.features(list(splits.test["text"]))
+        documents = reader.features(list(splits.train["text"]))
+        gains = gain_lists(splits)
+        dev = np.flatnonzero(is_dev)
+        grid = np.empty(documents.pooled.shape[1:3])
+        for layer, pooling in np.ndindex(grid.shape):
+            u, v = (x.pooled[:, layer, pooling] for x in (queries, documents))
+            grid[layer, pooling] = ndcg(u[dev], v, [gains[i] for i in dev]).mean()
+        layer, pooling = (int(i) for i in np.unravel_index(grid.argmax(), grid.shape))
+        u, v = (x.pooled[:, layer, pooling] for x in (queries, documents))
+        details = {
+            "layer": layer,
+            "pooling": POOLINGS[pooling],
+            "poolings": list(POOLINGS),
+            "grid": grid.tolist(),
+            "dev_queries": len(dev),
+            "truncated_texts": queries.truncated + documents.truncated,
+        }
+        asked = np.flatnonzero(~is_dev)
+        return outcome_score(ndcg(u[asked], v, [gains[i] for i in asked]), details, asked)
+
+    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+        """TF-IDF on the reported queries; and the documents as they stand, the same for all."""
+        import numpy as np
+
+        from bench.probing.baselines import tfidf
+        from bench.probing.metrics import outcome_score
+
+        self.check(splits)
+        asked = np.flatnonzero(~self._dev(splits, noise))
+        everything = gain_lists(splits)
+        gains = [everything[i] for i in asked]
+        u, v = tfidf(list(splits.train["text"]), list(splits.test["text"]))
+        same = np.array([discounted(np.arange(CUTOFF), own) for own in gains])
+        return {
+            "majority": outcome_score(same, {}, asked),
+            "bag_of_words": outcome_score(ndcg(u[asked], v, gains), {}, asked),
+        }
+
+    def _dev(self, splits: Splits, noise: Noise) -> Bool[np.ndarray, " Q"]:
+        """The queries that choices are made on, the same for every run and control."""
+        import numpy as np
+
+        from bench.probing.probes import dev_part
+
+        nothing = np.zeros(len(splits.test), dtype=np.int64)
+        return dev_part(np.arange(len(nothing)), nothing, noise, self.probe.dev_fraction)
+
+
+def gains_of(relevant: Mapping[Any, float] | Iterable[Any]) -> dict[str, float]:
+    """Ids with their gains; 1 each where a list is given; None is how parquet fills one up."""
+    if isinstance(relevant, Mapping):
+        return {str(name): float(gain) for name, gain in relevant.items() if gain is not None}
+    return {str(name): 1.0 for name in relevant}
+
+
+def gain_lists(splits: Splits) -> list[dict[int, float]]:
+    """Each query's relevant documents, by their place among all."""
+    place = {str(name): i for i, name in enumerate(splits.train["id"])}
+    return [
+        {place[name]: gain for name, gain in gains_of(relevant).items()}
+        for relevant in splits.test["relevant"]
+    ]
+
+
+def ndcg(queries: Any, documents: Any, gains: list[dict[int, float]]) -> Float[np.ndarray, " Q"]:
+    """NDCG of each query with documents ranked by cosine; equal ones as they stand.
+
+    Args:
+        queries: Vectors, dense or sparse, a row each.
+        documents: As many columns.
+        gains: Of each query.
+    """
+    import numpy as np
+    from sklearn.preprocessing import normalize
+
+    documents = normalize(documents)
+    found = []
+    for start in range(0, len(gains), QUERY_ROWS):
+        cosine = normalize(queries[start : start + QUERY_ROWS]) @ documents.T
+        dense = cosine if isinstance(cosine, np.ndarray) else cosine.toarray()
+        order = np.argsort(-dense, axis=1, kind="stable")[:, :CUTOFF]
+        found += [discounted(row, own) for row, own in zip(order, gains[start:], strict=False)]
+    return np.array(found)
+
+
+def discounted(ranking: Int[np.ndarray, " K"], gains: dict[int, float]) -> float:
+    """The discounted gain of a ranking over that of the best possible one."""
+    import numpy as np
+
+    discount = 1 / np.log2(np.arange(2, CUTOFF + 2))
+    best = np.sort(list(gains.values()))[::-1][:CUTOFF]
+    got = np.array([gains.get(int(document), 0.0) for document in ranking])
+    return float((got * discount[: len(got)]).sum() / (best * discount[: len(best)]).sum())

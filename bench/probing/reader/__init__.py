@@ -1,0 +1,1 @@
+"""A finished run as tasks read it: features, likelihoods and trainable copies."""

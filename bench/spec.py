@@ -1,0 +1,403 @@
+"""What is to be run: sizes, budgets, and the identity of a run.
+
+Everything here is plain values. A run's identity is the canonical JSON of all that made it and
+of nothing about tasks; its sha256 names the folder, so the same command finds finished work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from bench.errors import BenchError, unknown_name
+from bench.settings import (
+    Fraction,
+    PositiveFloat,
+    PositiveInt,
+    as_mapping,
+    from_mapping,
+    settings,
+    sha256_json,
+)
+
+RECIPE = 3
+"""Raised whenever a change of the machine changes the weights that the same settings give."""
+
+Axis = Literal["tokens", "predictions", "flops", "seconds"]
+
+
+@settings
+class EncoderShape:
+    """The numbers of an encoder."""
+
+    hidden_size: PositiveInt
+    """Width of the residual stream."""
+    num_layers: PositiveInt
+    """Transformer layers."""
+    num_heads: PositiveInt
+    """Attention heads; divides hidden_size into even parts."""
+    mlp_size: PositiveInt
+    """Width inside the gated MLP (ModernBERT: 1.5 x hidden_size)."""
+    max_length: PositiveInt
+    """Positions of a row."""
+    vocab_size: PositiveInt
+    """Entries of the tokenizer that is trained; a given tokenizer brings its own."""
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> EncoderShape:
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError(
+                f"hidden_size {self.hidden_size} does not divide into {self.num_heads} heads of "
+                "even width (rotary positions pair up the entries of a head)"
+            )
+        if self.max_length < 4:
+            raise ValueError(f"max_length {self.max_length} leaves no room for text; 4 at least")
+        return self
+
+
+@settings
+class Training:
+    """The numbers of a pretraining, chosen once for all objectives."""
+
+    learning_rate: PositiveFloat
+    """Peak learning rate of AdamW."""
+    batch_tokens: PositiveInt
+    """Tokens of a step, over all rows."""
+    warmup: Fraction = 0.05
+    """Share of the budget over which the learning rate rises linearly."""
+    decay: Fraction = 0.4
+    """Share of the budget, at its end, over which it falls linearly to zero."""
+    weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.01
+    """Decoupled weight decay of matrices."""
+    beta1: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """AdamW's first moment."""
+    beta2: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
+    """AdamW's second moment."""
+    clip_norm: PositiveFloat = 1.0
+    """Gradients are scaled down to this norm."""
+    threads: PositiveInt = 1
+    """CPU threads of a run; they change bits, so they are part of its identity."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """One notch of the size dial."""
+
+    name: str
+    summary: str
+    encoder: EncoderShape
+    training: Training
+    budget: str
+    """Of a run, if none is given."""
+    seeds: str
+    """Of a comparison, if none are given."""
+
+
+def _size(
+    name: str, summary: str, shape: tuple[int, ...], training: tuple[float, int, int], budget: str
+) -> Size:
+    hidden, layers, heads, length, vocab = shape
+    rate, batch, threads = training
+    return Size(
+        name,
+        summary,
+        EncoderShape(
+            hidden_size=hidden,
+            num_layers=layers,
+            num_heads=heads,
+            mlp_size=hidden * 3 // 2,
+            max_length=length,
+            vocab_size=vocab,
+        ),
+        Training(learning_rate=rate, batch_tokens=batch, threads=threads),
+        budget,
+        "0-2",
+    )
+
+
+SIZES = {
+    size.name: size
+    for size in (
+        # Many small steps: with 4,096 tokens each a tiny encoder stays on the unigram plateau.
+        _size(
+            "tiny",
+            "64 wide, 3 layers: minutes on a CPU",
+            (64, 3, 4, 64, 2048),
+            (4e-3, 512, 1),
+            "1.6M",
+        ),
+        _size(
+            "mini",
+            "128 wide, 4 layers: for a CPU with patience",
+            (128, 4, 4, 128, 4096),
+            (2e-3, 4096, 2),
+            "20M",
+        ),
+        _size(
+            "small",
+            "384 wide, 12 layers: for a GPU",
+            (384, 12, 6, 256, 16384),
+            (1e-3, 65536, 8),
+            "1G",
+        ),
+        _size(
+            "base",
+            "768 wide, 22 layers: ModernBERT-base's shape",
+            (768, 22, 12, 512, 32768),
+            (5e-4, 262144, 16),
+            "10G",
+        ),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """How much a run may spend, on one axis."""
+
+    axis: Axis
+    amount: float
+
+    _UNITS: ClassVar = {
+        "": "tokens",
+        "tok": "tokens",
+        "pred": "predictions",
+        "flop": "flops",
+        "s": "seconds",
+    }
+    _SCALES: ClassVar = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read `2M`, `300kpred`, `1e15flop` or `60s`.
+
+        Raises:
+            BenchError: Not a budget, or not positive.
+        """
+        match = re.fullmatch(
+            r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([kmgbt]?)(tok|pred|flop|s|)(?:s|ens|ictions)?\s*",
+            text.lower(),
+        )
+        amount = float(match[1]) * cls._SCALES[match[2]] if match else 0.0
+        if match is None or not 0 < amount < float("inf"):
+            raise BenchError(
+                f"budget {text!r} is not an amount above 0; write 2M (tokens), 300kpred "
+                "(predictions), 1e15flop or 60s"
+            )
+        return cls(cls._UNITS[match[3]], amount)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        amount = f"{self.amount:,.0f}" if 1 <= self.amount < 1e12 else f"{self.amount:.4g}"
+        return f"{amount} {'FLOPs' if self.axis == 'flops' else self.axis}"
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read `0`, `0-2` or `0,3,7-9` into a list of distinct seeds.
+
+    Raises:
+        BenchError: Not a list of whole numbers, or more than 1,000 of them.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first or last - first >= 1000:
+            raise BenchError(f"seeds {text!r}: write 0, 0-2 or 0,3,7-9 (got {part!r})")
+        seeds.extend(range(first, last + 1))
+    return sorted(set(seeds))
+
+
+def size_named(name: str) -> Size:
+    """A notch of the size dial.
+
+    Raises:
+        BenchError: No such size.
+    """
+    if name not in SIZES:
+        raise unknown_name("size", name, SIZES, "bench list sizes")
+    return SIZES[name]
+
+
+def parse_overrides(items: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Read `--set owner.field=value` items into owner -> field -> text.
+
+    Raises:
+        BenchError: Not of that form.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for item in items:
+        match = re.fullmatch(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)=(.*)", item, re.DOTALL)
+        if match is None:
+            raise BenchError(f"--set {item!r}: write OWNER.SETTING=VALUE, as span.mean_length=4")
+        owner, field = match[1].replace("-", "_"), match[2].replace("-", "_")
+        found.setdefault(owner, {})[field] = match[3]
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSpec:
+    """One pretraining, fully said."""
+
+    objective: str
+    settings: Mapping[str, Any]
+    objective_code: str
+    seed: int
+    size: str
+    encoder: EncoderShape
+    training: Training
+    budget: Budget
+    corpus_sha256: str
+    tokenizer_sha256: str
+    device: str
+    torch_version: str
+    label: str
+
+    def identity(self) -> dict[str, Any]:
+        """All that made the run, as plain values."""
+        return {
+            "recipe": RECIPE,
+            "objective": self.objective,
+            "settings": dict(self.settings),
+            "objective_code": self.objective_code,
+            "seed": self.seed,
+            "size": self.size,
+            "encoder": as_mapping(self.encoder),
+            "training": as_mapping(self.training),
+            "budget": {"axis": self.budget.axis, "amount": self.budget.amount},
+            "corpus_sha256": self.corpus_sha256,
+            "tokenizer_sha256": self.tokenizer_sha256,
+            "device": self.device,
+            "torch_version": self.torch_version,
+        }
+
+    @property
+    def id(self) -> str:
+        """The run's folder name."""
+        return f"{self._stem()}-{sha256_json(self.identity())[:8]}"
+
+    @property
+    def request_id(self) -> str:
+        """The name of its unfinished work: blind to what may change under a user's hands.
+
+        So the same command after the corpus was edited, or torch was upgraded, meets the work it
+        left and can say what changed instead of starting over in silence.
+        """
+        identity = self.identity()
+        for key in ("corpus_sha256", "tokenizer_sha256", "torch_version", "objective_code"):
+            del identity[key]
+        del identity["training"]["threads"]
+        return f"{self._stem()}-{sha256_json(identity)[:8]}"
+
+    @property
+    def comparison(self) -> str:
+        """Equal for runs that may stand in one table: only the objective and the seed differ."""
+        shared = self.identity()
+        for key in ("objective", "settings", "objective_code", "seed"):
+            del shared[key]
+        return sha256_json(shared)
+
+    def _stem(self) -> str:
+        return f"{self.objective}-{self.size}-s{self.seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `from_json` reads back."""
+        plain = self.identity() | {"label": self.label}
+        del plain["recipe"]
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> RunSpec:
+        """The inverse of `to_json`."""
+        return cls(
+            **{
+                **plain,
+                "encoder": from_mapping(EncoderShape, plain["encoder"], "encoder"),
+                "training": from_mapping(Training, plain["training"], "training"),
+                "budget": Budget(**plain["budget"]),
+            }
+        )
+
+
+def shape_and_training(
+    size: Size, overrides: Mapping[str, Mapping[str, str]], vocab_size: int | None
+) -> tuple[EncoderShape, Training]:
+    """The size's numbers with the overrides, threads capped by the cores there are.
+
+    Args:
+        size: The notch of the dial.
+        overrides: `encoder` and `training` fields as text.
+        vocab_size: What the corpus prefers, if it does; an override wins.
+    """
+    encoder: dict[str, Any] = as_mapping(size.encoder)
+    if vocab_size is not None:
+        encoder["vocab_size"] = vocab_size
+    given = overrides.get("encoder", {})
+    encoder |= given
+    if "hidden_size" in given and "mlp_size" not in given and given["hidden_size"].isdigit():
+        encoder["mlp_size"] = int(given["hidden_size"]) * 3 // 2
+    training = as_mapping(size.training) | dict(overrides.get("training", {}))
+    if "threads" not in overrides.get("training", {}):
+        training["threads"] = min(int(training["threads"]), cores())
+    shape = from_mapping(EncoderShape, encoder, "encoder")
+    numbers = from_mapping(Training, training, "training")
+    if numbers.batch_tokens < shape.max_length:
+        raise BenchError(
+            f"training.batch_tokens {numbers.batch_tokens} holds no row of encoder.max_length "
+            f"{shape.max_length} tokens; raise the one or lower the other"
+        )
+    return shape, numbers
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+MOST_POINTS = 16
+LEAST_STEPS = 20
+"""Of a point: with fewer, a warm-up over 5 % of the budget is not even one step."""
+
+
+def halvings(budget: Budget, points: int) -> list[Budget]:
+    """The budgets of a curve, the longest first, each half of the one before.
+
+    Raises:
+        BenchError: Not a number of points, or too many of them.
+    """
+    if not 1 <= points <= MOST_POINTS:
+        raise BenchError(
+            f"--curve {points}: give the number of budgets, 2 to {MOST_POINTS}; --curve 4 adds a "
+            "half, a quarter and an eighth of the budget"
+        )
+    return [dataclasses.replace(budget, amount=budget.amount / 2**k) for k in range(points)]
+
+
+def share_of_longest(points: int) -> float:
+    """What all points cost together, as a multiple of the longest."""
+    return 2.0 - 2.0 ** (1 - points)
+
+
+def check_steps(points: int, tokens: float, batch_tokens: int) -> None:
+    """Refuse a curve whose shortest run is too short to be one.
+
+    Args:
+        points: Of the curve.
+        tokens: About what the longest run reads.
+        batch_tokens: Tokens of a step.
+
+    Raises:
+        BenchError: It is; says how many points there can be.
+    """
+    steps = tokens / batch_tokens
+    if points > 1 and steps / 2 ** (points - 1) < LEAST_STEPS:
+        possible = next((n for n in range(points, 1, -1) if steps / 2 ** (n - 1) >= LEAST_STEPS), 0)
+        way_out = f"--curve {possible} at most, or a" if possible else "a"
+        raise BenchError(
+            f"--curve {points}: its shortest run is about {steps / 2 ** (points - 1):.0f} steps of "
+            f"{batch_tokens:,} tokens, and {LEAST_STEPS} are the least; {way_out} larger --budget"
+        )

@@ -1,0 +1,213 @@
+"""What `corrupt` may make of a text: the right shapes, and only tokens that stand for others.
+
+In a vocabulary whose special tokens stand anywhere, so that no id can be guessed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.pretraining.batch import IGNORED, Batch, Example
+from bench.testing.checks.trial import (
+    LENGTH,
+    ROWS,
+    VOCABULARY,
+    Trial,
+    asked_of,
+    corrupted,
+    first,
+    moments,
+    origins_of,
+    sampled,
+    spot_of,
+    tensors_of,
+)
+from bench.testing.findings import Inapplicable, demand, place
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.pretraining.objective import Objective
+
+
+PATTERNS = ("full", "causal", "prefix")
+
+
+def check_shapes(objective: Objective) -> None:
+    """Shapes, kinds and ranges are the contract's."""
+    where = place(objective, "corrupt")
+    for progress in moments(objective):
+        batch = sampled(objective, progress)
+        example = corrupted(objective, batch)
+        found = tensors_of(example)
+        for name, (kind, shape) in _expected(example).items():
+            if name not in found:
+                continue
+            tensor = found[name]
+            seen = f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+            fits = tensor.dtype == kind and tensor.shape == shape
+            wanted = f"{str(kind).removeprefix('torch.')}{list(shape)}"
+            demand(fits, f"{name} to be {wanted}", seen, where)
+        rows, length = example.inputs.shape
+        seen = f"{rows} rows of {length}"
+        fits = rows == ROWS and length <= LENGTH
+        demand(fits, f"inputs of {ROWS} rows of at most {LENGTH}", seen, where)
+        for name, low, high in (
+            ("inputs", 0, None),
+            ("positions", 0, length),
+            ("origins", -1, LENGTH),
+            ("attention.prefix_lengths", 0, length + 1),
+        ):
+            _demand_range(name, found.get(name), low, high, where)
+        wanted_ids = found["labels"][found["labels"] != IGNORED]
+        _demand_range("labels", wanted_ids, 0, None, where)
+        pattern = example.attention.pattern
+        demand(pattern in PATTERNS, f"an attention pattern of {PATTERNS}", repr(pattern), where)
+        has_lengths = example.attention.prefix_lengths is not None
+        fits = has_lengths == (pattern == "prefix")
+        demand(fits, "prefix_lengths where the pattern is 'prefix'", repr(pattern), where)
+
+
+def check_fixed_shapes(objective: Objective) -> None:
+    """Shapes depend on no text and, beyond the two ends of the budget, on no progress.
+
+    A GPU compiles for each new shape, and the loop warms up at the ends alone.
+    """
+    rows = [sampled(objective, seed=seed) for seed in (0, 1)]
+    rows.append(_mostly_padding(rows[0]))
+    known: dict[float, dict[str, tuple[int, ...]]] = {}
+    for progress in (0.0, 1.0, 0.25, 0.5, 0.75):
+        for batch in rows:
+            found = tensors_of(corrupted(objective, dataclasses.replace(batch, progress=progress)))
+            shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+            if progress in (0.0, 1.0):
+                known.setdefault(progress, shapes)
+            wanted = [known[progress]] if progress in known else list(known.values())
+            demand(
+                shapes in wanted,
+                f"the shapes {wanted[0]} in every batch",
+                f"{_unlike(shapes, wanted[0])} in other rows at {progress:.0%} of the budget",
+                place(objective, "corrupt"),
+            )
+
+
+def check_special_tokens(objective: Objective) -> None:
+    """Special tokens and padding stay what and where they are, and none is drawn."""
+    where = place(objective, "corrupt")
+    for progress in moments(objective):
+        for seed in (0, 1):
+            batch = sampled(objective, progress, seed)
+            trial = Trial(objective)
+            example, _ = trial.loss(batch, seed)
+            shown = [one.tokens for one in trial.seen if one.tokens.shape == example.inputs.shape]
+            for tokens in (example.inputs, *shown):
+                _check_shown(batch, example, tokens, where)
+            _check_present(batch, example, where)
+
+
+def check_labels(objective: Objective) -> None:
+    """What a token head is asked for are ordinary tokens of the text, at their place."""
+    if objective.scoring is None:
+        raise Inapplicable("its labels are its own: it scores no sentences")
+    where, asked = place(objective, "corrupt"), 0
+    for progress in moments(objective):
+        batch = sampled(objective, progress)
+        example = corrupted(objective, batch)
+        rows, at, labels = asked_of(example)
+        asked += len(labels)
+        is_own = labels >= VOCABULARY.size
+        special = VOCABULARY.is_special(labels.clamp(max=VOCABULARY.size - 1)) & ~is_own
+        seen = f"the special token {first(labels[special])} asked for"
+        demand(not special.any(), "ordinary tokens to be asked for", seen, where)
+        origin = origins_of(example)[rows, at]
+        here = batch.tokens[rows, origin.clamp(min=0)]
+        following = batch.tokens[rows, (origin + 1).clamp(max=LENGTH - 1)]
+        wrong = ((labels != here) & (labels != following)).nonzero()[:, 0]
+        spot = f"position {first(at[wrong])} of row {first(rows[wrong])}"
+        seen = f"{first(labels[wrong])} wanted at {spot}, where {first(here[wrong])} stands"
+        demand(not len(wrong), "labels to be the text's token, or the one after it", seen, where)
+    demand(asked > 0 or not objective.trains, "some token to be asked for", "none", where)
+
+
+def _expected(example: Example) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    """Kind and shape of each tensor, given the widths of inputs and labels."""
+    inputs = torch.Size((ROWS, example.inputs.shape[-1]))
+    labels = torch.Size((ROWS, example.labels.shape[-1]))
+    return {
+        "inputs": (torch.int64, inputs),
+        "labels": (torch.int64, labels),
+        "positions": (torch.int64, labels),
+        "origins": (torch.int64, inputs),
+        "attention.present": (torch.bool, inputs),
+        "attention.prefix_lengths": (torch.int64, torch.Size((ROWS,))),
+    }
+
+
+def _demand_range(
+    name: str, tensor: Tensor | None, low: int, beyond: int | None, where: str
+) -> None:
+    if tensor is None or not tensor.numel():
+        return
+    least, most = int(tensor.min()), int(tensor.max())
+    fits = least >= low and (beyond is None or most < beyond)
+    end = "up" if beyond is None else f"below {beyond}"
+    demand(fits, f"{name} from {low} {end}", f"{least} to {most}", where)
+
+
+def _mostly_padding(batch: Batch) -> Batch:
+    """The same rows cut after three positions."""
+    is_kept = torch.arange(batch.tokens.shape[1]) < 3
+    return dataclasses.replace(
+        batch,
+        tokens=torch.where(is_kept, batch.tokens, VOCABULARY.pad_id),
+        real=batch.real & is_kept,
+        word_start=batch.word_start & is_kept,
+        sentence_start=batch.sentence_start & is_kept,
+        present=is_kept.expand_as(batch.real).contiguous(),
+    )
+
+
+def _unlike(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> str:
+    pairs = {name: (found.get(name), wanted.get(name)) for name in found.keys() | wanted.keys()}
+    return ", ".join(
+        f"{name} {one}" for name, (one, other) in sorted(pairs.items()) if one != other
+    )
+
+
+def _check_shown(batch: Batch, example: Example, tokens: Tensor, where: str) -> None:
+    """Each input is the text's own token, or stands for an ordinary one of the text."""
+    origins = origins_of(example)
+    at = origins.clamp(min=0)
+    own, real = batch.tokens.gather(1, at), batch.real.gather(1, at)
+    is_own = (tokens == own) & (origins >= 0)
+    is_added = tokens >= VOCABULARY.size  # a row of the head's own embeddings
+    is_ordinary = ~VOCABULARY.is_special(tokens.clamp(max=VOCABULARY.size - 1))
+    stands_in = is_added | is_ordinary | (tokens == VOCABULARY.mask_id)
+    present = example.attention.present
+    is_padding = torch.zeros_like(real) if present is None else ~present
+    replaced = (origins >= 0) & ~real & ~is_own
+    spot = spot_of(replaced)
+    seen = f"id {first(tokens[replaced])} for the special token {first(own[replaced])} at {spot}"
+    demand(not replaced.any(), "special tokens and padding to be left as they are", seen, where)
+    alien = ~is_own & ~stands_in & ~(is_padding & (tokens == VOCABULARY.pad_id))
+    seen = f"the special token {first(tokens[alien])} at {spot_of(alien)}"
+    demand(not alien.any(), "[MASK], an ordinary token or an own one to stand in", seen, where)
+
+
+def _check_present(batch: Batch, example: Example, where: str) -> None:
+    """Padding is hidden from attention, and no special token is lost."""
+    origins, present = origins_of(example), example.attention.present
+    existing = torch.ones_like(batch.real) if batch.present is None else batch.present
+    exists = existing.gather(1, origins.clamp(min=0)) | (origins < 0)
+    visible = torch.ones_like(exists) if present is None else present
+    seen = f"attention to the padding at {spot_of(visible & ~exists)}"
+    demand(not (visible & ~exists).any(), "attention.present to leave out padding", seen, where)
+    place_of = torch.where((origins >= 0) & visible, origins, LENGTH)
+    times = torch.zeros(ROWS, LENGTH + 1, dtype=torch.long)
+    times = times.scatter_add(1, place_of, torch.ones_like(place_of))[:, :LENGTH]
+    lost = existing & ~batch.real & (times != 1)
+    seen = f"that of {spot_of(lost)} {first(times[lost])} times"
+    demand(not lost.any(), "every special token of the text once in the inputs", seen, where)

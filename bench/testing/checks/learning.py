@@ -1,0 +1,180 @@
+"""What an objective's loss must be: finite, additive, learnable, and as costly as declared."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.pretraining.ledger import TRAINING_FACTOR, step_flops
+from bench.testing.checks.trial import (
+    LENGTH,
+    ROWS,
+    SHAPE,
+    VOCABULARY,
+    Trial,
+    moments,
+    sampled,
+    with_mined,
+)
+from bench.testing.findings import Inapplicable, demand, place
+from bench.testing.samples import rows_of, short_batch
+
+if TYPE_CHECKING:
+    from bench.pretraining.batch import Loss
+    from bench.pretraining.objective import Objective
+
+STEPS = 30
+TOLERANCE = 1e-4
+"""Relative: sums of float32 in another order."""
+
+
+def check_short_rows(objective: Objective) -> None:
+    """Rows of one token, or of none, give a finite loss and finite gradients."""
+    where = f"{place(objective, 'corrupt')} and {place(objective, 'loss')}"
+    short = with_mined(objective, short_batch(LENGTH, VOCABULARY))
+    batches = {"rows of 0, 0, 1 and 2 tokens": short}
+    batches |= {
+        f"a row of {int(short.real[i].sum())} tokens": rows_of(short, torch.tensor([i]))
+        for i in range(len(short.tokens))
+    }
+    for progress in moments(objective):
+        for title, batch in batches.items():
+            trial = Trial(objective)
+            _, loss = trial.loss(dataclasses.replace(batch, progress=progress))
+            fits = bool(loss.sum.isfinite()) and int(loss.predictions) >= 0
+            seen = f"{float(loss.sum.detach())} nats over {int(loss.predictions)} for {title}"
+            demand(fits, "a finite loss of next to nothing", seen, where)
+            if not loss.sum.requires_grad:
+                continue
+            loss.sum.backward()  # type: ignore[no-untyped-call]
+            gradients = [p.grad for p in trial.parameters if p.grad is not None]
+            fits = all(bool(gradient.isfinite().all()) for gradient in gradients)
+            demand(fits, "finite gradients of next to nothing", f"others for {title}", where)
+
+
+def check_micro_batches(objective: Objective) -> None:
+    """Sums and counts of the parts of a batch add up to those of the whole."""
+    where = place(objective, "loss")
+    for progress in moments(objective):
+        batch, trial = sampled(objective, progress), Trial(objective)
+        whole = _numbers(trial.loss(batch)[1], where)
+        for cuts in (range(ROWS), (0, 1, 4)):
+            bounds = [*cuts, ROWS]
+            parts = [
+                _numbers(trial.loss(rows_of(batch, torch.arange(low, high)))[1], where)
+                for low, high in itertools.pairwise(bounds)
+            ]
+            for name, value in whole.items():
+                added = sum(part.get(name, 0.0) for part in parts)
+                fits = abs(added - value) <= TOLERANCE * max(1.0, abs(value))
+                seen = f"{name} {value:.6g} for the whole and {added:.6g} for {len(parts)} parts"
+                demand(fits, "sums and counts to add up over micro-batches", seen, where)
+
+
+def check_token_head(objective: Objective) -> None:
+    """An objective that scores sentences has a head from states to logits of every token."""
+    if objective.scoring is None:
+        raise Inapplicable("it scores no sentences")
+    trial = Trial(objective)
+    embedding = trial.encoder.embeddings.tok_embeddings.weight
+    with torch.no_grad():
+        logits = trial.head(torch.ones(5, SHAPE.hidden_size), embedding)
+    fits = logits.shape == (5, VOCABULARY.size) and bool(logits.isfinite().all())
+    expected = f"head(hidden [5 D], embedding [V D]) to give [5, {VOCABULARY.size}] logits"
+    demand(fits, expected, f"{list(logits.shape)}", place(objective, "head"))
+
+
+def check_gradient(objective: Objective) -> None:
+    """The loss teaches the encoder: every layer of it gets a gradient."""
+    _demand_trained(objective)
+    for progress in _ends(objective):
+        trial = Trial(objective)
+        trial.loss(sampled(objective, progress))[1].sum.backward()  # type: ignore[no-untyped-call]
+        idle = [
+            name
+            for name, parameter in trial.encoder.named_parameters()
+            if parameter.grad is None or not parameter.grad.any()
+        ]
+        seen = f"none in {', '.join(idle[:3])} at {progress:.0%} of the budget"
+        expected = "a gradient in every weight of the encoder"
+        demand(not idle, expected, seen, place(objective, "loss"))
+
+
+def check_learning(objective: Objective) -> None:
+    """Thirty steps on one batch under one noise, or fewer, lower the loss by a fiftieth."""
+    _demand_trained(objective)
+    for progress in _ends(objective):
+        batch, trial = sampled(objective, progress, rows=3), Trial(objective)
+        optimizer = torch.optim.AdamW(trial.parameters, lr=3e-3, fused=True)
+        means: list[float] = []
+        while len(means) <= STEPS and not _has_fallen(means):
+            mean = _mean(trial.loss(batch)[1])
+            optimizer.zero_grad()
+            mean.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            means.append(float(mean.detach()))
+        seen = f"{means[0]:.4g} before and {means[-1]:.4g} after"
+        expected = f"{STEPS} steps on one batch to lower the loss"
+        demand(_has_fallen(means), expected, seen, place(objective, "loss"))
+
+
+def check_cost(objective: Objective) -> None:
+    """Declared parameters, encoder passes and FLOPs are those really spent."""
+    _demand_trained(objective)
+    where, trial = place(objective, "extra_cost"), Trial(objective)
+    cost, batch = objective.extra_cost(SHAPE), sampled(objective)
+    parameters = sum(p.numel() for p in trial.head.parameters())
+    expected = f"the declared {cost.parameters:,} parameters in the head"
+    demand(parameters == cost.parameters, expected, f"{parameters:,}", where)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        example, loss = trial.loss(batch)
+    positions = ROWS * LENGTH * cost.encoder_passes
+    read = trial.encoder.tokens_read
+    expected = f"the encoder to read the declared {positions} positions"
+    demand(read == positions, f"{expected} of {ROWS} x {LENGTH}", f"{read}", where)
+    slots = example.labels.numel() if loss.slots is None else loss.slots
+    declared = step_flops(SHAPE, cost, ROWS, LENGTH, slots) / TRAINING_FACTOR
+    spent = counter.get_total_flops()
+    fits = abs(spent - declared) <= 1e-6 * declared
+    expected = f"the declared {declared:,.0f} forward FLOPs for {ROWS} x {LENGTH}, {slots} slots"
+    demand(fits, expected, f"{spent:,}", where)
+
+
+def _has_fallen(means: list[float]) -> bool:
+    """Three in a row well below the first: no single lucky step."""
+    return len(means) > 3 and max(means[-3:]) < means[0] - 0.02 * abs(means[0])
+
+
+def _ends(objective: Objective) -> list[float]:
+    """The first and the last of its moments: in between there is nothing new to learn from."""
+    found = moments(objective)
+    return sorted({found[0], found[-1]})
+
+
+def _demand_trained(objective: Objective) -> None:
+    if not objective.trains:
+        raise Inapplicable("it is never trained")
+
+
+def _numbers(loss: Loss, where: str) -> dict[str, float]:
+    """The sums and counts of a loss, each a finite number."""
+    counts = {"predictions": loss.predictions, "sum": loss.sum}
+    if loss.divisor is not None:
+        counts["divisor"] = loss.divisor
+    for name, (summed, count) in loss.parts.items():
+        counts |= {f"parts[{name!r}] sum": summed, f"parts[{name!r}] count": count}
+    for name, tensor in counts.items():
+        is_number = tensor.ndim == 0 and bool(tensor.isfinite())
+        seen = f"{list(tensor.shape)} {tensor.flatten()[:3].tolist()}"
+        demand(is_number, f"loss.{name} to be one finite number", seen, where)
+    return {name: float(tensor.detach()) for name, tensor in counts.items()}
+
+
+def _mean(loss: Loss) -> torch.Tensor:
+    divisor = loss.predictions if loss.divisor is None else loss.divisor
+    return loss.sum / divisor.clamp(min=1e-9)

@@ -1,0 +1,159 @@
+"""Planting the answers of a task: what a reader would have to know to answer everything.
+
+Each family says it in a few lines; one of a stranger's registers its own:
+
+    @planted.register(MyFamily)
+    def _(task, splits): return splits, Answers(...)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.probing.families.fill_in import FillIn
+from bench.probing.families.minimal_pairs import MinimalPairs
+from bench.probing.families.probed import FittedTask
+from bench.probing.families.retrieval import Retrieval, gains_of
+from bench.probing.families.span_extraction import SpanExtraction
+from bench.probing.reader.passages import words_of
+from bench.probing.task import Splits
+from bench.testing.checks.readers import Answers, Place, direction
+from bench.testing.findings import Unchecked
+
+if TYPE_CHECKING:
+    from bench.probing.examples import Examples
+
+
+@functools.singledispatch
+def planted(task: Any, splits: Splits) -> tuple[Splits, Answers]:
+    """The examples that can be answered by knowing each text, and what is to be known.
+
+    Raises:
+        Unchecked: Nobody has said how for this family.
+    """
+    raise Unchecked(
+        f"nobody has said how to plant the answers of the family {task.family!r}: "
+        "register a function with bench.testing.planted"
+    )
+
+
+@planted.register(MinimalPairs)
+def _pairs(task: MinimalPairs, splits: Splits) -> tuple[Splits, Answers]:
+    """The good sentence is likely; a sentence that is good here and bad there is left out."""
+    test = splits.test
+    good, bad = test["good"], test["bad"]
+    kept = test[~test["good"].isin(bad) & ~test["bad"].isin(good)]
+    nats = dict.fromkeys(kept["bad"], -30.0) | dict.fromkeys(kept["good"], -1.0)
+    return dataclasses.replace(splits, test=kept.reset_index(drop=True)), Answers(nats=nats)
+
+
+@planted.register(FillIn)
+def _hidden_words(task: FillIn, splits: Splits) -> tuple[Splits, Answers]:
+    """The hidden word stands in its text."""
+    return splits, Answers(tells_words=True)
+
+
+@planted.register(Retrieval)
+def _documents(task: Retrieval, splits: Splits) -> tuple[Splits, Answers]:
+    """A query points the way of its best document, the only one that is then wanted."""
+    vectors: dict[Place, Any] = {(t, None): direction("document", t) for t in splits.train["text"]}
+    best = [
+        max(gains_of(some).items(), key=lambda item: item[1]) for some in splits.test["relevant"]
+    ]
+    text_of = dict(zip(map(str, splits.train["id"]), splits.train["text"], strict=True))
+    for text, (name, _) in zip(splits.test["text"], best, strict=True):
+        vectors[text, None] = vectors[text_of[name], None]
+    wanted: list[Any] = [dict([one]) for one in best]
+    test = splits.test.assign(relevant=wanted)
+    return dataclasses.replace(splits, test=test), Answers(vectors=vectors)
+
+
+@planted.register(SpanExtraction)
+def _spans(task: SpanExtraction, splits: Splits) -> tuple[Splits, Answers]:
+    """The words of an answer say where it begins and ends; one question a text."""
+    vectors: dict[Place, Any] = {}
+    frames = []
+    for frame in (splits.train, splits.test):
+        frames.append(frame.drop_duplicates("context").reset_index(drop=True))
+        for context, answers in zip(frames[-1]["context"], frames[-1]["answers"], strict=True):
+            words = words_of(context)
+            offset, end = words[0][0], words[-1][1]
+            start = int(answers[0]["start"])
+            beyond = start + len(str(answers[0]["text"]))
+            inside = [i for i, (a, b) in enumerate(words) if a < beyond and b > start]
+            for i, (a, b) in enumerate(words):
+                said = direction("inside" if i in inside else "outside")
+                said = said + (i == inside[0]) * direction("first")
+                said = said + (i == inside[-1]) * direction("last")
+                vectors[context[offset:end], (a - offset, b - offset)] = said
+        vectors |= {(question, None): direction("question") for question in frame["question"]}
+    train, test = frames
+    return Splits(train, test, splits.sha256), Answers(vectors=vectors)
+
+
+@planted.register(FittedTask)
+def _labels(task: FittedTask, splits: Splits) -> tuple[Splits, Answers]:
+    """The state of what is asked says its label; of two texts, the second one says it.
+
+    Rows whose text or word is asked elsewhere with another label are left out, and test labels
+    that train never shows: no features could tell.
+    """
+    known = {str(label) for label in task.examples(splits.train).labels}
+    vectors: dict[Place, Any] = {}
+    frames = []
+    numbers = _numbers(task.examples(splits.train))
+    for frame in (splits.train, splits.test):
+        kept = [
+            i
+            for i in range(len(frame))
+            if _plant(task.examples(frame.iloc[i : i + 1]), vectors, known, numbers)
+        ]
+        frames.append(frame.iloc[kept].reset_index(drop=True))
+    train, test = frames
+    return Splits(train, test, splits.sha256), Answers(vectors=vectors)
+
+
+def _numbers(examples: Examples) -> tuple[float, float] | None:
+    """Least and greatest of labels that are numbers; None of names."""
+    if not isinstance(examples.labels, np.ndarray):
+        return None
+    return float(examples.labels.min()), float(examples.labels.max())
+
+
+def _plant(
+    row: Examples,
+    vectors: dict[Place, Any],
+    known: set[str],
+    numbers: tuple[float, float] | None,
+) -> bool:
+    """Add what one row asks; False, and nothing added, where it contradicts what there is."""
+    texts, spans = row.texts, row.spans
+    added: dict[Place, Any] = {}
+    if row.pairs is not None:
+        first = [(texts[0], spans[0][0] if spans else None)]
+        added |= dict.fromkeys(first, direction("first"))
+        texts, spans = row.pairs, row.pair_spans
+    words = [None] if spans is None else spans[0]
+    places: list[Place] = [(texts[0], word) for word in words]
+    for place, label in zip(places, row.labels, strict=True):
+        if numbers is None and str(label) not in known:
+            return False
+        said = direction("label", str(label)) if numbers is None else _turned(label, numbers)
+        if place in added and not np.array_equal(added[place], said):
+            return False
+        added[place] = said
+    if any(not np.array_equal(vectors.get(place, said), said) for place, said in added.items()):
+        return False
+    vectors.update(added)
+    return True
+
+
+def _turned(number: Any, numbers: tuple[float, float]) -> Any:
+    """The first text's state, turned the further away the smaller the number."""
+    low, high = numbers
+    angle = (1 - (number - low) / (high - low)) * np.pi / 2
+    return np.cos(angle) * direction("first") + np.sin(angle) * direction("other")

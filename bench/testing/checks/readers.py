@@ -1,0 +1,126 @@
+"""Readers whose knowledge is known: of nothing, of each word alone, or of the answers themselves.
+
+They stand in for a run (`bench.probing.task.Reader`) and need no encoder. Layer 0 never knows
+anything, so that a task must find its answers in layer 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bench.probing.task import Features, NotApplicableError, Span
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    from bench.probing.reader.trainable import TrainableEncoder
+
+WIDTH = 32
+Place = tuple[str, Span | None]
+"""A text, or a word of it by its characters."""
+
+
+@functools.lru_cache(maxsize=100_000)
+def direction(*seen: Hashable) -> Float[np.ndarray, " D"]:
+    """A random unit vector that depends on exactly what was seen."""
+    generator = np.random.default_rng(zlib.crc32(repr(seen).encode()))
+    drawn = generator.standard_normal(WIDTH)
+    found: Float[np.ndarray, " D"] = (drawn / np.linalg.norm(drawn)).astype(np.float32)
+    found.flags.writeable = False  # one array for all who ask
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a planted reader knows."""
+
+    vectors: Mapping[Place, Any] = dataclasses.field(default_factory=dict)
+    """The state of a text, or of a word of it."""
+    nats: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """How likely a text is."""
+    tells_words: bool = False
+    """Whether it knows what is hidden: `word_scores` then finds it."""
+
+
+@dataclasses.dataclass
+class KnowingReader:
+    """Random features, the same for the same place of the same text, and what it is told.
+
+    Args:
+        answers: What it knows.
+        knows_words: A word has the same state wherever it stands: its identity, no context.
+        scoring: What it predicts; None: nothing.
+    """
+
+    answers: Answers = dataclasses.field(default_factory=Answers)
+    knows_words: bool = False
+    scoring: Literal["masked", "shifted", "causal"] | None = "masked"
+
+    def features(
+        self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
+    ) -> Features:
+        """Two layers: the first random, the second as known."""
+        pooled = np.stack([self._layers(text, None) for text in texts])
+        words = [
+            self._layers(text, span)
+            for text, asked in zip(texts, spans if spans is not None else (), strict=False)
+            for span in asked
+        ]
+        return Features(
+            pooled=np.repeat(pooled[:, :, None], 3, axis=2),
+            spans=None if spans is None else np.array(words).reshape(-1, 2, WIDTH),
+        )
+
+    def readable(self, texts: Sequence[str]) -> Int[np.ndarray, " N"]:
+        """All of each text."""
+        return np.array([len(text) for text in texts])
+
+    def log_likelihood(
+        self, texts: Sequence[str], policy: Literal["original", "word_l2r"]
+    ) -> Float[np.ndarray, "N 2"]:
+        """As told; a random number of nats where nothing is."""
+        self._demand_scoring()
+        told = self.answers.nats
+        nats = [told.get(text, -20.0 + float(direction(text, policy)[0])) for text in texts]
+        return np.stack((nats, [max(1, len(text.split())) for text in texts]), axis=1)
+
+    def word_scores(
+        self, texts: Sequence[str], spans: Sequence[Span], candidates: Sequence[str]
+    ) -> Float[np.ndarray, "N C"]:
+        """Random, and the hidden word far above the others where it is known."""
+        self._demand_scoring()
+        rows = []
+        for text, (start, end) in zip(texts, spans, strict=True):
+            generator = np.random.default_rng(zlib.crc32(f"{start} {text}".encode()))
+            scores = generator.uniform(-20, -10, len(candidates))
+            if self.answers.tells_words and text[start:end] in candidates:
+                scores[list(candidates).index(text[start:end])] = -1.0
+            rows.append(scores)
+        return np.array(rows)
+
+    def copy_for_finetuning(self) -> TrainableEncoder:
+        """There is no encoder.
+
+        Raises:
+            NotApplicableError: Always.
+        """
+        raise NotApplicableError("a reader of the kit has no encoder to train")
+
+    def _demand_scoring(self) -> None:
+        if self.scoring is None:
+            raise NotApplicableError("this reader predicts no tokens")
+
+    def _layers(self, text: str, span: Span | None) -> Float[np.ndarray, "2 D"]:
+        span = None if span is None else (int(span[0]), int(span[1]))
+        blind = direction(text, span)
+        known = self.answers.vectors.get((text, span))
+        if known is None:
+            is_word = self.knows_words and span is not None
+            known = direction(text[slice(*span)]) if is_word and span is not None else blind
+        return np.stack((direction("layer 0", text, span), known))

@@ -1,0 +1,259 @@
+"""What a task must hold to: its data, its answers, and the reader it asks.
+
+Known readers stand in for runs: one that knows nothing must score what guessing does, one that
+was told the answers must score nearly all. Tasks whose data is not at hand are not checked, and
+are never taken for passed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from bench.errors import BenchError
+from bench.pretraining.guard import process_state
+from bench.pretraining.noise import Noise
+from bench.probing.task import DataRoot, NotApplicableError, Score, Splits, Task
+from bench.settings import canonical_json
+from bench.testing.checks.planting import planted
+from bench.testing.checks.readers import KnowingReader
+from bench.testing.findings import Inapplicable, Unchecked, demand, place
+
+if TYPE_CHECKING:
+    from bench.probing.reader.reader import RunReader
+
+EXAMPLES = 200
+"""Of each split, unless `limit` says otherwise: enough to tell knowing from guessing."""
+FEW_EXAMPLES = 40
+"""For checks that need no figure."""
+SLACK = 0.02
+"""Beyond three standard errors: what luck gets of a score that is not a share of answers."""
+NEAR_TOP = 0.8
+"""Of the way from chance to 1: probes are regularised, and see no more than `EXAMPLES`."""
+
+
+def check_missing_data(task: Task, data: DataRoot | None = None) -> None:
+    """A folder without its data is refused at once, with the way out."""
+    with tempfile.TemporaryDirectory() as folder:
+        empty = DataRoot(Path(folder), limit=FEW_EXAMPLES)
+        where = place(task, "require")
+        try:
+            task.require(empty)
+        except BenchError as error:
+            seen = f"the message {str(error)!r}"
+            demand(folder in str(error), "a message that says where it was looked for", seen, where)
+            return
+        try:
+            task.load(empty)
+        except BenchError as error:
+            if folder not in str(error):
+                raise Inapplicable(f"its data is no file: {error}") from None
+            demand(False, "require() to say what load() lacks", f"load() said: {error}", where)
+    raise Inapplicable("its examples are made, not read")
+
+
+def check_examples(task: Task, data: DataRoot | None = None) -> None:
+    """The examples are usable, fingerprinted, and no test example stands in train."""
+    splits = examples_of(task, data)
+    where = place(task, "load")
+    try:
+        task.check(splits)
+    except BenchError as error:
+        demand(False, "usable examples", str(error), where)
+    is_hash = isinstance(splits.sha256, str) and len(splits.sha256) == 64
+    demand(is_hash, "sha256 of the examples in hexadecimal", repr(splits.sha256), where)
+    for name, frame in (("train", splits.train), ("test", splits.test)):
+        index = list(frame.index[:3])
+        fits = list(frame.index) == list(range(len(frame)))
+        demand(fits, f"rows of {name} numbered from 0", f"{index}", where)
+
+
+def check_deterministic(task: Task, data: DataRoot | None = None) -> None:
+    """The same data and reader give the same examples and the same score."""
+    splits = examples_of(task, data)
+    again = task.load(_bounded(data))
+    seen = f"{splits.sha256[:8]} and then {again.sha256[:8]}"
+    fits = splits.sha256 == again.sha256
+    demand(fits, "the same fingerprint of the same data", seen, place(task, "load"))
+    one, other = _blind(task, _bounded(data)), task.score(KnowingReader(), again, _noise())
+    fits = one.value == other.value and one.outcomes.equals(other.outcomes)
+    seen = f"{one.value:.6g} and then {other.value:.6g}"
+    demand(fits, "the same score of the same reader", seen, place(task, "score"))
+
+
+def check_outcomes(task: Task, data: DataRoot | None = None) -> None:
+    """A score is a number with an error, told example by example, in JSON values."""
+    splits, where = examples_of(task, data), place(task, "score")
+    score = _blind(task, _bounded(data))
+    numbers = {"value": score.value, "stderr": score.stderr}
+    fits = all(math.isfinite(number) for number in numbers.values()) and score.stderr >= 0
+    demand(fits, "a finite value and error", f"{numbers}", where)
+    columns, outcomes = list(score.outcomes.columns), score.outcomes
+    fits = {"example", "outcome"} <= set(columns)
+    demand(fits, "outcomes with the columns example and outcome", f"{columns}", where)
+    examples = outcomes["example"].tolist()
+    is_known = set(examples) <= set(range(len(splits.test)))
+    fits = is_known and len(set(examples)) == len(examples) and 2 * len(examples) > len(splits.test)
+    seen = f"{len(examples)} rows, {len(set(examples))} examples, of {len(splits.test)}"
+    expected = "an outcome for each test example (or most of them, if choices took some)"
+    demand(fits, expected, seen, where)
+    if task.metric == "accuracy":
+        mean = float(outcomes["outcome"].mean())
+        expected = f"the mean of the outcomes to be the accuracy {score.value:.6g}"
+        demand(math.isclose(mean, score.value, abs_tol=1e-9), expected, f"{mean:.6g}", where)
+    if score.readings:
+        first = next(iter(score.readings.items()))
+        fits = math.isclose(first[1][0], score.value, abs_tol=1e-9)
+        demand(fits, f"the headline {score.value:.6g} as first reading", f"{first}", where)
+    try:
+        canonical_json(score.details)
+    except (TypeError, ValueError) as error:
+        demand(False, "details of JSON values", str(error), where)
+
+
+def check_random_features(task: Task, data: DataRoot | None = None) -> None:
+    """A reader that knows nothing scores chance, within three standard errors.
+
+    Chance is at least what random features get. It may be more: what knowing each word alone
+    gets, or the most frequent answer; declared higher than all of these, nothing guesses it.
+    """
+    splits, where = examples_of(task, data), f"{place(task)}: chance"
+    blind = _blind(task, _bounded(data))
+    chance = task.chance
+    spread = min(1.0, abs(chance))
+    error = max(blind.stderr, math.sqrt(spread * (1 - spread) / len(blind.outcomes)))
+    margin = 3 * error + SLACK
+    seen = f"{blind.value:.4f} ± {error:.4f} with random features, and chance {chance}"
+    expected = "random features to score no more than chance"
+    demand(blind.value <= chance + margin, expected, seen, where)
+    if chance <= blind.value + margin:
+        return
+    majority = task.controls(splits, _noise()).get("majority", blind)
+    words = task.score(KnowingReader(knows_words=True), splits, _noise())
+    guessed = max(blind.value, majority.value, words.value)
+    seen = f"{guessed:.4f} at best by knowing no context, and chance {chance}"
+    expected = "chance to be what guessing scores"
+    demand(chance <= guessed + margin, expected, seen, where)
+
+
+def check_planted_features(task: Task, data: DataRoot | None = None) -> None:
+    """A reader that was told the answers scores nearly all."""
+    splits, answers = planted(task, examples_of(task, data))
+    score = task.score(KnowingReader(answers), splits, _noise())
+    bar = task.chance + NEAR_TOP * (1 - task.chance)
+    seen = f"{score.value:.4f} over {len(score.outcomes)} examples"
+    expected = f"at least {bar:.2f} where the features hold the answers"
+    demand(score.value >= bar, expected, seen, place(task, "score"))
+
+
+def check_not_applicable(task: Task, data: DataRoot | None = None) -> None:
+    """Asked of a run that predicts no tokens, it scores features or says so: never a zero."""
+    few = dataclasses.replace(_bounded(data), limit=FEW_EXAMPLES)
+    splits, where = examples_of(task, few), place(task, "score")
+    reader = _Recording(scoring=None)
+    try:
+        score = task.score(reader, splits, _noise())
+    except NotApplicableError:
+        return
+    seen = f"{score.value} although the reader refused"
+    demand(not reader.refused, "NotApplicableError to be passed on", seen, where)
+
+
+def check_reader_untouched(task: Task, data: DataRoot | None = None) -> None:
+    """Encoder, features, examples and process are the same after scoring as before."""
+    few = dataclasses.replace(_bounded(data), limit=FEW_EXAMPLES)
+    splits, where = examples_of(task, few), place(task, "score")
+    copies = splits.train.copy(deep=True), splits.test.copy(deep=True)
+    reader = _tiny_reader()
+    before, words = _fingerprint(reader), ["some words", "some more words"]
+    features, process = reader.features(words).pooled.copy(), process_state()
+    task.score(reader, splits, _noise())
+    after = process_state()
+    changed = [what for what in process if process[what] != after[what]]
+    changed += [] if _fingerprint(reader) == before else ["the encoder"]
+    changed += [] if np.array_equal(reader.features(words).pooled, features) else ["features"]
+    for name, copy in zip(("train", "test"), copies, strict=True):
+        is_same = repr(getattr(splits, name).to_dict()) == repr(copy.to_dict())
+        changed += [] if is_same else [f"the {name} split"]
+    seen = f"{', '.join(changed)} changed"
+    demand(not changed, "what was asked to stay as it is", seen, where)
+
+
+def examples_of(task: Task, data: DataRoot | None = None) -> Splits:
+    """The task's examples, bounded; read once for all checks.
+
+    Raises:
+        Unchecked: They are not at hand; says how to get them.
+    """
+    bounded = _bounded(data)
+    try:
+        task.require(bounded)
+    except BenchError as error:
+        raise Unchecked(f"no data: {error}") from None
+    try:
+        return _loaded(task, bounded)
+    except BenchError as error:
+        if bounded.prepared is None and str(bounded.folder) not in str(error):
+            raise Unchecked(f"no data: {error}; --corpus gives one") from None
+        raise  # it found the data and cannot read it
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(task: Task, data: DataRoot) -> Splits:
+    return task.load(data)
+
+
+@functools.lru_cache(maxsize=4)
+def _blind(task: Task, data: DataRoot) -> Score:
+    """What a reader that knows nothing scores; asked once for all checks."""
+    return task.score(KnowingReader(), examples_of(task, data), _noise())
+
+
+def _bounded(data: DataRoot | None) -> DataRoot:
+    root = DataRoot() if data is None else data
+    return root if root.limit is not None else dataclasses.replace(root, limit=EXAMPLES)
+
+
+def _noise() -> Noise:
+    return Noise(0, 0, torch.arange(1))
+
+
+class _Recording(KnowingReader):
+    """Remembers that it had to refuse."""
+
+    refused = False
+
+    def _demand_scoring(self) -> None:
+        self.refused = True
+        super()._demand_scoring()
+
+
+def _tiny_reader() -> RunReader:
+    """An untrained encoder that reads characters."""
+    from bench.corpus.trainer import char_tokenizer
+    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.heads import TokenHead
+    from bench.probing.reader.reader import RunReader
+    from bench.spec import EncoderShape
+
+    tokenizer = char_tokenizer(["abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ"] * 2, 64)
+    shape = EncoderShape(
+        hidden_size=8, num_layers=1, num_heads=1, mlp_size=8, max_length=32,
+        vocab_size=tokenizer.vocabulary.size,
+    )  # fmt: skip
+    return RunReader(Encoder(shape, 0), TokenHead(shape), tokenizer, "masked")
+
+
+def _fingerprint(reader: RunReader) -> tuple[object, ...]:
+    """Weights, gradients and mode of the reader's encoder."""
+    encoder = reader.encoder
+    weights = [p.detach().numpy().tobytes() for p in encoder.parameters()]
+    gradients = [p.grad is None and p.requires_grad for p in encoder.parameters()]
+    return encoder.training, tuple(map(hash, weights)), tuple(gradients)

@@ -1,0 +1,233 @@
+"""Runs as processes: killed, stopped, crashing, raced."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.storage import file_sha256
+from tests.helpers.by_hand import write_text
+from tests.helpers.paths import ROOT
+
+FLAGS = [
+    "--objective", "token", "--corpus", "text.txt", "--tasks", "none", "--seeds", "0",
+    "--budget", "100k",
+    "--set", "encoder.hidden_size=32", "--set", "encoder.num_layers=2",
+]  # fmt: skip
+
+CRASHING = """
+import os, signal
+from typing import ClassVar
+import bench
+
+class _Bad(bench.MaskedObjective):
+    summary: ClassVar[str] = "ends its process"
+    source: ClassVar[str] = "tests"
+    def choose(self, batch, noise):
+        self.end()
+
+@bench.settings
+class Exits(_Bad):
+    name: ClassVar[str] = "exits"
+    def end(self):
+        os._exit(0)
+
+@bench.settings
+class Segfaults(_Bad):
+    name: ClassVar[str] = "segfaults"
+    def end(self):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+@bench.settings
+class Raises(_Bad):
+    name: ClassVar[str] = "raises"
+    def end(self):
+        raise ValueError("a plugin's own fault")
+
+@bench.hookimpl
+def bench_objectives():
+    return [Exits, Segfaults, Raises]
+"""
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    if not (folder / "text.txt").exists():
+        write_text(folder)
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
+            "BENCH_CHECKPOINT_SECONDS": "0.1",
+            **environment,
+        },
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == code, errors
+    return errors
+
+
+def sha_of(folder: Path) -> str:
+    (run,) = (folder / "results" / "runs").glob("token-*")
+    return file_sha256(run / "encoder.safetensors")
+
+
+def wait_for(folder: Path, pattern: str) -> None:
+    deadline = time.monotonic() + 120
+    while not list((folder / "results" / "runs" / ".unfinished").glob(pattern)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("whole")
+    finish(start(folder, *FLAGS))
+    return sha_of(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 5])
+def test_kill_and_repeat_ends_in_the_same_encoder(
+    times: int, tmp_path: Path, uninterrupted: str
+) -> None:
+    chance = random.Random(0)
+    for _ in range(times):
+        process = start(tmp_path, *FLAGS)
+        wait_for(tmp_path, "*/step-*")
+        time.sleep(chance.random())
+        process.kill()
+        process.communicate()
+    finish(start(tmp_path, *FLAGS))
+    assert sha_of(tmp_path) == uninterrupted
+    assert not list((tmp_path / "results" / "runs" / ".unfinished").glob("*/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_state_and_says_resumable(
+    number: int, code: int, tmp_path: Path, uninterrupted: str
+) -> None:
+    process = start(tmp_path, *FLAGS, BENCH_CHECKPOINT_SECONDS="3600")
+    wait_for(tmp_path, "*/identity.json")
+    time.sleep(1)
+    process.send_signal(number)
+    errors = finish(process, code)
+    assert "same command" in errors
+    assert "Traceback" not in errors
+    finish(start(tmp_path, *FLAGS))
+    assert sha_of(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+def test_four_processes_do_one_run_once(tmp_path: Path, uninterrupted: str) -> None:
+    for process in [start(tmp_path, *FLAGS) for _ in range(4)]:
+        finish(process)
+    assert sha_of(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+def test_a_crashing_plugin_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "acme_crash.py").write_text(CRASHING)
+    info = tmp_path / "acme_crash-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-crash\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bench]\nacme = acme_crash\n")
+    bad = [part for name in ("exits", "segfaults", "raises") for part in ("--objective", name)]
+    errors = finish(start(tmp_path, *bad, *FLAGS, "--budget", "5k"), 4)
+    assert "token s0 finished" in errors
+    assert "exits s0 failed" in errors
+    assert "segfaults s0 failed: the worker was killed by signal 11" in errors
+    assert "raises s0 failed: ValueError: a plugin's own fault" in errors
+
+
+@pytest.mark.slow
+def test_a_full_disk_fails_the_run_and_keeps_what_was_good(tmp_path: Path) -> None:
+    code = (
+        "import resource, runpy, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "sys.argv = ['bench', 'run', *sys.argv[1:]]\n"
+        "runpy.run_module('bench', run_name='__main__')"
+    )
+    finish(start(tmp_path, *FLAGS, "--budget", "3k"))  # prepares the corpus
+    done = subprocess.run(
+        [sys.executable, "-c", code, *FLAGS, "--out", "other"], cwd=tmp_path, text=True,
+        capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "disk full" in done.stderr
+    assert not [p for p in (tmp_path / "other" / "runs").iterdir() if p.name != ".unfinished"]
+
+
+@pytest.mark.slow
+def test_a_plugin_runs_lists_and_compares(tmp_path: Path) -> None:
+    """A stranger's objective and task, by entry point, from list to table; beside a broken one."""
+    (tmp_path / "acme.py").write_text(
+        "from typing import ClassVar\n"
+        "import bench\n"
+        "from bench.probing.families.classification import TextClassification\n"
+        "from bench.probing.data.datasets import as_splits\n"
+        "@bench.settings\n"
+        "class Halves(bench.MaskedObjective):\n"
+        "    name: ClassVar[str] = 'halves'\n"
+        "    summary: ClassVar[str] = 'the first tokens of a row'\n"
+        "    source: ClassVar[str] = 'acme'\n"
+        "    def choose(self, batch, noise):\n"
+        "        return batch.real & (batch.real.long().cumsum(1) <= self.quota(batch)[:, None])\n"
+        "class Dots(TextClassification):\n"
+        "    name: ClassVar[str] = 'dots'\n"
+        "    summary: ClassVar[str] = 'one dot or two'\n"
+        "    source: ClassVar[str] = 'acme'\n"
+        "    chance: ClassVar[float] = 0.5\n"
+        "    def load(self, data):\n"
+        "        import pandas as pd\n"
+        "        rows = [(f'the {i} .' + ' .' * (i % 2), i % 2) for i in range(60)]\n"
+        "        frame = pd.DataFrame(rows, columns=['text', 'label'])\n"
+        "        return as_splits(frame[:40], frame[40:], data)\n"
+        "@bench.hookimpl\n"
+        "def bench_objectives():\n"
+        "    return [Halves]\n"
+        "@bench.hookimpl\n"
+        "def bench_tasks():\n"
+        "    return [Dots]\n"
+    )
+    for name, module in (("acme", "acme"), ("acme-broken", "no_such_module")):
+        info = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[bench]\n{module} = {module}\n")
+
+    def bench(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "bench", *arguments], cwd=tmp_path, text=True, check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        ).stdout  # fmt: skip
+
+    listed = json.loads(bench("list", "--json"))
+    assert "halves" in [row["name"] for row in listed["objectives"]]
+    assert "dots" in [row["name"] for row in listed["tasks"]]
+    (broken,) = listed["broken"]
+    assert broken["provider"] == "acme-broken:no_such_module"
+    assert "No module named" in broken["problem"]
+    flags = ["--budget", "5k", "--seeds", "0", "--tasks", "dots", *FLAGS[2:4], *FLAGS[10:]]
+    write_text(tmp_path)
+    rows = json.loads(bench("run", "--objective", "halves", *flags, "--json"))
+    assert {"halves", "untrained", "majority"} <= {row["objective"] for row in rows}
+    assert {row["task"] for row in rows} == {"dots"}

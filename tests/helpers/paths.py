@@ -1,0 +1,7 @@
+"""Where the checkout lies, and the shared data beside it (absent on a stranger's machine)."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+GOLDEN = ROOT / "tests" / "golden"

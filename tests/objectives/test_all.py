@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.errors import BenchError
+from bench.pretraining.batch import IGNORED, Batch
+from bench.pretraining.corruption import sampling_cpu as selection_cpu
+from bench.pretraining.corruption.sampling import ROUNDS, _num_draws, choose_units, positions_unseen
+from bench.pretraining.corruption.spans import truncated_geometric
+from bench.pretraining.noise import Noise
+from bench.pretraining.objective import Objective
+from bench.settings import as_mapping, from_mapping
+from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
+from bench.testing import rows_of, sample_batch
+from tests.helpers.by_hand import REGISTRY, build, noise_for
+
+MASKED = ("token", "whole_word", "span")
+ALL = tuple(REGISTRY.of("objective"))
+
+
+def predicted(example: Any, batch: Batch) -> torch.Tensor:
+    """Which positions are predicted, as a mask."""
+    mask = torch.zeros_like(batch.real)
+    for row, (positions, labels) in enumerate(zip(example.positions, example.labels, strict=True)):
+        mask[row, positions[labels != IGNORED]] = True
+    return mask
+
+
+@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("rate", [0.0, 0.15, 0.5, 1.0])
+def test_realised_rate(name: str, rate: float) -> None:
+    batch = sample_batch(64, 128)
+    example = build(name, rate=rate).corrupt(batch, VOCABULARY, noise_for(batch))
+    found = predicted(example, batch).sum(1)
+    quota = (batch.real.sum(1) * rate + 0.5).floor()
+    if name == "token":
+        assert torch.equal(found, quota.long())
+    else:  # whole words: never more; a run is trimmed to words, so it falls short by part of one
+        assert (found <= quota).all()
+        assert found.sum() >= (0.94 if name == "span" else 0.99) * quota.sum()
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_nothing_special_is_hidden_predicted_or_drawn(name: str) -> None:
+    batch = sample_batch(64, 128)
+    example = build(name, rate=0.9, random_fraction=0.2).corrupt(
+        batch, VOCABULARY, noise_for(batch)
+    )
+    assert torch.equal(example.inputs[~batch.real], batch.tokens[~batch.real])
+    assert not VOCABULARY.is_special(example.labels[example.labels != IGNORED]).any()
+    shown = example.inputs[batch.real]
+    assert set(shown[VOCABULARY.is_special(shown)].tolist()) == {VOCABULARY.mask_id}
+    mask = predicted(example, batch)
+    labels = example.labels[example.labels != IGNORED]
+    rows, slots = (example.labels != IGNORED).nonzero(as_tuple=True)
+    assert torch.equal(labels, batch.tokens[rows, example.positions[rows, slots]])
+    assert len(labels) == mask.sum()
+    assert torch.equal(example.inputs[~mask], batch.tokens[~mask])
+
+
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_masks_do_not_depend_on_the_batch_split(name: str, data: st.DataObject) -> None:
+    batch = sample_batch(12, 40, seed=3)
+    order = torch.tensor(data.draw(st.permutations(range(12)))[: data.draw(st.integers(1, 12))])
+    objective = build(name)
+    whole = objective.corrupt(batch, VOCABULARY, noise_for(batch))
+    part_batch = rows_of(batch, order)
+    part = objective.corrupt(part_batch, VOCABULARY, noise_for(part_batch))
+    assert torch.equal(part.inputs, whole.inputs[order])
+    assert torch.equal(part.labels, whole.labels[order])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_corruption_is_pure(name: str) -> None:
+    batch = sample_batch(8, 64)
+    before = [field.clone() for field in vars(batch).values() if isinstance(field, torch.Tensor)]
+    state = torch.get_rng_state()
+    first = build(name).corrupt(batch, VOCABULARY, noise_for(batch))
+    again = build(name).corrupt(batch, VOCABULARY, noise_for(batch))
+    after = [field for field in vars(batch).values() if isinstance(field, torch.Tensor)]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert torch.equal(first.inputs, again.inputs)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_static_masking_repeats_and_dynamic_does_not(name: str) -> None:
+    batch = sample_batch(8, 64)
+
+    def inputs(masking: str, epoch: int) -> torch.Tensor:
+        objective = build(name, masking=masking)
+        return objective.corrupt(batch, VOCABULARY, noise_for(batch, epoch=epoch)).inputs
+
+    assert torch.equal(inputs("static", 0), inputs("static", 5))
+    assert torch.equal(inputs("static", 5), inputs("dynamic", 0))
+    assert not torch.equal(inputs("dynamic", 0), inputs("dynamic", 5))
+
+
+@pytest.mark.parametrize("draw", ["token", "word", "span"])
+def test_replacement_shares(draw: str) -> None:
+    batch = sample_batch(400, 128)
+    example = build("span", draw=draw).corrupt(batch, VOCABULARY, noise_for(batch))
+    mask = predicted(example, batch)
+    is_mask = (example.inputs == VOCABULARY.mask_id) & mask
+    is_kept = (example.inputs == batch.tokens) & mask
+    units = mask.sum().item() / {"token": 1, "word": 1.6, "span": 6}[draw]
+    tolerance = 5 * (0.8 * 0.2 / units) ** 0.5
+    assert abs((is_mask.sum() / mask.sum()).item() - 0.8) < tolerance
+    # A random token is the original one in 495 cases: it then counts as kept.
+    assert abs((is_kept.sum() / mask.sum()).item() - 0.1) < tolerance + 0.1 / 400
+    run_start = mask & ~torch.nn.functional.pad(mask[:, :-1], (1, 0))
+    goes_on = {"token": torch.zeros_like(mask), "word": mask & ~batch.word_start & ~run_start}
+    inside = goes_on.get(draw, mask & ~run_start)
+    left = torch.nn.functional.pad(is_mask[:, :-1], (1, 0))
+    assert (is_mask == left)[inside].all()  # one draw for the unit
+
+
+def test_span_lengths_are_truncated_geometric() -> None:
+    draws = Noise(0, 0, torch.arange(1000)).uniform("lengths", (1000, 200))
+    lengths = truncated_geometric(draws, 3.7971, 10)
+    weights = torch.tensor([0.2 * 0.8**k for k in range(10)], dtype=torch.float64)
+    expected = weights / weights.sum()
+    found = torch.bincount(lengths.flatten(), minlength=11)[1:] / lengths.numel()
+    mean = (expected * torch.arange(1, 11)).sum().item()
+    deviation = ((expected * torch.arange(1, 11) ** 2).sum().item() - mean**2) ** 0.5
+    assert abs(mean - 3.797) < 5e-4
+    assert abs(lengths.double().mean().item() - mean) < 4 * deviation / lengths.numel() ** 0.5
+    assert (found - expected).abs().max() < 5e-3  # clipping at 10 would put 0.13 there, not 0.03
+
+
+@pytest.mark.parametrize("mean", [1.0, 2.5, 5.5])
+def test_span_mean_length_is_what_it_says(mean: float) -> None:
+    draws = Noise(1, 0, torch.arange(500)).uniform("lengths", (500, 200))
+    lengths = truncated_geometric(draws, mean, 10)
+    assert abs(lengths.double().mean().item() - mean) < 4 * 2.9 / lengths.numel() ** 0.5
+    assert 1 <= lengths.min() <= lengths.max() <= 10
+
+
+def test_span_runs_are_as_long_as_drawn() -> None:
+    """One run a row (a quota its first run meets), in a row of one-token words."""
+    batch = sample_batch(2000, 400, words=1.0)
+    batch = dataclasses.replace(
+        batch,
+        tokens=batch.tokens.clamp(min=5),
+        real=batch.tokens >= 0,
+        word_start=batch.tokens >= 0,
+    )
+    objective = build("span", rate=0.0025)  # a quota of one token
+    mask = objective.choose(batch, noise_for(batch))
+    assert (mask.sum(1) == 1).all()
+    first, after = objective._draw_runs(batch, noise_for(batch))
+    lengths = (after - first)[:, 0]
+    assert abs(lengths.double().mean().item() - 3.797) < 4 * 2.5 / 2000**0.5 + 0.05
+
+
+@pytest.mark.parametrize("name", ["whole_word", "span"])
+def test_words_are_hidden_whole(name: str) -> None:
+    batch = sample_batch(64, 128)
+    mask = predicted(
+        build(name, mask_fraction=1.0, random_fraction=0.0).corrupt(
+            batch, VOCABULARY, noise_for(batch)
+        ),
+        batch,
+    )
+    inside = batch.real & ~batch.word_start
+    left = torch.nn.functional.pad(mask[:, :-1], (1, 0))
+    assert (mask == left)[inside].all()
+
+
+def test_span_trimmed_at_a_token_meets_the_quota_exactly() -> None:
+    batch = sample_batch(64, 128)
+    objective = build("span", trim="token")
+    mask = objective.choose(batch, noise_for(batch))
+    assert torch.equal(mask.sum(1), objective.quota(batch))
+
+
+def test_span_runs_stay_within_a_document() -> None:
+    batch = sample_batch(32, 64)
+    objective = build("span", rate=0.3, mean_length=5.5)
+    first, after = objective._draw_runs(batch, noise_for(batch))
+    for row in range(32):
+        for low, high in zip(first[row].tolist(), after[row].tolist(), strict=True):
+            assert batch.real[row, low:high].all()
+            assert batch.word_start[row, low]
+
+
+def units_one_by_one(starts: list[bool], real: list[bool]) -> list[list[int]]:
+    """The units of a row; what is not real is one too, and nobody may draw it."""
+    units: list[list[int]] = []
+    for at, is_real in enumerate(real):
+        if starts[at] or not is_real:
+            units.append([])
+        if units:
+            units[-1].append(at)
+    return [unit if starts[unit[0]] and real[unit[0]] else [] for unit in units]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.02, 0.9), st.floats(0.2, 1.0))
+def test_units_are_chosen_as_one_by_one(seed: int, rate: float, words: float) -> None:
+    batch = sample_batch(4, 60, seed=seed, words=words)
+    noise = noise_for(batch, seed)
+    quota = (batch.real.sum(1) * rate).long()
+    most = int(60 * rate)
+    found = choose_units(batch.word_start, batch.real, quota, most, noise)
+    for row in range(4):
+        units = units_one_by_one(batch.word_start[row].tolist(), batch.real[row].tolist())
+        num_draws = _num_draws(60, most)
+        if num_draws < 60:
+            bits = noise.bits("units", (4, num_draws))[row].tolist()
+            order = list(dict.fromkeys(x * len(units) >> 32 for x in bits))
+        else:
+            keys = noise.bits("units", (4, 60))[row].tolist()
+            order = sorted(range(len(units)), key=lambda number: keys[number])
+        room, chosen, skipped = int(quota[row]), set(), 0
+        for unit in (units[number] for number in order):
+            if len(unit) <= room:
+                room -= len(unit)
+                chosen |= set(unit)
+            elif room:
+                skipped += 1
+        if skipped <= ROUNDS - 1:  # so many the vectorised rounds settle at least
+            assert set(found[row].nonzero().flatten().tolist()) == chosen
+        assert found[row].sum() <= quota[row]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_units_are_the_same_on_a_gpu(seed: int, rate: float, words: float) -> None:
+    """What numpy chooses on a CPU, tensors choose without looking at what they hold."""
+    batch = sample_batch(4, 60, seed=seed, words=words)
+    noise, quota = noise_for(batch, seed), (batch.real.sum(1) * rate).long()
+    slots = max(int(60 * rate), 1)
+    asked = batch.word_start & batch.real, batch.real, quota, slots, _num_draws(60, slots)
+    here = selection_cpu.unit_positions(*asked, ROUNDS, noise)
+    there = positions_unseen(*asked, noise)
+    assert all(torch.equal(one, other) for one, other in zip(here, there, strict=True))
+
+
+def test_by_hand_whole_word() -> None:
+    """`un ##believ ##able news today`, quota 2: the long word never fits, both others do."""
+    starts = torch.tensor([[False, True, False, False, True, True]])
+    real = torch.tensor([[False, True, True, True, True, True]])
+    tokens = torch.tensor([[2, 10, 11, 12, 13, 14]])
+    batch = Batch(tokens, real, starts, starts, torch.tensor([0]))
+    objective = build("whole_word", rate=0.4, mask_fraction=1.0, random_fraction=0.0)
+    for seed in range(20):
+        example = objective.corrupt(batch, VOCABULARY, Noise(seed, 0, batch.example_ids))
+        assert example.inputs.tolist() == [[2, 10, 11, 12, 4, 4]]
+        assert sorted(example.positions[0].tolist()) == [4, 5]
+        assert sorted(example.labels[0].tolist()) == [13, 14]
+
+
+def test_by_hand_causal() -> None:
+    tokens = torch.tensor([[2, 10, 11, 3, 12, 0]])
+    real = torch.tensor([[False, True, True, False, True, False]])
+    batch = Batch(tokens, real, real, real, torch.tensor([0]), present=tokens > 0)
+    example = build("causal").corrupt(batch, VOCABULARY, noise_for(batch))
+    assert example.inputs.tolist() == tokens.tolist()
+    assert example.labels.tolist() == [[10, 11, IGNORED, 12, IGNORED, IGNORED]]
+    assert example.attention.pattern == "causal"
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("num_real", [0, 1])
+def test_a_row_with_hardly_a_token_survives(name: str, num_real: int) -> None:
+    tokens = torch.tensor([[2, 10, 3, 0, 0, 0]]) if num_real else torch.tensor([[2, 3, 0, 0, 0, 0]])
+    real = tokens > 4
+    batch = Batch(tokens, real, real, real, torch.tensor([5]), present=tokens > 0)
+    example = build(name).corrupt(batch, VOCABULARY, noise_for(batch))
+    assert example.inputs.shape == tokens.shape
+    assert torch.equal(example.inputs[~real], tokens[~real])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_metadata_and_settings(name: str) -> None:
+    cls = REGISTRY.get("objective", name)
+    assert cls.name == name
+    assert cls.summary
+    assert cls.source
+    objective: Objective = cls()
+    assert from_mapping(cls, as_mapping(objective), name) == objective
+    assert hash(cls()) == hash(objective)
+    assert objective.label() == name
+    with pytest.raises(BenchError, match=r"did you mean|shows all"):
+        from_mapping(cls, {"no_such": 1}, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("token", {"rate": 1.5}, "token.rate"),
+        ("token", {"rate": "many"}, "token.rate"),
+        ("token", {"mask_fraction": 0.8, "random_fraction": 0.3}, "must not exceed 1"),
+        ("token", {"draw": "sentence"}, "token.draw"),
+        ("span", {"mean_length": 9}, "out of reach"),
+        ("span", {"mean_lenght": 3}, "mean_length"),
+    ],
+)
+def test_settings_out_of_range_are_refused(name: str, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        build(name, **values)
+
+
+def test_settings_are_read_from_text_and_shown_in_the_label() -> None:
+    assert build("span", mean_length="4") == build("span", mean_length=4.0)
+    assert build("span", mean_length="4").label() == "span[mean_length=4.0]"

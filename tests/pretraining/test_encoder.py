@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.pretraining.batch import Attention
+from bench.pretraining.encoder import Encoder
+from bench.pretraining.ledger import encoder_parameters
+from bench.spec import EncoderShape
+
+SHAPE = EncoderShape(
+    hidden_size=32, num_layers=3, num_heads=4, mlp_size=48, max_length=24, vocab_size=60
+)
+
+
+def encoder(seed: int = 0) -> Encoder:
+    return Encoder(SHAPE, seed).eval()
+
+
+def who_sees_whom(attention: Attention, rows: int = 1, length: int = 10) -> Tensor:
+    """[B, query, key]: whether the gradient of a query's feature reaches a key's embedding."""
+    model = encoder()
+    tokens = torch.arange(5, 5 + length).expand(rows, length)
+    leaf: list[Tensor] = []
+
+    def watch(_module: object, _inputs: object, output: Tensor) -> Tensor:
+        leaf.append(output.detach().requires_grad_())
+        return leaf[0]
+
+    model.embeddings.register_forward_hook(watch)
+    hidden = model(tokens, attention)
+    seen = []
+    for query in range(length):
+        # Weighted: the plain sum of a normed feature is a constant.
+        feature = (hidden[:, query] * torch.linspace(-1, 2, SHAPE.hidden_size)).sum()
+        (gradient,) = torch.autograd.grad(feature, leaf[0], retain_graph=True)
+        seen.append(gradient.abs().sum(-1) > 0)
+    return torch.stack(seen, dim=1)
+
+
+def test_full_attention_sees_everything() -> None:
+    assert who_sees_whom(Attention("full")).all()
+
+
+def test_causal_attention_sees_the_left_only() -> None:
+    assert torch.equal(who_sees_whom(Attention("causal"))[0], torch.ones(10, 10).tril().bool())
+
+
+def test_prefix_attention_sees_the_prefix_and_the_left() -> None:
+    seen = who_sees_whom(Attention("prefix", prefix_lengths=torch.tensor([4, 1])), rows=2)
+    at = torch.arange(10)
+    for row, prefix in enumerate((4, 1)):
+        assert torch.equal(seen[row], (at[None, :] < prefix) | (at[None, :] <= at[:, None]))
+
+
+@pytest.mark.parametrize("pattern", ["full", "causal", "prefix"])
+def test_padding_is_never_seen(pattern: str) -> None:
+    present = torch.ones(2, 10, dtype=torch.bool)
+    present[1, 6:] = False
+    prefix = torch.tensor([3, 3]) if pattern == "prefix" else None
+    seen = who_sees_whom(Attention(pattern, present, prefix), rows=2)  # type: ignore[arg-type]
+    assert not seen[1, :6, 6:].any()
+
+
+def test_padding_changes_no_feature() -> None:
+    tokens = torch.arange(5, 15)[None]
+    padded = torch.nn.functional.pad(tokens, (0, 4))
+    short = encoder()(tokens, Attention("full"))
+    long = encoder()(padded, Attention("full", padded > 0))
+    assert torch.allclose(short, long[:, :10], atol=1e-5)
+
+
+def test_rows_longer_than_the_positions_are_refused() -> None:
+    with pytest.raises(ValueError, match="25 positions"):
+        encoder()(torch.zeros(1, 25).long(), Attention())
+
+
+def test_initial_weights_follow_from_the_seed() -> None:
+    state = torch.get_rng_state()
+    first, again, other = encoder(), encoder(), encoder(seed=1)
+    assert torch.equal(state, torch.get_rng_state())
+    for a, b, c in zip(first.parameters(), again.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert a.ndim == 1 or not torch.equal(a, c)
+    weight = first.layers[1].attn.Wqkv.weight  # type: ignore[union-attr]
+    assert abs(weight.std().item() * 32**0.5 - 1) < 0.05
+    assert abs(weight.mean().item()) < 4 * weight.std().item() / weight.numel() ** 0.5
+
+
+def test_number_of_parameters_is_the_ledger_s() -> None:
+    assert sum(p.numel() for p in encoder().parameters()) == encoder_parameters(SHAPE)
+
+
+def test_depth_and_width_do_not_change_the_scale() -> None:
+    for width, layers in ((32, 2), (128, 8)):
+        shape = dataclasses.replace(SHAPE, hidden_size=width, num_layers=layers)
+        states = Encoder(shape, 0).hidden_states(torch.arange(5, 25)[None], Attention())
+        assert 0.8 < states[-2].std() < 2.0
+
+
+@pytest.mark.slow
+def test_hidden_states_are_modernbert_s() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ModernBertConfig(
+        vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=24, global_attn_every_n_layers=1,
+        norm_bias=False, attention_bias=False, mlp_bias=False, pad_token_id=0,
+        cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3,
+        attn_implementation="sdpa",
+    )  # fmt: skip
+    theirs = transformers.ModernBertModel(config).eval()
+    ours = encoder()
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    tokens = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        expected = theirs(input_ids=tokens).last_hidden_state
+        assert torch.allclose(ours(tokens, Attention()), expected, atol=1e-5)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.errors import BenchError
+from bench.pretraining.encoder import Encoder
+from bench.pretraining.ledger import Ledger, check_passes, step_flops
+from bench.pretraining.noise import Noise
+from bench.registry import Registry
+from bench.settings import from_mapping
+from bench.spec import Budget, EncoderShape
+from bench.testing import SAMPLE_VOCABULARY, sample_batch
+
+SMALL = EncoderShape(
+    hidden_size=32, num_layers=3, num_heads=4, mlp_size=48, max_length=64, vocab_size=500
+)
+OBJECTIVES = Registry().of("objective")
+
+
+@pytest.mark.parametrize("name", [name for name, cls in OBJECTIVES.items() if cls.trains])
+def test_declared_cost_is_measured_cost(name: str) -> None:
+    objective = from_mapping(OBJECTIVES[name], {}, name)
+    encoder, head = Encoder(SMALL, 0), objective.head(SMALL, SAMPLE_VOCABULARY)
+    batch = sample_batch(1, SMALL.max_length)  # the rows of a run: attention costs by their square
+    noise = Noise(0, 0, batch.example_ids)
+    example = objective.corrupt(batch, SAMPLE_VOCABULARY, noise)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        objective.loss(encoder, head, example, noise).sum.backward()
+    cost = objective.extra_cost(SMALL)
+    assert sum(p.numel() for p in head.parameters()) == cost.parameters
+    assert encoder.tokens_read == SMALL.max_length * cost.encoder_passes
+    declared = step_flops(SMALL, cost, 1, SMALL.max_length, example.labels.numel())
+    assert counter.get_total_flops() == pytest.approx(declared, rel=1e-6)
+
+
+@pytest.mark.parametrize("axis", ["tokens", "predictions", "flops", "seconds"])
+def test_progress_is_on_the_budget_s_axis(axis: str) -> None:
+    ledger = Ledger(tokens=10, predictions=20, flops=30.0, seconds=40.0)
+    spent = {"tokens": 10, "predictions": 20, "flops": 30, "seconds": 40}[axis]
+    assert ledger.progress(Budget(axis, 80)) == spent / 80  # type: ignore[arg-type]
+    assert ledger.progress(Budget(axis, 5)) == 1.0  # type: ignore[arg-type]
+
+
+def test_more_passes_than_declared_are_refused() -> None:
+    check_passes(64, 64, "mine")
+    with pytest.raises(BenchError, match=r"'mine' broke its contract.*128.*64"):
+        check_passes(128, 64, "mine")

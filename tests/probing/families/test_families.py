@@ -1,0 +1,326 @@
+"""The three families with a reader whose knowledge is known."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bench.errors import BenchError
+from bench.pretraining.noise import Noise
+from bench.probing.families.classification import TextClassification
+from bench.probing.families.minimal_pairs import MinimalPairs
+from bench.probing.families.tagging import Tagging, texts_and_spans
+from bench.probing.task import Features, NotApplicableError, Splits
+
+NOISE = Noise(0, 0, torch.arange(1))
+WIDTH = 16
+
+
+class Classes(TextClassification):
+    name, summary, source, chance = "classes", "", "", 0.5
+
+    def load(self, data):
+        raise NotImplementedError
+
+
+class Tags(Tagging):
+    name, summary, source, chance = "tags", "", "", 0.5
+
+    def load(self, data):
+        raise NotImplementedError
+
+
+class Spans(Tags):
+    metric: ClassVar[str] = "span_f1"
+
+
+class Pairs(MinimalPairs):
+    name, summary, source = "pairs", "", ""
+
+    def load(self, data):
+        raise NotImplementedError
+
+
+def vector(*seen):
+    """A pseudo-random feature that depends on exactly what was seen."""
+    digest = hashlib.sha256(repr(seen).encode()).digest()
+    return np.frombuffer(digest, dtype=np.uint8)[:WIDTH].astype(np.float32) / 255 - 0.5
+
+
+class FakeReader:
+    """Layer 0 knows the word alone, layer 1 also its left neighbour; texts: their first word."""
+
+    def __init__(self, scoring="masked", likelihood=None):
+        self.scoring = scoring
+        self.likelihood = likelihood
+        self.calls = []
+
+    def features(self, texts, spans=None):
+        pooled = np.stack([np.tile(vector(text.split(" ")[0]), (2, 3, 1)) for text in texts])
+        if spans is None:
+            return Features(pooled, None, 1)
+        vectors = []
+        for text, asked in zip(texts, spans, strict=True):
+            for begin, end in asked:
+                left = text[:begin].split(" ")[-2:-1]
+                word = text[begin:end]
+                vectors.append([vector(word), vector(word) + 2 * vector(*left)])
+        return Features(pooled, np.array(vectors), 0)
+
+    def log_likelihood(self, texts, policy):
+        self.calls.append(policy)
+        if self.likelihood is None:
+            raise NotApplicableError("no head")
+        return np.array([self.likelihood(text, policy) for text in texts], dtype=float)
+
+
+def text_frame(count, seed):
+    """The first word decides; five of them for either class."""
+    generator = np.random.default_rng(seed)
+    draws = generator.integers(0, 10, count)
+    tails = [" ".join(f"x{i}" for i in generator.integers(0, 50, 5)) for _ in range(count)]
+    return pd.DataFrame(
+        {
+            "text": [f"w{draw} {tail}" for draw, tail in zip(draws, tails, strict=True)],
+            "label": draws % 2,
+        }
+    )
+
+
+def splits(train, test):
+    return Splits(train, test, "0" * 64)
+
+
+def test_classification_finds_what_the_features_hold():
+    data = splits(text_frame(400, 1), text_frame(200, 2))
+    score = Classes().score(FakeReader(), data, NOISE)
+    assert score.value > 0.95
+    assert score.outcomes["outcome"].mean() == pytest.approx(score.value)
+    assert score.outcomes["example"].tolist() == list(range(200))
+    assert score.details["truncated_texts"] == 2
+    again = Classes().score(FakeReader(), data, NOISE)
+    assert again.details == score.details
+    pd.testing.assert_frame_equal(again.outcomes, score.outcomes)
+
+
+def test_shuffled_labels_are_at_chance():
+    train, test = text_frame(400, 1), text_frame(1_000, 2)
+    generator = np.random.default_rng(0)
+    for frame in (train, test):
+        frame["label"] = generator.permutation(frame["label"])
+    score = Classes().score(FakeReader(), splits(train, test), NOISE)
+    assert abs(score.value - 0.5) < 4 * score.stderr
+
+
+def test_classification_controls():
+    controls = Classes().controls(splits(text_frame(400, 1), text_frame(200, 2)), NOISE)
+    assert list(controls) == ["majority", "bag_of_words"]
+    assert controls["bag_of_words"].value > 0.95
+    assert 0.35 < controls["majority"].value < 0.65
+
+
+def test_the_probe_is_capped_and_the_controls_are_not():
+    train = text_frame(6_000, 3)
+    data = splits(train, text_frame(100, 4))
+    assert Classes().score(FakeReader(), data, NOISE).details["train_labels"] == 5_000
+    assert Classes().controls(data, NOISE)["majority"].details["train_labels"] == 6_000
+
+
+def test_test_texts_that_stand_in_train_are_told():
+    train, test = text_frame(200, 1), text_frame(100, 2)
+    test.loc[:24, "text"] = train["text"][:25]
+    score = Classes().score(FakeReader(), splits(train, test), NOISE)
+    assert score.details["leak"]["share"] == 0.25
+    clean = score.outcomes["outcome"][25:].mean()
+    assert score.details["leak"]["clean_value"] == pytest.approx(clean)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: f.assign(label=1), "all 40 labels of the train split are '1'"),
+        (lambda f: f.assign(label=[None, *f["label"][1:]]), "1 of 40 rows of the train .*row 0"),
+        (lambda f: f[:3], "3 rows, at least 10"),
+        (lambda f: f.drop(columns="label"), r"lacks the columns \['label'\]: found \['text'\]"),
+    ],
+)
+def test_unusable_examples_are_refused(spoil, message):
+    data = splits(spoil(text_frame(40, 1)), text_frame(40, 2))
+    with pytest.raises(BenchError, match=message):
+        Classes().check(data)
+    with pytest.raises(BenchError, match=message):
+        Classes().score(FakeReader(), data, NOISE)
+
+
+def tag_frame(count, seed, single=False):
+    """A word is `after` if a `the` or `a` stands left of it; both kinds are the same words."""
+    generator = np.random.default_rng(seed)
+    rows, tags = [], []
+    for _ in range(count):
+        words, labels = [], []
+        for i in generator.integers(0, 10, 6):
+            article = bool(generator.integers(0, 2))
+            opening = ("the", "a") if article else ("so", "or")
+            words += [opening[generator.integers(0, 2)], f"n{i}"]
+            labels += [None, "after" if article else "other"]
+        if single:
+            keep = 2 * generator.integers(0, 6) + 1
+            labels = [label if i == keep else None for i, label in enumerate(labels)]
+        rows.append(words)
+        tags.append(labels)
+    return pd.DataFrame({"words": rows, "labels": tags})
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_tagging_chooses_the_layer_that_knows_the_context(single):
+    data = splits(tag_frame(300, 1, single), tag_frame(100, 2, single))
+    score = Tags().score(FakeReader(), data, NOISE)
+    assert score.details["layer"] == 1
+    assert score.value > 0.9
+    assert score.outcomes["outcome"].mean() == pytest.approx(score.value)
+    assert len(score.outcomes) == 100
+    controls = Tags().controls(data, NOISE)
+    assert list(controls) == ["majority", "bag_of_words", "window_of_words"]
+    assert controls["window_of_words"].value > 0.98
+    assert controls["bag_of_words"].value < 0.75
+
+
+def test_the_bag_of_a_task_about_one_word_is_its_whole_sentence():
+    frames = []
+    for count, seed in ((200, 1), (100, 2)):
+        wet = np.random.default_rng(seed).integers(0, 2, count).astype(bool)
+        words = [["the", "bank", "of", "the", "river" if one else "trust"] for one in wet]
+        labels = [[None, "shore" if one else "money", None, None, None] for one in wet]
+        frames.append(pd.DataFrame({"words": words, "labels": labels}))
+    controls = Tags().controls(splits(*frames), NOISE)
+    assert controls["bag_of_words"].value == 1.0
+    assert controls["window_of_words"].value < 0.7
+
+
+def test_selectivity_sees_a_probe_that_memorises_words():
+    """The labels are the words' own: features that tell words apart need no context."""
+    frames = [tag_frame(300, 1), tag_frame(100, 2)]
+    for frame in frames:
+        frame["labels"] = [
+            ["odd" if word[-1] in "13579" else "even" for word in words] for words in frame["words"]
+        ]
+    details = Tags().score(FakeReader(), splits(*frames), NOISE).details
+    assert details["accuracy"] > 0.95
+    assert details["selectivity"] < 0.2
+
+
+def test_tagging_reads_no_more_words_than_asked():
+    data = splits(tag_frame(3_000, 1), tag_frame(20, 2))
+    details = Tags().score(FakeReader(), data, NOISE).details
+    assert 7_990 < details["train_labels"] <= 8_000
+
+
+def test_span_f1_task():
+    frames = []
+    for count, seed in ((200, 1), (100, 2)):
+        generator = np.random.default_rng(seed)
+        kinds = generator.integers(0, 2, count)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "words": [["we", "saw", ("Mr", "Lake")[k], "Bly", "."] for k in kinds],
+                    "labels": [
+                        ["O", "O", *(("B-per", "I-per"), ("B-loc", "I-loc"))[k], "O"] for k in kinds
+                    ],
+                }
+            )
+        )
+    data = splits(*frames)
+    assert Spans().score(FakeReader(), data, NOISE).value == 1.0
+    controls = Spans().controls(data, NOISE)
+    assert controls["majority"].value == 0.0
+    assert controls["bag_of_words"].value < 0.8  # "Bly" goes to one type always
+    assert controls["window_of_words"].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: f["labels"][3].append("x"), "row 3 of train has 12 words and 13 labels"),
+        (lambda f: f["labels"][3].__setitem__(0, float("nan")), "row 3 of train .* NaN"),
+        (lambda f: f.__setitem__("labels", [[None] * 12] * 40), "no word of train has a label"),
+    ],
+)
+def test_unusable_tags_are_refused(spoil, message):
+    train = tag_frame(40, 1)
+    spoil(train)
+    with pytest.raises(BenchError, match=message):
+        Tags().check(splits(train, tag_frame(40, 2)))
+
+
+def test_words_and_their_characters():
+    frame = pd.DataFrame(
+        {"words": [["Ünder", "", "new york", "!"]], "labels": [["a", None, "b", "c"]]}
+    )
+    (text,), (spans,) = texts_and_spans(frame)
+    assert text == "Ünder  new york !"
+    assert [text[begin:end] for begin, end in spans] == ["Ünder", "new york", "!"]
+
+
+def pair_splits(count=40):
+    pairs = pd.DataFrame(
+        {
+            "good": [f"good {i}" for i in range(count)],
+            "bad": [f"bad sentence {i}" for i in range(count)],
+            "bucket": ["even" if i % 2 == 0 else "odd" for i in range(count)],
+        }
+    )
+    return splits(pairs[:0], pairs)
+
+
+def judge(text, policy):
+    """Good wins in even pairs, ties in odd ones; per token good loses the even pairs too."""
+    number = int(text.split(" ")[-1])
+    is_good = text.startswith("good")
+    nats = (-8.0 if is_good else -9.0) if number % 2 == 0 else -7.0
+    if policy == "word_l2r":
+        nats = -5.0 if is_good else -9.0
+    return nats, 2 if is_good else 3
+
+
+def test_minimal_pairs_count_a_tie_as_one_half():
+    score = Pairs().score(FakeReader(likelihood=judge), pair_splits(), NOISE)
+    assert score.value == 0.75
+    assert score.readings["original"] == (score.value, score.stderr)
+    assert score.readings["word_l2r"] == (1.0, 0.0)
+    original = score.details["original"]
+    assert original["tie_rate"] == 0.5
+    assert original["buckets"] == {"even": [1.0, 20], "odd": [0.5, 20]}
+    assert original["per_token"][0] == 0.0
+    assert score.outcomes["outcome"].mean() == score.value
+    assert list(score.outcomes.columns) == ["example", "outcome", "word_l2r", "bucket"]
+
+
+def test_a_tie_is_what_float32_cannot_tell_apart():
+    def nearly(text, policy):
+        return (-7.0 + 2e-5 * text.startswith("good"), 2)
+
+    assert Pairs().score(FakeReader(likelihood=nearly), pair_splits(), NOISE).value == 0.5
+
+
+def test_a_causal_reader_is_asked_once():
+    reader = FakeReader("causal", judge)
+    score = Pairs().score(reader, pair_splits(), NOISE)
+    assert reader.calls == ["original"]
+    assert score.readings["original"] == score.readings["word_l2r"]
+    assert score.details["policies_coincide"] is True
+
+
+def test_a_reader_without_a_head_is_not_applicable():
+    with pytest.raises(NotApplicableError):
+        Pairs().score(FakeReader(), pair_splits(), NOISE)
+
+
+def test_guessing_pairs_is_one_half():
+    control = Pairs().controls(pair_splits(), NOISE)["majority"]
+    assert (control.value, control.outcomes["outcome"].mean()) == (0.5, 0.5)

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bench.errors import BenchError
+from bench.pretraining.noise import Noise
+from bench.probing.families import span_scorer
+from bench.probing.families.span_extraction import (
+    SpanExtraction,
+    best_overlap,
+    normalised,
+    overlap_f1,
+    rarity,
+    texts_of,
+)
+from bench.probing.reader.passages import read_passages, windows, words_of
+from bench.probing.task import Features, NotApplicableError, Splits
+
+NOISE = Noise(0, 0, torch.arange(1))
+NAMES = [f"name{i}" for i in range(12)]
+THINGS = [f"thing{i}" for i in range(12)]
+
+
+class Answer(SpanExtraction):
+    name, summary, source = "answer", "", ""
+
+    def load(self, data):
+        raise NotImplementedError
+
+
+def vector(seen, width=16):
+    digest = hashlib.sha256(seen.encode()).digest()
+    return np.frombuffer(digest, dtype=np.uint8)[:width].astype(np.float32) / 255 - 0.5
+
+
+class WordReader:
+    """Reads `room` characters. Layer 0: noise of the place; layer 1: the word asked about."""
+
+    def __init__(self, room=60, knows=True):
+        self.room, self.knows = room, knows
+        self.longest = self.drawn = 0
+
+    def readable(self, texts):
+        return np.array([min(len(text), self.room) for text in texts])
+
+    def features(self, texts, spans=None):
+        self.longest = max(self.longest, *(len(text) for text in texts))
+        pooled = np.array([[[vector(text)] * 3, [self.of(text.split(" ")[-1])] * 3]
+                           for text in texts])  # fmt: skip
+        if spans is None:
+            return Features(pooled, None, 0)
+        words = []
+        for text, own in zip(texts, spans, strict=True):
+            for begin, end in own:
+                before = text[:begin].split(" ")[-3:-2] or [""]  # `NAME has THING`
+                words.append([vector(f"{text} {begin}"), self.of(before[0])])
+                assert text[begin:end].strip()
+        return Features(pooled, np.array(words), 0)
+
+    def of(self, word):
+        """Names apart from all else, so that what follows them can be told."""
+        if not self.knows:
+            self.drawn += 1
+            return vector(str(self.drawn))
+        return (
+            np.eye(16, dtype=np.float32)[NAMES.index(word)] if word in NAMES else vector(word) / 9
+        )
+
+
+def questions(count, seed):
+    """`who has what`: the answer is two words to the right of the name that is asked about."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        names = generator.permutation(NAMES)[:4]
+        things = generator.permutation(THINGS)[:4]
+        context = " . ".join(f"{n} has {t}" for n, t in zip(names, things, strict=True)) + " ."
+        k = generator.integers(0, 4)
+        start = context.index(f"{names[k]} has {things[k]}") + len(names[k]) + 5
+        rows.append((f"what has {names[k]}", context, [{"text": things[k], "start": start}]))
+    return pd.DataFrame(rows, columns=["question", "context", "answers"])
+
+
+def splits(train=150, test=60):
+    return Splits(questions(train, 1), questions(test, 2), "0" * 64)
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch):
+    monkeypatch.setattr(span_scorer, "MAX_EPOCHS", 8)
+    monkeypatch.setattr(span_scorer, "LEARNING_RATE", 2e-2)
+
+
+def test_what_the_features_know_is_found_across_windows():
+    reader = WordReader()
+    data = splits()
+    score = Answer().score(reader, data, NOISE)
+    assert reader.longest <= 60 < min(len(context) for context in data.test["context"])
+    assert score.details["layer"] == 1
+    assert score.value > 0.9
+    assert list(score.readings) == ["f1", "exact_match"]
+    for name, column in (("f1", "outcome"), ("exact_match", "exact_match")):
+        assert score.outcomes[column].mean() == pytest.approx(score.readings[name][0])
+
+
+def test_features_of_nothing_find_nothing_the_same_way_every_time():
+    score, again = (
+        Answer().score(WordReader(knows=False), splits(60, 60), NOISE) for _ in range(2)
+    )
+    assert score.value < 1 / 4 + 3 * score.stderr  # guessing one of the four things, at best
+    assert again.details == score.details
+
+
+def test_every_word_is_read_once_where_most_can_be_seen():
+    text = " ".join(f"w{i:02}" for i in range(40))
+    words = words_of(text)
+    owners, firsts, lasts = windows(WordReader(39), ["", text, "x"], [[], words, [(0, 1)]])
+    assert set(owners) == {1, 2}
+    spans = [ends for owner, *ends in zip(owners, firsts, lasts, strict=True) if owner == 1]
+    assert spans[:3] == [[0, 9], [5, 14], [10, 19]]
+    assert spans[-1][1] == 39
+    passages = read_passages(WordReader(39), ["", text, "x"], None)
+    assert passages.begin.tolist() == [0, 0, 40, 41]
+    assert passages.vectors.shape == (41, 2, 16)
+    own = [vector(f"{text[20:59]} {16}")]  # w09: four words from the end of one, five in the other
+    np.testing.assert_array_equal(passages.vectors[9, 0], own[0])
+    assert read_passages(WordReader(39), [text], 1).vectors.shape == (40, 1, 16)
+
+
+def test_a_word_longer_than_the_encoder_reads_does_not_stop_it():
+    passages = read_passages(WordReader(5), ["extraordinarily long words"], 0)
+    assert len(passages.vectors) == 3
+
+
+def test_answers_are_compared_as_squad_does():
+    assert normalised("The  Quick, brown-fox!") == ["quick", "brownfox"]
+    assert overlap_f1("the quick fox", "Quick dog") == pytest.approx(0.5)
+    assert overlap_f1("a the", "an") == 1.0
+    assert overlap_f1("fox", "the") == 0.0
+
+
+def test_text_of_a_span_keeps_what_stands_between():
+    frame = pd.DataFrame({"context": ["Mr. O'Brien, of Ürümqi."]})
+    assert texts_of(frame, np.array([[0, 4]])) == ["Mr. O'Brien"]
+    assert texts_of(frame, np.array([[5, 99]])) == [", of Ürümqi."]
+
+
+def test_the_overlap_baseline_looks_beside_the_questions_words():
+    context = "the sun is far away . the moon orbits the earth every month or so . nothing else is"
+    at = best_overlap("what orbits the earth", context, 1, rarity([context, "the is what a"]))
+    words = [context[begin:end] for begin, end in words_of(context)]
+    assert words[at] not in ("orbits", "earth")
+    assert abs(at - words.index("orbits")) < 8
+    controls = Answer().controls(splits(), NOISE)
+    assert list(controls) == ["majority", "bag_of_words"]
+    assert controls["majority"].value < 0.1  # a text begins with a name
+
+
+def test_another_way_of_reading_is_not_applicable():
+    task = Answer()
+    task.mode = "knn"
+    with pytest.raises(NotApplicableError, match="knn"):
+        task.score(WordReader(), splits(), NOISE)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([], "row 7 of train has no answer"),
+        ([{"text": "elsewhere", "start": 3}], "row 7 of train has .* its answer is 'elsewhere'"),
+        ([{"text": " ", "start": 5}], "row 7 of train"),
+    ],
+)
+def test_answers_that_do_not_stand_there_are_refused(answers, message):
+    data = splits(20, 20)
+    data.train.at[7, "answers"] = answers
+    with pytest.raises(BenchError, match=message):
+        Answer().check(data)

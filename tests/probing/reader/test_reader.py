@@ -1,0 +1,258 @@
+"""The reader against slow implementations that pad nothing and batch nothing."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.corpus.trainer import char_tokenizer, train_tokenizer
+from bench.pretraining.batch import Attention
+from bench.pretraining.encoder import Encoder
+from bench.pretraining.heads import TokenHead
+from bench.probing.reader import batching as rows_module
+from bench.probing.reader import cache as cache_module
+from bench.probing.reader import likelihood as scoring_module
+from bench.probing.reader.batching import batches
+from bench.probing.reader.reader import RunReader
+from bench.probing.task import NotApplicableError
+from bench.spec import EncoderShape
+
+TEXTS = [
+    "the bat flew over the unbelievably dark river",
+    "a crane",
+    "the seal ate jam, and the bat watched",
+    "",
+    "x",
+    "the jammed cranes were watching unbelievably dark seals flying over the river at night",
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(iter(TEXTS * 3), 300)
+
+
+@pytest.fixture(scope="module")
+def parts(tokenizer):
+    shape = EncoderShape(
+        hidden_size=16,
+        num_layers=2,
+        num_heads=2,
+        mlp_size=24,
+        max_length=32,
+        vocab_size=tokenizer.vocabulary.size,
+    )
+    encoder, head = Encoder(shape, 1), TokenHead(shape)
+    with torch.no_grad():  # untrained logits are near zero and would hide mistakes
+        encoder.embeddings.tok_embeddings.weight.mul_(20)
+    return encoder, head
+
+
+def make(parts, tokenizer, scoring="masked", attention="native"):
+    encoder, head = parts
+    reading = "causal" if scoring == "causal" else "full"
+    return RunReader(encoder, head, tokenizer, scoring, reading, attention)
+
+
+def row(tokenizer, text, room=30):
+    vocabulary = tokenizer.vocabulary
+    (encoded,) = tokenizer.encode([text])
+    return encoded, [vocabulary.cls_id, *encoded.ids[:room].tolist(), vocabulary.sep_id]
+
+
+def states(encoder, tokens, pattern):
+    with torch.no_grad():
+        hidden = encoder.hidden_states(torch.tensor([tokens]), Attention(pattern))
+    return torch.stack(hidden)[:, 0].numpy()
+
+
+@pytest.mark.parametrize(
+    ("scoring", "attention", "pattern"),
+    [
+        ("masked", "native", "full"),
+        ("causal", "native", "causal"),
+        ("causal", "bidirectional", "full"),
+    ],
+)
+def test_pooled_features_are_those_of_each_text_alone(
+    parts, tokenizer, scoring, attention, pattern
+):
+    found = make(parts, tokenizer, scoring, attention).features(TEXTS)
+    assert found.pooled.dtype == np.float32
+    for i, text in enumerate(TEXTS):
+        _, tokens = row(tokenizer, text)
+        own = states(parts[0], tokens, pattern)[:, 1:-1]
+        if not text:
+            own = states(parts[0], tokens, pattern)[:, :1]
+        wanted = np.stack((own.mean(1), own[:, 0], own[:, -1]), axis=1)
+        np.testing.assert_allclose(found.pooled[i], wanted, atol=1e-5)
+
+
+def test_batch_composition_does_not_change_features(parts, tokenizer, monkeypatch):
+    together = make(parts, tokenizer).features(TEXTS).pooled
+    monkeypatch.setattr(rows_module, "CPU_BATCH_TOKENS", 1)
+    alone = make(parts, tokenizer).features(TEXTS).pooled
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_word_is_read_at_its_first_token(parts, tokenizer):
+    asked = [[(8, 12), (22, 34)], [], [(13, 16)], [], [(0, 1)], [(83, 86)]]
+    found = make(parts, tokenizer).features(TEXTS, asked)
+    expected = []
+    for text, spans in zip(TEXTS, asked, strict=True):
+        encoded, tokens = row(tokenizer, text)
+        hidden = states(parts[0], tokens, "full")
+        for begin, end in spans:
+            overlaps = [
+                i
+                for i, (s, e) in enumerate(zip(encoded.starts, encoded.ends, strict=True))
+                if s < end and e > begin and i < 30
+            ]
+            expected.append(hidden[:, overlaps[0] + 1 if overlaps else 0])
+    np.testing.assert_allclose(found.spans, np.stack(expected), atol=1e-5)
+    assert len(tokenizer.encode([TEXTS[5]])[0].ids) > 30  # the last word asked was cut off
+    assert found.truncated == 1
+    (encoded,) = tokenizer.encode([TEXTS[0]])
+    assert TEXTS[0][22:34] == "unbelievably"
+    assert ((encoded.starts < 34) & (encoded.ends > 22)).sum() > 1
+
+
+def test_every_text_is_encoded_once(parts, tokenizer):
+    encoder = parts[0]
+    run = make(parts, tokenizer)
+    spans = [[(0, 1)] if text else [] for text in TEXTS]
+    first = run.features(TEXTS, spans)
+    read = encoder.tokens_read
+    again = run.features(TEXTS[::-1] + TEXTS[:2])
+    same = run.features(TEXTS, spans)
+    assert encoder.tokens_read == read
+    np.testing.assert_array_equal(again.pooled[: len(TEXTS)], first.pooled[::-1])
+    np.testing.assert_array_equal(same.spans, first.spans)
+    run.features(TEXTS[:1], [[(4, 7)]])
+    assert encoder.tokens_read > read  # another word was asked
+
+
+def test_the_cache_is_bounded(parts, tokenizer, monkeypatch):
+    encoder, run = parts[0], make(parts, tokenizer)
+    one = run.features(TEXTS[:1]).pooled.nbytes
+    monkeypatch.setattr(cache_module, "MAX_BYTES", 3 * one)
+    first = run.features(TEXTS)
+    assert run._cache.bytes <= 3 * one
+    read = encoder.tokens_read
+    run.features(TEXTS[-3:])  # the last ones are still there, the first are not
+    assert encoder.tokens_read == read
+    np.testing.assert_allclose(run.features(TEXTS).pooled, first.pooled, atol=1e-6)
+    assert encoder.tokens_read > read
+
+
+def slow_likelihood(parts, tokenizer, text, policy, shift=0):
+    """One text, one hidden token, one forward pass at a time."""
+    encoder, head = parts
+    encoded, tokens = row(tokenizer, text)
+    words = np.cumsum(encoded.word_start[:30])
+    total = 0.0
+    for i in range(len(words)):
+        shown = list(tokens)
+        for j in range(i, len(words)):
+            if j == i or (policy == "word_l2r" and words[j] == words[i]):
+                shown[j + 1] = tokenizer.vocabulary.mask_id
+        with torch.no_grad():
+            hidden = encoder(torch.tensor([shown]), Attention("full"))
+            logits = head(hidden[0], encoder.embeddings.tok_embeddings.weight)
+        total += torch.log_softmax(logits[i + 1 - shift], -1)[tokens[i + 1]].item()
+    return total, len(words)
+
+
+@pytest.mark.parametrize("scoring", ["masked", "shifted"])
+@pytest.mark.parametrize("policy", ["original", "word_l2r"])
+@pytest.mark.parametrize("batch_tokens", [40, 16_384])
+def test_pseudo_log_likelihood(parts, tokenizer, policy, scoring, batch_tokens, monkeypatch):
+    monkeypatch.setattr(rows_module, "CPU_BATCH_TOKENS", batch_tokens)
+    monkeypatch.setattr(scoring_module, "BATCH_LOGITS", 700)  # two tokens at a time
+    found = make(parts, tokenizer, scoring).log_likelihood(TEXTS, policy)
+    shift = 1 if scoring == "shifted" else 0
+    wanted = [slow_likelihood(parts, tokenizer, text, policy, shift) for text in TEXTS]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_the_second_policy_reads_only_what_the_first_has_not(parts, tokenizer):
+    run = make(parts, tokenizer)
+    start = parts[0].tokens_read
+    original = run.log_likelihood(TEXTS, "original")
+    first = parts[0].tokens_read - start
+    again = run.log_likelihood(TEXTS, "original")
+    assert parts[0].tokens_read == start + first
+    np.testing.assert_array_equal(again, original)
+    run.log_likelihood(TEXTS, "word_l2r")
+    assert start + first < parts[0].tokens_read < start + 2 * first
+    other = run.log_likelihood(TEXTS[::-1], "original")
+    np.testing.assert_allclose(other[::-1], original, rtol=1e-5)
+
+
+def test_hiding_the_rest_of_a_word_changes_only_words_of_several_tokens(parts, tokenizer):
+    run = make(parts, tokenizer)
+    original, l2r = (run.log_likelihood(TEXTS, p)[:, 0] for p in ("original", "word_l2r"))
+    several = np.array([not encoded.word_start.all() for encoded in tokenizer.encode(TEXTS)])
+    assert several.any()
+    assert not several.all()
+    np.testing.assert_array_equal(np.abs(original - l2r) > 1e-4, several)
+
+
+def test_chain_rule(parts, tokenizer):
+    encoder, head = parts
+    found = make(parts, tokenizer, "causal").log_likelihood(TEXTS, "original")
+    for text, (nats, count) in zip(TEXTS, found, strict=True):
+        _, tokens = row(tokenizer, text)
+        total = 0.0
+        for i in range(1, len(tokens) - 1):
+            with torch.no_grad():
+                hidden = encoder(torch.tensor([tokens[:i]]), Attention("causal"))
+                logits = head(hidden[0, -1:], encoder.embeddings.tok_embeddings.weight)
+            total += torch.log_softmax(logits[0], -1)[tokens[i]].item()
+        assert nats == pytest.approx(total, rel=1e-5)
+        assert count == len(tokens) - 2
+
+
+def test_special_tokens_inside_a_text_are_not_scored():
+    tokenizer = char_tokenizer(iter(["abc abc abc"]), 50)
+    shape = EncoderShape(
+        hidden_size=8, num_layers=1, num_heads=1, mlp_size=8, max_length=16, vocab_size=50
+    )
+    run = RunReader(Encoder(shape, 0), TokenHead(shape), tokenizer, "masked")
+    assert run.log_likelihood(["abc", "aξc", "ξ"], "original")[:, 1].tolist() == [3, 2, 0]
+
+
+def test_what_cannot_be_scored_says_so(parts, tokenizer):
+    encoder, head = parts
+    for run in (
+        RunReader(encoder, None, tokenizer, "masked"),
+        RunReader(encoder, head, tokenizer, None),
+        RunReader(encoder, head, tokenizer, "causal", "causal", "bidirectional"),
+    ):
+        with pytest.raises(NotApplicableError):
+            run.log_likelihood(TEXTS, "original")
+
+
+def test_the_encoder_is_left_as_it_was(parts, tokenizer):
+    encoder, _ = parts
+    before = copy.deepcopy(encoder.state_dict())
+    state = torch.random.get_rng_state()
+    run = make(parts, tokenizer)
+    run.features(TEXTS)
+    run.log_likelihood(TEXTS, "word_l2r")
+    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+    assert all(parameter.grad is None for parameter in encoder.parameters())
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@given(st.lists(st.integers(2, 300), max_size=80), st.integers(1, 2_000))
+def test_batches_hold_everything_once_and_stay_small(lengths, limit):
+    found = [index.tolist() for index in batches(lengths, limit)]
+    assert sorted(i for index in found for i in index) == list(range(len(lengths)))
+    for index in found:
+        assert len(index) == 1 or len(index) * max(lengths[i] for i in index) <= limit

@@ -1,0 +1,131 @@
+"""Score over budget, from records to tables, files of numbers and the figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.reporting.comparison import Comparison
+from bench.reporting.curves import whole_command
+from bench.reporting.figures.curves import over_budget
+from bench.reporting.text import render
+from tests.records.test_store import make_run, make_score
+from tests.reporting.figures.test_figures import numbers_of
+from tests.reporting.test_text import answers, compare
+
+LEVELS = {
+    "causal": {1e5: 0.5, 2e5: 0.55, 4e5: 0.6},
+    "token": {1e5: 0.15, 2e5: 0.3, 4e5: 0.95},
+    "span": {2e5: 0.3, 4e5: 0.5},
+}
+
+
+def build(out: Path, untrained: tuple[float, ...] = (4e5,), seeds: int = 3) -> Path:
+    """A curve of three budgets, of which the smallest lacks one objective."""
+    for seed in range(seeds):
+        for objective, levels in LEVELS.items():
+            for budget, level in levels.items():
+                folder = make_run(out, objective, seed, tokens=int(budget), budget_tokens=budget)
+                make_score(folder, "sense", answers(level, "sense", objective, seed))
+        for budget in untrained:
+            folder = make_run(out, "untrained", seed, tokens=0, budget_tokens=budget)
+            make_score(folder, "sense", answers(0.1, "sense", "untrained", seed))
+            make_score(folder, "asked_once", answers(0.1, "asked_once", "untrained", seed))
+    make_score(out, "sense", answers(0.3, "sense", "majority", 0), control="majority")
+    return out
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return compare(build(tmp_path_factory.mktemp("results")), "untrained")
+
+
+def test_every_budget_has_its_table_and_the_one_untrained(compared: Comparison) -> None:
+    (curve,) = compared.curves
+    assert curve.budgets == [1e5, 2e5, 4e5]
+    assert curve.tables == compared.tables[::-1]  # the largest budget is read first
+    for table in compared.tables:
+        names = [entry.name for entry in table.entries]
+        assert names[-2:] == ["untrained", "majority"]
+        assert len(table.entries[-2].runs) == 3
+        assert table.baseline == "untrained"
+    # What only the untrained of another budget was asked is no question of this one.
+    asked = [[column.name for column in table.columns] for table in compared.tables]
+    assert asked == [["sense", "asked_once"], ["sense"], ["sense"]]
+    assert sum(row["label"] == "untrained" for row in compared.rows()) == 4
+
+
+def test_a_budget_with_an_untrained_of_its_own_keeps_it(tmp_path: Path) -> None:
+    tables = compare(build(tmp_path, (1e5, 4e5), seeds=1)).tables
+    given = [
+        {run.data["budget"]["amount"] for entry in table.entries if entry.kind == "untrained"
+         for run in entry.runs} for table in tables
+    ]  # fmt: skip
+    assert given[0] == {4e5}
+    assert given[2] == {1e5}
+
+
+def test_other_corpora_and_single_budgets_are_no_curve(tmp_path: Path) -> None:
+    for number, budget in enumerate((1e5, 2e5)):
+        folder = make_run(tmp_path, "token", budget_tokens=budget, corpus_sha256=f"{number}" * 64)
+        make_score(folder, "sense")
+    found = compare(tmp_path)
+    assert found.curves == []
+    assert "together" not in render(found)
+
+
+def test_score_over_budget_is_told_after_the_tables(compared: Comparison) -> None:
+    text = render(compared)
+    told = text[text.index("Tables 1 to 3 together") :]
+    first, second, third = (
+        table.cells["token", "sense"].interval.mean * 100  # type: ignore[union-attr]
+        for table in compared.curves[0].tables
+    )
+    (row,) = [line for line in told.splitlines() if line.startswith("sense: token")]
+    assert [part.split(" ")[0] for part in row.split("   ") if "±" in part] == [
+        f"{first:.1f}", f"{second:.1f}", f"{third:.1f}"
+    ]  # fmt: skip
+    (missing,) = [line for line in told.splitlines() if line.startswith("sense: span")]
+    assert " - " in missing
+    assert told.index("score over tokens") < told.index("crossings")
+
+
+def test_the_crossing_is_in_every_format(compared: Comparison) -> None:
+    crossed = [row for row in compared.rows() if row["crossings"]]
+    assert {row["label"] for row in crossed} >= {"token", "causal"}
+    (found,) = [one for one in crossed[0]["crossings"] if one["ahead_before"] == "causal"
+                and one["ahead_after"] == "token"]  # fmt: skip
+    assert found["shown"]
+    assert 2e5 < found["low"] < found["at"] < found["high"] < 4e5
+    assert {row["budget"] for row in crossed} == {400_000}
+    (line,) = [
+        line for line in render(compared).splitlines()
+        if line.startswith("sense") and "causal" in line and "token" in line
+    ]  # fmt: skip
+    assert "k to " in line
+    assert "ahead after" in render(compared, "markdown")
+    assert "ahead after" in render(compared, "latex")
+    assert json.dumps(crossed[0]["crossings"], sort_keys=True).replace('"', '""') in render(
+        compared, "csv"
+    )
+
+
+def test_the_figure_has_all_points_and_all_costs(compared: Comparison) -> None:
+    drawn = over_budget(compared.curves[0])
+    assert drawn is not None
+    assert drawn.svg.count('id="axes_') == 4  # a row: what none that was trained answered has none
+    assert "token passes causal at" in drawn.alt
+    data = numbers_of(drawn).query("column == 'sense'").set_index(["label", "budget"])
+    for table, budget in zip(compared.curves[0].tables, compared.curves[0].budgets, strict=True):
+        interval = table.cells["token", "sense"].interval
+        assert interval is not None
+        assert data.loc[("token", budget), "mean"] == pytest.approx(interval.mean)
+        assert data.loc[("token", budget), "tokens"] == budget
+
+
+def test_one_command_makes_the_whole_curve(compared: Comparison) -> None:
+    for table in compared.tables:
+        assert whole_command(compared.curves, table) == (compared.tables[0], " --curve 3")
+    assert whole_command([], compared.tables[1]) == (compared.tables[1], "")

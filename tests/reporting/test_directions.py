@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.errors import BenchError
+from bench.registry import Registry
+from bench.reporting import directions
+from bench.reporting.directions import Direction, read_directions, verified
+from bench.settings import as_mapping, from_mapping
+from tests.helpers.store_generator import make_store
+from tests.records.test_store import make_run, make_score
+from tests.reporting.test_text import answers, compare
+
+
+def direction(**keys: Any) -> Direction:
+    told = {
+        "claim": "span is above token", "source": "somebody", "published": "3 against 2",
+        "better": {"objective": "span"}, "worse": {"objective": "token"},
+        "commands": ["bench run --objective span"],
+    }  # fmt: skip
+    return Direction.model_validate(told | keys)
+
+
+def build(out: Path, span: float, token: float, seeds: int = 3, **keys: Any) -> Path:
+    for objective, level in (("span", span), ("token", token)):
+        for seed in range(seeds):
+            folder = make_run(out, objective, seed)
+            for task in ("one", "two"):
+                make_score(folder, task, answers(level, task, objective, seed), **keys)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("levels", "seeds", "verdict"),
+    [
+        ((0.9, 0.5), 3, "reproduced"),
+        ((0.5, 0.9), 3, "contradicted"),
+        ((0.5, 0.51), 3, "too small to tell"),
+        ((0.9, 0.5), 1, "too small to tell"),
+    ],
+)
+def test_the_answers(tmp_path: Path, levels: tuple[float, float], seeds: int, verdict: str) -> None:
+    compared = compare(build(tmp_path, *levels, seeds=seeds))
+    (found,) = verified(compared, [direction()])
+    assert found["verdict"] == verdict
+    assert (found["better"], found["worse"], found["seeds"]) == ("span", "token", seeds)
+    assert list(found["tasks"]) == ["one", "two"]
+    text = directions.render([found], "results")
+    assert f"{verdict}: span - token = " in text
+    assert ("one seed cannot tell" in text) == (seeds == 1)
+
+
+def test_the_mean_over_tasks_by_hand(tmp_path: Path) -> None:
+    wrong = {"one": (2, 4), "two": (2, 6)}  # of 20, by seed; the other objective has none
+    for seed in range(2):
+        span, token = (make_run(tmp_path, name, seed) for name in ("span", "token"))
+        for task, counts in wrong.items():
+            make_score(span, task, [1.0] * 20)
+            make_score(token, task, [0.0] * counts[seed] + [1.0] * (20 - counts[seed]))
+    (table,) = compare(tmp_path).tables
+    found = directions.mean_difference(table, table.columns, "span", "token")
+    assert found is not None
+    assert found.mean == pytest.approx((0.1 + 0.1 + 0.2 + 0.3) / 4)
+    # Each seed's mean over tasks: .1 and .25. Example means of task one: 1 on the first two
+    # examples, .5 on the next two; residuals as in `interval_of_outcomes`, over four.
+    over_seeds = 12.7062047362**2 * np.var([0.1, 0.25], ddof=1) / 2
+    parts = [table.pairs(c.name).example[table.place("span"), table.place("token")]
+             for c in table.columns]  # fmt: skip
+    over_examples = 2.0930240544**2 * sum(parts) / 4
+    assert found.half_width == pytest.approx((over_seeds + over_examples) ** 0.5)
+    assert directions.mean_difference(table, [], "span", "token") is None
+
+
+def test_only_what_a_direction_speaks_of_counts(tmp_path: Path) -> None:
+    compared = compare(build(tmp_path, 0.9, 0.5))
+    (found,) = verified(compared, [direction(tasks=["two"])])
+    assert list(found["tasks"]) == ["two"]
+    (found,) = verified(compared, [direction(families=["text classification"])])
+    assert list(found["tasks"]) == ["one", "two"]
+    (found,) = verified(compared, [direction(families=["span extraction"])])
+    assert (found["verdict"], found["lacking"]) == ("not in these results", "the scores")
+    assert "bench run --objective span --out elsewhere" in directions.render([found], "elsewhere")
+
+
+def test_a_limited_task_is_no_evidence(tmp_path: Path) -> None:
+    compared = compare(build(tmp_path, 0.9, 0.5, probe={"limit": 50}))
+    assert verified(compared, [direction()])[0]["verdict"] == "not in these results"
+
+
+def test_settings_choose_the_runs_and_must_agree_otherwise(tmp_path: Path) -> None:
+    for rate, other, level in ((0.15, 1, 0.9), (0.8, 1, 0.5), (0.8, 2, 0.4), (0.3, 1, 0.2)):
+        settings = {"rate": rate, "other": other}
+        for seed in range(3):
+            label = f"token[{rate},{other}]"
+            folder = make_run(tmp_path, "token", seed, label, settings)
+            make_score(folder, "one", answers(level, "one", label, seed))
+    asked = direction(
+        better={"objective": "token", "settings": {"rate": 0.15}},
+        worse={"objective": "token", "settings": {"rate": 0.8}},
+    )
+    (found,) = verified(compare(tmp_path), [asked])
+    assert (found["better"], found["worse"]) == ("token[0.15,1]", "token[0.8,1]")
+    assert found["verdict"] == "reproduced"
+    (found,) = verified(compare(tmp_path), [direction()])  # none is at its defaults
+    assert (found["verdict"], found["lacking"]) == ("not in these results", "the runs")
+
+
+def test_every_trained_objective_is_asked(tmp_path: Path) -> None:
+    out = make_store(tmp_path, 5, 2, 2, 60)
+    asked = direction(better={"objective": "*"}, worse={"objective": "untrained"})
+    found = verified(compare(out), [asked])
+    assert {one["better"] for one in found} == {"token", "whole_word", "span", "causal"}
+
+
+def test_the_directions_name_what_there_is() -> None:
+    registry = Registry()
+    tasks = registry.of("task")
+    known = read_directions()
+    assert len(known) >= 8
+    for one in known:
+        for side in (one.better, one.worse):
+            if side.objective != "*":
+                cls = registry.get("objective", side.objective)
+                built = from_mapping(cls, side.settings, side.objective)
+                assert side.settings.items() <= as_mapping(built).items()
+        assert {*one.tasks} <= {*tasks}
+        assert {*one.families} <= {task.family for task in tasks.values()}
+        for command in one.commands:
+            _check_command(command, registry)
+
+
+def _check_command(command: str, registry: Registry) -> None:
+    words = shlex.split(command)
+    assert words[:2] == ["bench", "run"]
+    values: dict[str, dict[str, str]] = {}
+    for option, value in zip(words[2::2], words[3::2], strict=True):
+        if option == "--objective":
+            registry.get("objective", value)
+        elif option == "--set":
+            owner, _, setting = value.partition(".")
+            values.setdefault(owner, {}).update([setting.split("=")])  # type: ignore[list-item]
+        elif option == "--tasks":
+            registry.get("task", value)
+        else:
+            assert option in ("--seeds", "--corpus")
+    for owner, knobs in values.items():
+        from_mapping(registry.get("objective", owner), knobs, owner)
+
+
+def test_the_commands_give_the_runs_that_are_asked_for() -> None:
+    """What a command sets, on top of the defaults, is what one of the two sides wants."""
+
+    registry = Registry()
+    for one in read_directions():
+        for side in (one.better, one.worse):
+            if not side.settings:
+                continue
+            made = []
+            for command in one.commands:
+                words = shlex.split(command)
+                given = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+                values = dict(text.partition(".")[2].split("=") for text in given)
+                cls = registry.get("objective", side.objective)
+                made.append(as_mapping(from_mapping(cls, values, side.objective)))
+            assert any(side.settings.items() <= settings.items() for settings in made), one.claim
+
+
+@pytest.mark.parametrize("text", ["[[direction", "[[direction]]\nclaim = 'x'", ""])
+def test_a_file_of_directions_is_checked(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "directions.toml"
+    path.write_text(text)
+    if not text:
+        assert read_directions(path) == []
+        return
+    with pytest.raises(BenchError, match="holds no directions"):
+        read_directions(path)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    out = make_store(tmp_path, 5, 2, 3, 60)
+    done = CliRunner().invoke(app, ["verify", "--out", str(out), "--json"])
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert {one["verdict"] for one in found} >= {"reproduced", "not in these results"}
+    for one in found:
+        assert {"claim", "source", "published", "verdict"} <= one.keys()
+    shown = CliRunner().invoke(app, ["verify", "--out", str(out)]).stdout
+    assert "an untrained encoder is below every trained one" in shown
+    none = CliRunner().invoke(app, ["verify", "--out", str(tmp_path / "none")])
+    assert isinstance(none.exception, BenchError)

@@ -1,0 +1,74 @@
+"""Everything that ships keeps the contract that strangers are held to."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+
+from bench.probing.task import DataRoot
+from bench.registry import Registry
+from bench.testing import (
+    OBJECTIVE_CHECKS,
+    check_light_import,
+    check_missing_data,
+    check_task_metadata,
+    examine,
+    parametrize_with_checks,
+)
+from bench.testing.report import data_root
+from tests.helpers.paths import SHARED
+
+TEXTS = SHARED / "corpora" / "wikitext"
+OBJECTIVES = Registry().of("objective")
+TASKS = Registry().of("task")
+MODULES = {item.__module__: item for item in (*OBJECTIVES.values(), *TASKS.values())}
+
+
+@functools.cache
+def real_data() -> DataRoot:
+    """What there is of labelled data and of text to make questions from."""
+    folder = SHARED / "tasks"
+    texts = [str(TEXTS)] if TEXTS.is_dir() else None
+    return data_root(folder if folder.is_dir() else None, texts, None)
+
+
+@parametrize_with_checks(OBJECTIVES.values())
+def test_objective(item: Any, check: Any) -> None:
+    if check.__name__ == check_light_import.__name__:
+        pytest.skip("one process for each is slow; see below")
+    check(item)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_task_says_what_it_is(name: str) -> None:
+    task = TASKS[name]()
+    check_task_metadata(task)
+    if "require" in vars(TASKS[name]):  # others are generated, which takes a second or two
+        check_missing_data(task)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", MODULES)
+def test_light_import(module: str) -> None:
+    check_light_import(MODULES[module]())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_task(name: str) -> None:
+    findings = examine(TASKS[name], real_data())
+    failures = [f"{found.check}: {found.message}" for found in findings if found.status == "failed"]
+    assert not failures
+    unchecked = [found.message for found in findings if found.status == "not checked"]
+    if unchecked:
+        pytest.skip(unchecked[0])
+
+
+def test_checks_are_public() -> None:
+    import bench.testing
+
+    for check in OBJECTIVE_CHECKS:
+        assert getattr(bench.testing, check.__name__) is check
+        assert check.__doc__
