@@ -118,12 +118,13 @@ def execute(
     # Longest first: what is short fills the end, when cores fall idle.
     trained = {label for label, objective in experiment.objectives.items() if objective.trains}
     specs = sorted(
-        experiment.specs(prepared), key=lambda spec: -spec.budget.amount * (spec.label in trained)
+        experiment.specs(prepared),
+        key=lambda spec: -spec.budget.amount * (spec.display_name in trained),
     )
     shared = {
         "out": str(out.resolve()),
         "tasks": [reference_of(task) for task in experiment.tasks.values()],
-        "modes": experiment.modes,
+        "probes": experiment.probes,
         "prepared": str(prepared.folder),
         "data": {
             "folder": experiment.data.folder and str(experiment.data.folder.resolve()),
@@ -135,13 +136,13 @@ def execute(
     is_curve = len(experiment.budgets) > 1
     jobs = [
         Job(
-            f"{spec.label} s{spec.seed}" + (f", {spec.budget}" if is_curve else ""),
+            f"{spec.display_name} s{spec.seed}" + (f", {spec.budget}" if is_curve else ""),
             {**shared, **run, "spec": spec.to_json()},
         )
         for spec in specs
     ]
     if experiment.tasks:
-        jobs.append(Job("controls", {**shared, "kind": "controls"}))
+        jobs.append(Job("baselines", {**shared, "kind": "baselines"}))
     run_jobs(jobs, experiment.workers, experiment.training.threads, watch)
     return Outcome(jobs, list(experiment.tasks))
 
@@ -186,14 +187,14 @@ def compare(
     """
     from bench._startup import paused_collection, without
     from bench.corpus.preparation import default_cache
-    from bench.records.cache import read_controls_kept, read_runs_kept
+    from bench.records.cache import read_cached_baselines, read_cached_runs
     from bench.reporting.comparison import comparison
 
     cache, suites = default_cache(), task_suites()
     with without("torch"), paused_collection():
         return comparison(
-            read_runs_kept(Path(out), runs, cache),
-            read_controls_kept(Path(out), cache),
+            read_cached_runs(Path(out), runs, cache),
+            read_cached_baselines(Path(out), cache),
             baseline=baseline,
             tasks=tasks,
             suites=suites,
@@ -242,7 +243,7 @@ def fill(run: str, text: str, *, k: int = 5, out: Path | str = DEFAULT_OUT) -> F
     record = run_named(Path(out), run)
     name = record.data["objective"]
     objective = from_mapping(Registry().get("objective", name), record.data["settings"], name)
-    reader = RunReader(*load_run(record.folder, objective), objective.scoring, objective.reading)
+    reader = RunReader(*load_run(record.folder, objective), objective.scoring, objective.attention)
     try:
         return reader.fill(text, k)
     except NotApplicableError as reason:

@@ -62,7 +62,7 @@ class Request:
     device: str = "auto"
     limit: int | None = None
     probe: str = "linear"
-    """Ways of reading by comma, of `bench.probing.task.MODES`."""
+    """Ways of reading by comma, of `bench.probing.task.PROBES`."""
     curve: int = 1
     """Budgets of each objective: the one given, its half, its quarter, ... (`bench.spec`)."""
 
@@ -83,7 +83,7 @@ class Experiment:
     data: DataRoot
     tokenizer: str | None
     device: str
-    modes: list[str]
+    probes: list[str]
 
     @property
     def budget(self) -> Budget:
@@ -117,7 +117,7 @@ class Experiment:
                 tokenizer_sha256=prepared.tokenizer_sha256,
                 device=self.device,
                 torch_version=version("torch").split("+")[0],
-                label=objective.label(),
+                display_name=objective.display_name,
             )
             for budget in self.budgets
             for seed in self.seeds
@@ -170,7 +170,7 @@ def resolve(request: Request, registry: Registry) -> Experiment:
         data=data,
         tokenizer=request.tokenizer,
         device=choose_device(request.device),
-        modes=parse_modes(request.probe),
+        probes=parse_probes(request.probe),
     )
 
 
@@ -299,18 +299,18 @@ def about_tokens(budget: Budget, shape: EncoderShape) -> float:
     }[budget.axis]
 
 
-def parse_modes(text: str) -> list[str]:
+def parse_probes(text: str) -> list[str]:
     """Ways of reading, each once, in the order asked.
 
     Raises:
         BenchError: No such way.
     """
-    from bench.probing.task import MODES
+    from bench.probing.task import PROBES
 
     asked = [part.strip() for part in text.split(",") if part.strip()]
     for mode in asked or [text]:
-        if mode not in MODES:
-            raise BenchError(f"--probe {mode!r} is none of {', '.join(MODES)}")
+        if mode not in PROBES:
+            raise BenchError(f"--probe {mode!r} is none of {', '.join(PROBES)}")
     return list(dict.fromkeys(asked))
 
 

@@ -36,7 +36,7 @@ def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
         seconds = budget.amount
     waves = -(-len(trained) * len(experiment.seeds) // experiment.workers)
     parameters = encoder_parameters(shape)
-    extra = {o.label(): o.extra_cost(shape).parameters for o in trained}
+    extra = {o.display_name: o.extra_cost(shape).parameters for o in trained}
     prepared = find_prepared(
         experiment.corpus, experiment.tokenizer, shape.vocab_size, default_cache()
     )
@@ -46,7 +46,7 @@ def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
     share = share_of_longest(points)
     curve = {"budgets": [str(one) for one in experiment.budgets], "cost_of_longest": share}
     return {
-        "runs": [o.label() for o in experiment.objectives.values()],
+        "runs": [o.display_name for o in experiment.objectives.values()],
         "seeds": experiment.seeds,
         "tasks": list(experiment.tasks),
         "size": experiment.size.name,
@@ -62,7 +62,7 @@ def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
         "speed_is": speed_source,
         "pretraining_seconds": None if seconds is None else seconds * waves * share,
         "disk_megabytes": num_runs * 4e-6 * (parameters + max(extra.values(), default=0)),
-        "corpus": experiment.corpus.label,
+        "corpus": experiment.corpus.display_name,
         "corpus_is_prepared": prepared is not None,
         "finished_runs": _finished(experiment, out, prepared),
     }

@@ -255,7 +255,7 @@ class RunSpec:
     tokenizer_sha256: str
     device: str
     torch_version: str
-    label: str
+    display_name: str
 
     def identity(self) -> dict[str, Any]:
         """All that made the run, as plain values."""
@@ -306,7 +306,7 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads back."""
-        plain = self.identity() | {"label": self.label}
+        plain = self.identity() | {"display_name": self.display_name}
         del plain["recipe"]
         return plain
 

@@ -31,7 +31,7 @@ from pydantic import Field
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
 from bench.pretraining.corruption import edits as corruptions
 from bench.pretraining.corruption.drafts import Draft
-from bench.pretraining.decoding import DecodedObjective, written_before
+from bench.pretraining.decoding import DecodedObjective, shift_right
 from bench.pretraining.objective import Rate, highest_rate
 from bench.settings import settings
 
@@ -81,8 +81,8 @@ class BartDenoise(DecodedObjective):
                 draft = corruption(draft, *given, rate, noise)
         return Example(
             draft.tokens,
-            Attention("full", draft.present),
+            Attention("full", draft.attention_mask),
             torch.where(batch.real, batch.tokens, IGNORED),
             origins=draft.origins,
-            extras={"written": written_before(batch.tokens, vocabulary.sep_id, vocabulary.pad_id)},
+            extras={"written": shift_right(batch.tokens, vocabulary.sep_id, vocabulary.pad_id)},
         )

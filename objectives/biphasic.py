@@ -67,8 +67,10 @@ class Biphasic(DrawnObjective):
     def ingredients(self) -> tuple[Objective, ...]:
         return Causal(), self._second
 
-    def mine(self, batches: Iterable[Batch], vocabulary: Vocabulary) -> dict[str, Tensor]:
-        return self._second.mine(batches, vocabulary)
+    def collect_statistics(
+        self, batches: Iterable[Batch], vocabulary: Vocabulary
+    ) -> dict[str, Tensor]:
+        return self._second.collect_statistics(batches, vocabulary)
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         if batch.progress < self.switch:

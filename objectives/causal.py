@@ -32,9 +32,9 @@ class Causal(Objective):
     summary: ClassVar[str] = "next-token prediction with causal attention"
     source: ClassVar[str] = "Radford et al. 2018, sec. 3.1"
     scoring: ClassVar[Scoring | None] = "causal"
-    reading: ClassVar[Literal["full", "causal"]] = "causal"
+    attention: ClassVar[Literal["full", "causal"]] = "causal"
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         following = torch.where(batch.real, batch.tokens, IGNORED)[:, 1:]
         labels = torch.nn.functional.pad(following, (0, 1), value=IGNORED)
-        return Example(batch.tokens, Attention("causal", batch.present), labels)
+        return Example(batch.tokens, Attention("causal", batch.attention_mask), labels)

@@ -66,7 +66,7 @@ class GptBert(Mntp):
         hidden = write_tokens(nothing, masked.positions, masked.labels, masked.labels)
         return Example(
             torch.where(is_causal, batch.tokens, masked.inputs),
-            Attention("prefix", batch.present, torch.where(is_causal, 0, length)[:, 0]),
+            Attention("prefix", batch.attention_mask, torch.where(is_causal, 0, length)[:, 0]),
             torch.where(is_causal, following, hidden),
             extras={"is_causal": is_causal[:, 0], "tokens": batch.real.sum(1)},
         )

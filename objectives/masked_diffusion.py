@@ -53,7 +53,7 @@ class MaskedDiffusion(DrawnObjective):
         is_hidden = (noise.uniform("units", (rows, length)) < rates) & batch.real
         return Example(
             torch.where(is_hidden, vocabulary.mask_id, batch.tokens),
-            Attention("full", batch.present),
+            Attention("full", batch.attention_mask),
             torch.where(is_hidden, batch.tokens, IGNORED),
             extras={"weights": 1 / rates[:, 0], "tokens": batch.real.sum(1)},
         )

@@ -30,7 +30,7 @@ from pydantic import AfterValidator, model_validator
 
 from bench.errors import BenchError
 from bench.pretraining.batch import Batch, Example, Loss
-from bench.pretraining.corruption.mixing import Composed, has_own_head, mingled, read_mixture
+from bench.pretraining.corruption.mixing import Composed, has_own_head, merge_rows, read_mixture
 from bench.pretraining.objective import Cost, DrawnObjective, Objective
 from bench.settings import settings
 
@@ -77,15 +77,21 @@ class Mixture(DrawnObjective):
         shared = tuple(i for i, own in enumerate(is_own) if not own)
         return (*((shared,) if shared else ()), *((i,) for i, own in enumerate(is_own) if own))
 
-    def mine(self, batches: Iterable[Batch], vocabulary: Vocabulary) -> dict[str, Tensor]:
+    def collect_statistics(
+        self, batches: Iterable[Batch], vocabulary: Vocabulary
+    ) -> dict[str, Tensor]:
         parts = enumerate(self.ingredients())
-        miners = [(i, part) for i, part in parts if type(part).mine is not Objective.mine]
-        if len(miners) > 1:  # each reads all of it, and it can be read once
+        collectors = [
+            (i, part)
+            for i, part in parts
+            if type(part).collect_statistics is not Objective.collect_statistics
+        ]
+        if len(collectors) > 1:  # each reads all of it, and it can be read once
             batches = list(batches)
         return {
             f"{i}.{name}": table
-            for i, part in miners
-            for name, table in part.mine(batches, vocabulary).items()
+            for i, part in collectors
+            for name, table in part.collect_statistics(batches, vocabulary).items()
         }
 
     def members(self, noise: Noise, rows: int) -> Int[Tensor, " B"]:
@@ -97,10 +103,12 @@ class Mixture(DrawnObjective):
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         examples = []
         for i, part in enumerate(self.ingredients()):
-            own = {k[len(f"{i}.") :]: v for k, v in batch.mined.items() if k.startswith(f"{i}.")}
-            own_batch = dataclasses.replace(batch, mined=own)
+            own = {
+                k[len(f"{i}.") :]: v for k, v in batch.statistics.items() if k.startswith(f"{i}.")
+            }
+            own_batch = dataclasses.replace(batch, statistics=own)
             examples.append(part.corrupt(own_batch, vocabulary, self.settled(noise)))
-        together = mingled(examples, self.members(noise, len(batch.tokens)))
+        together = merge_rows(examples, self.members(noise, len(batch.tokens)))
         return Composed(**vars(together), examples=tuple(examples))
 
     def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:

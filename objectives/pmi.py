@@ -1,6 +1,6 @@
 """PMI masking: words that go together are hidden together.
 
-    she lives in new york city now          "new york city" was mined, "lives in" was not
+    she lives in new york city now          "new york city" was statistics, "lives in" was not
     she lives in [MASK MASK MASK] now       a unit of three words, drawn as single words are
                  new  york city
 
@@ -45,7 +45,9 @@ class Pmi(UnitObjective):
     fewest: PositiveInt = 10
     """Occurrences in the training part below which a run of words is no collocation."""
 
-    def mine(self, batches: Iterable[Batch], vocabulary: Vocabulary) -> dict[str, Tensor]:
+    def collect_statistics(
+        self, batches: Iterable[Batch], vocabulary: Vocabulary
+    ) -> dict[str, Tensor]:
         from bench.pretraining.corruption.collocations import collocations
 
         return {"collocations": collocations(batches, self.size, self.fewest)}
@@ -53,5 +55,5 @@ class Pmi(UnitObjective):
     def units(self, batch: Batch) -> Bool[Tensor, "B L"]:
         from bench.pretraining.corruption.collocations import joined_words
 
-        table = batch.mined.get("collocations")
+        table = batch.statistics.get("collocations")
         return batch.word_start if table is None else joined_words(batch, table)

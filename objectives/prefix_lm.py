@@ -46,7 +46,7 @@ class PrefixLm(DrawnObjective):
         labels = torch.nn.functional.pad(wanted, (0, 1), value=IGNORED)
         # What stands before the first target is the prefix; all of the row where there is none.
         prefix = (is_target.long().cumsum(1) == 0).sum(1)
-        return Example(batch.tokens, Attention("prefix", batch.present, prefix), labels)
+        return Example(batch.tokens, Attention("prefix", batch.attention_mask, prefix), labels)
 
     def split(self, batch: Batch, noise: Noise) -> Int[Tensor, " B"]:
         """How many ordinary tokens of each row are its prefix: at least one."""

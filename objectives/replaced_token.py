@@ -62,7 +62,7 @@ class ReplacedToken(UnitObjective):
         example = super().corrupt(batch, vocabulary, noise)
         return dataclasses.replace(example, extras={"text": batch.tokens, "real": batch.real})
 
-    def thin(self, shape: EncoderShape) -> EncoderShape:
+    def generator_shape(self, shape: EncoderShape) -> EncoderShape:
         """The generator's shape: as deep, with heads of the same width, fewer of them."""
         heads = max(1, int(shape.num_heads * self.generator_width + 0.5))
         return dataclasses.replace(
@@ -75,7 +75,7 @@ class ReplacedToken(UnitObjective):
     def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:
         from bench.pretraining.heads import GeneratorAndDetector
 
-        return GeneratorAndDetector(shape, self.thin(shape), vocabulary)
+        return GeneratorAndDetector(shape, self.generator_shape(shape), vocabulary)
 
     def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
         from bench.pretraining.heads import GeneratorAndDetector
@@ -105,13 +105,17 @@ class ReplacedToken(UnitObjective):
 
     def extra_cost(self, shape: EncoderShape) -> Cost:
         """Exact for rows of `max_length` positions: the generator's attention has no other."""
-        thin, width, length = self.thin(shape), shape.hidden_size, shape.max_length
-        vocab_size, narrow = shape.vocab_size, thin.hidden_size
+        generator_shape, width, length = (
+            self.generator_shape(shape),
+            shape.hidden_size,
+            shape.max_length,
+        )
+        vocab_size, narrow = shape.vocab_size, generator_shape.hidden_size
         detector = width * width + width
         return Cost(
             flops_per_prediction=2.0 * width * (narrow + vocab_size),
-            flops_per_position=encoder_row_flops(thin, length) / length
+            flops_per_position=encoder_row_flops(generator_shape, length) / length
             + 2.0 * (width * narrow + detector),
-            parameters=encoder_parameters(thin) - vocab_size * narrow  # the embedding is shared
+            parameters=encoder_parameters(generator_shape) - vocab_size * narrow  # the embedding is shared
             + 2 * width * narrow + width + vocab_size + detector + 1,
         )  # fmt: skip

@@ -22,7 +22,7 @@ import torch
 from pydantic import Field, model_validator
 
 from bench.pretraining.corruption.spans import (
-    beyond,
+    exceeding,
     ordered_positions,
     run_edges,
     truncated_geometric,
@@ -83,7 +83,7 @@ class Span(MaskedObjective):
             chosen = chosen | added
         room = quota - (chosen & ~last_run).sum(1, keepdim=True)
         units = batch.word_start & batch.real if self.trim == "word" else batch.real
-        return chosen & ~beyond(last_run, units, room)
+        return chosen & ~exceeding(last_run, units, room)
 
     def _draw_runs(
         self, batch: Batch, noise: Noise

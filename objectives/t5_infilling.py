@@ -27,7 +27,7 @@ from pydantic import Field
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
 from bench.pretraining.corruption.drafts import Draft, choose_exactly, nearest, spread
-from bench.pretraining.decoding import DecodedObjective, written_before
+from bench.pretraining.decoding import DecodedObjective, shift_right
 from bench.pretraining.objective import Rate, highest_rate, rate_at
 from bench.settings import settings
 
@@ -76,10 +76,10 @@ class T5Infilling(DecodedObjective):
         target = torch.where(filled, tokens, IGNORED).masked_fill(ends, vocabulary.sep_id)
         return Example(
             draft.tokens,
-            Attention("full", draft.present),
+            Attention("full", draft.attention_mask),
             target,
             origins=draft.origins,
-            extras={"written": written_before(target, vocabulary.sep_id, vocabulary.pad_id)},
+            extras={"written": shift_right(target, vocabulary.sep_id, vocabulary.pad_id)},
         )
 
     def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:

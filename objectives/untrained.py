@@ -35,4 +35,4 @@ class Untrained(Objective):
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         labels = torch.full_like(batch.tokens, IGNORED)
-        return Example(batch.tokens, Attention("full", batch.present), labels)
+        return Example(batch.tokens, Attention("full", batch.attention_mask), labels)

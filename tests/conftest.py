@@ -88,7 +88,7 @@ def make_spec(corpus: PreparedCorpus) -> MakeSpec:
             tokenizer_sha256=corpus.tokenizer_sha256,
             device="cpu",
             torch_version=torch.__version__,
-            label=built.label(),
+            display_name=built.display_name,
         ), built
 
     return make

@@ -11,7 +11,7 @@ def job(status: str, exit_code: int = 0, objective: str = "span", kind: str = "r
     return Job("title", payload, status=status, exit_code=exit_code)
 
 
-CONTROL, CONTROLS = job("finished", objective="untrained"), job("finished", kind="controls")
+CONTROL, CONTROLS = job("finished", objective="untrained"), job("finished", kind="baselines")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ CONTROL, CONTROLS = job("finished", objective="untrained"), job("finished", kind
         ([job("failed", 3), job("failed", 1)], 1),
         ([job("stopped", 75), job("failed", 1)], 75),
         ([job("stopped", 130)], 130),
-        ([job("finished"), job("failed", 1, kind="controls")], 4),
+        ([job("finished"), job("failed", 1, kind="baselines")], 4),
     ],
 )
 def test_exit_code(jobs: list[Job], code: int) -> None:

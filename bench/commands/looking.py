@@ -104,7 +104,7 @@ def show(
     look = Look(text, rows or (2 if text is None else 3), sample, seed, progress)
     shown = look_at(looked_at, prepared, experiment.shape, look)
     if figure is not None:
-        draw(shown.figures, looked_at.label(), figure)
+        draw(shown.figures, looked_at.display_name, figure)
         say(f"figure: {figure}")
     if as_json:
         typer.echo(json.dumps(plain(shown), indent=1))

@@ -59,7 +59,7 @@ class Files(Corpus):
         self._files = [found for path in paths for found in _find(path)]
 
     @property
-    def label(self) -> str:
+    def display_name(self) -> str:
         """The files' names, or how many there are."""
         names = [path.name for path in self.paths]
         return " ".join(names) if len(names) <= 3 else f"{len(names)} files"

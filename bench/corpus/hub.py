@@ -59,7 +59,7 @@ class Hub(Corpus):
             raise BenchError(f"hf:{address} names no dataset; the form is hf:NAME[:CONFIG]")
 
     @property
-    def label(self) -> str:
+    def display_name(self) -> str:
         """The address, as it was given."""
         return "hf:" + self.dataset + (f":{self.config}" if self.config else "")
 
@@ -68,7 +68,7 @@ class Hub(Corpus):
         """The commit that is read."""
         if _COMMIT.fullmatch(self._asked_revision):
             return self._asked_revision
-        require_network(self.label)
+        require_network(self.display_name)
         import huggingface_hub
 
         try:
@@ -115,7 +115,7 @@ class Hub(Corpus):
         if self.text_column not in row:
             there = ", ".join(map(repr, row))
             raise BenchError(
-                f"{self.label} has no column {self.text_column!r}, but {there} "
+                f"{self.display_name} has no column {self.text_column!r}, but {there} "
                 f"(--text-column chooses)"
             )
         text = row[self.text_column]
@@ -127,15 +127,15 @@ class Hub(Corpus):
     def _rows(self) -> Iterator[dict[str, Any]]:
         if importlib.util.find_spec("datasets") is None:
             raise BenchError(
-                f"{self.label} needs the hub extra: pip install 'objective-bench[hf]' "
+                f"{self.display_name} needs the hub extra: pip install 'objective-bench[hf]' "
                 f"(or download the files and give --corpus FILE...)"
             )
         if os.path.exists(self.dataset):
             raise BenchError(
-                f"{self.label}: {self.dataset} is here as a file or folder, which the library "
+                f"{self.display_name}: {self.dataset} is here as a file or folder, which the library "
                 f"would read instead; give --corpus ./{self.dataset} or call from elsewhere"
             )
-        require_network(self.label)
+        require_network(self.display_name)
         import datasets
 
         # Gone since datasets 4, which runs no code at all; before, it must be said.
@@ -157,10 +157,10 @@ class Hub(Corpus):
 
     def _failed(self, error: Exception) -> BenchError:
         reason = " ".join(str(error).split())[:300]
-        return BenchError(f"{self.label} cannot be read: {type(error).__name__}: {reason}")
+        return BenchError(f"{self.display_name} cannot be read: {type(error).__name__}: {reason}")
 
 
-def require_network(label: str, way_out: str = WAY_OUT) -> None:
+def require_network(display_name: str, way_out: str = WAY_OUT) -> None:
     """Raise at once where the hub cannot be reached.
 
     Raises:
@@ -171,7 +171,7 @@ def require_network(label: str, way_out: str = WAY_OUT) -> None:
     endpoint = os.environ.get("HF_ENDPOINT") or ENDPOINT
     for switch in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         if os.environ.get(switch, "").upper() in {"1", "ON", "YES", "TRUE"}:
-            raise BenchError(f"{label} needs the network, but {switch} is set; {way_out}")
+            raise BenchError(f"{display_name} needs the network, but {switch} is set; {way_out}")
     url = urllib.parse.urlsplit(endpoint)
     proxy = urllib.request.getproxies().get(url.scheme)
     if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
@@ -179,7 +179,7 @@ def require_network(label: str, way_out: str = WAY_OUT) -> None:
     port = url.port or (80 if url.scheme == "http" else 443)
     if not _answers(url.hostname or "", port):
         raise BenchError(
-            f"{label} needs the network, and {url.hostname}:{port} did not answer within "
+            f"{display_name} needs the network, and {url.hostname}:{port} did not answer within "
             f"{_PATIENCE_SECONDS} s; {way_out}"
         )
 

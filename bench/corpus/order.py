@@ -38,16 +38,18 @@ class Order:
             raise ValueError(f"an order needs rows and rows per step, got {self}")
 
     def batch(
-        self, step: int, micro: int = 0, num_micros: int = 1
+        self, step: int, micro: int = 0, gradient_accumulation_steps: int = 1
     ) -> tuple[Int64[np.ndarray, " B"], Int64[np.ndarray, " B"]]:
         """Row ids of a step and the epoch each belongs to.
 
         Args:
             step: The optimizer step, from 0.
             micro: Which part of the step's batch.
-            num_micros: Into how many parts it is cut; together, in order, they are the batch.
+            gradient_accumulation_steps: Into how many parts it is cut; together, in order, they are the batch.
         """
-        low, high = (self.rows_per_step * part // num_micros for part in (micro, micro + 1))
+        low, high = (
+            self.rows_per_step * part // gradient_accumulation_steps for part in (micro, micro + 1)
+        )
         rows, epochs = self._block(step // _BLOCK)
         first = step % _BLOCK * self.rows_per_step
         own = slice(first + low, first + high)

@@ -202,7 +202,7 @@ class _Reading:
         first = next(documents, None)
         if first is None:
             left_out = f" (left out: {self.corpus.skipped})" if self.corpus.skipped else ""
-            raise BenchError(f"no text in the corpus {self.corpus.label}{left_out}")
+            raise BenchError(f"no text in the corpus {self.corpus.display_name}{left_out}")
         self._held_out_below = held_out_below(
             (_text_hash(text), len(text)) for text in itertools.chain([first], documents)
         )
@@ -267,10 +267,10 @@ def _build_stores(
         for text, encoded in tokenizer.stream(reading.documents("encoding")):
             writers[reading.is_held_out(text)].add(text, encoded)
         if not writers[0].num_tokens:
-            raise BenchError(f"the tokenizer finds no token in the corpus {corpus.label}")
+            raise BenchError(f"the tokenizer finds no token in the corpus {corpus.display_name}")
         if (now := corpus.fingerprint()) != fingerprint:
             raise RefusedError(
-                f"the corpus {corpus.label} was changed while it was read: fingerprint "
+                f"the corpus {corpus.display_name} was changed while it was read: fingerprint "
                 f"{fingerprint} before, {now} after; repeat the command"
             )
         for writer in writers:
@@ -279,7 +279,7 @@ def _build_stores(
         write_manifest(
             building,
             ["tokenizer.json", f"train/{MANIFEST}", f"heldout/{MANIFEST}"],
-            corpus=corpus.label,
+            corpus=corpus.display_name,
             corpus_sha256=fingerprint,
             tokenizer_sha256=tokenizer.sha256,
             documents=sum(writer.num_documents for writer in writers),

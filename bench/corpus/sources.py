@@ -52,7 +52,7 @@ class Corpus(ABC):
         """
 
     @property
-    def label(self) -> str:
+    def display_name(self) -> str:
         """What to call this very corpus in a table: its name, or its files."""
         return self.name
 

@@ -41,7 +41,7 @@ class Rows:
     word_start: Bool[np.ndarray, "B L"]
     """True too at a row's first ordinary token, where the row begins amid a word."""
     sentence_start: Bool[np.ndarray, "B L"]
-    present: Bool[np.ndarray, "B L"] | None
+    attention_mask: Bool[np.ndarray, "B L"] | None
     """Where a token stands, special ones too; None when no row is padded."""
 
 
@@ -139,7 +139,7 @@ class TokenStore:
             real=_prepend(real, False),
             word_start=_prepend(word_start, False),
             sentence_start=_prepend(sentence_start, False),
-            present=_prepend(inside, True) if is_padded else None,
+            attention_mask=_prepend(inside, True) if is_padded else None,
         )
 
 

@@ -71,7 +71,7 @@ def main() -> int:
     report = _reporter(stop)
     try:
         job = json.load(sys.stdin)
-        {"run": _run, "controls": _controls}[job["kind"]](job, report, stop)
+        {"run": _run, "baselines": _controls}[job["kind"]](job, report, stop)
     except BenchError as error:
         report({"event": "error", "message": str(error), "exit_code": error.exit_code})
         return error.exit_code
@@ -157,13 +157,13 @@ def _score(
     from bench.records.run_folder import load_run
 
     readers: dict[str, Reader] = {}
-    readings = _attentions(objective.reading)
+    attentions = _attentions(objective.attention)
     device = job["spec"]["device"]
     for reference in job["tasks"]:
         task: Task = task_class(reference, registry)()
         splits = task.load(_data_root(job))
-        ways = itertools.product(job["modes"] if task.modes else (task.mode,), readings)
-        for task.mode, attention in ways:
+        ways = itertools.product(job["probes"] if task.probes else (task.probe,), attentions)
+        for task.probe, attention in ways:
             stop.check()
             key = _Key(task, splits, job["data"], {"attention": attention, "run": folder.name})
             if key.path(folder).is_file():
@@ -172,8 +172,8 @@ def _score(
             started = time.perf_counter()
             if not readers:
                 loaded = load_run(folder, objective, device)
-                for kind in readings:
-                    readers[kind] = RunReader(*loaded, objective.scoring, objective.reading, kind)
+                for kind in attentions:
+                    readers[kind] = RunReader(*loaded, objective.scoring, objective.attention, kind)
             try:
                 score = task.score(readers[attention], splits, _noise(splits))
                 answer: Score | NotApplicableError = _compared(score, splits, job)
@@ -182,9 +182,9 @@ def _score(
             key.write(folder, answer, time.perf_counter() - started)
 
 
-def _attentions(reading: str) -> tuple[Literal["native", "bidirectional"], ...]:
+def _attentions(pattern: str) -> tuple[Literal["native", "bidirectional"], ...]:
     """A causal run is read as trained and, a second time, with full attention."""
-    return ("native", "bidirectional") if reading == "causal" else ("native",)
+    return ("native", "bidirectional") if pattern == "causal" else ("native",)
 
 
 def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
@@ -197,15 +197,15 @@ def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
         stop.check()
         task: Task = task_class(reference, registry)()
         splits = task.load(_data_root(job))
-        if _Key(task, splits, job["data"], {"control": MAJORITY}).path(out).is_file():
+        if _Key(task, splits, job["data"], {"baseline": MAJORITY}).path(out).is_file():
             continue
         report({"event": "scoring", "task": task.name, "attention": "native"})
         started = time.perf_counter()
-        found = task.controls(splits, _noise(splits))
+        found = task.baselines(splits, _noise(splits))
         seconds = (time.perf_counter() - started) / max(len(found), 1)
-        for control in sorted(found, key=lambda control: control == MAJORITY):
-            _Key(task, splits, job["data"], {"control": control}).write(
-                out, _compared(found[control], splits, job), seconds
+        for baseline in sorted(found, key=lambda name: name == MAJORITY):
+            _Key(task, splits, job["data"], {"baseline": baseline}).write(
+                out, _compared(found[baseline], splits, job), seconds
             )
     report({"event": "done", "run": None, "status": "finished"})
 
@@ -245,27 +245,27 @@ class _Key:
 
         limit = {} if data["limit"] is None else {"limit": data["limit"]}
         self._base: dict[str, Any] = {
-            "format": 1,
+            "format": 2,
             "task": task.name,
             "family": task.family,
             "metric": task.metric,
             "chance": task.chance,
             "run": None,
-            "control": None,
+            "baseline": None,
             "attention": "native",
             "data_sha256": splits.sha256,
-            "probe": task.identity() | limit,
+            "probe_settings": task.identity() | limit,
             "task_code_sha256": code_sha256(type(task).__mro__[:-2]),  # without ABC and object
             **whose,
         }
-        names = ("task", "data_sha256", "probe", "task_code_sha256", "attention")
+        names = ("task", "data_sha256", "probe_settings", "task_code_sha256", "attention")
         self._key = score_key(*(self._base[name] for name in names))
 
     def path(self, folder: Path) -> Path:
         """The file that exists if the score is done."""
         from bench.records.store import score_path
 
-        return score_path(folder, self._base["task"], self._key, self._base["control"])
+        return score_path(folder, self._base["task"], self._key, self._base["baseline"])
 
     def write(self, folder: Path, answer: Score | NotApplicableError, seconds: float) -> None:
         """Keep an answer, or why there is none."""
@@ -275,11 +275,11 @@ class _Key:
         found: dict[str, Any] = {"seconds": seconds}
         if isinstance(answer, Score):
             found |= {"status": "ok", "value": answer.value, "stderr": answer.stderr}
-            found |= {"readings": {name: list(pair) for name, pair in answer.readings.items()}}
+            found |= {"metrics": {name: list(pair) for name, pair in answer.metrics.items()}}
             found |= {"details": answer.details, "examples": len(answer.outcomes)}
             write_score(folder, self._base | found, answer.outcomes)
             return
-        found |= {"status": "not_applicable", "value": None, "stderr": None, "readings": {}}
+        found |= {"status": "not_applicable", "value": None, "stderr": None, "metrics": {}}
         found |= {"details": {"reason": str(answer)}, "examples": 0}
         write_score(folder, self._base | found, None)
 

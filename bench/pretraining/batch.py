@@ -28,12 +28,12 @@ class Batch:
     word_start: Bool[Tensor, "B L"]
     sentence_start: Bool[Tensor, "B L"]
     example_ids: Int[Tensor, " B"]
-    present: Bool[Tensor, "B L"] | None = None
+    attention_mask: Bool[Tensor, "B L"] | None = None
     """Where a token stands (special ones too); None when no row is padded."""
     progress: float = 0.0
     """Share of the budget spent, 0..1, for schedules."""
-    mined: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
-    """What `Objective.mine` found in the training part."""
+    statistics: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    """What `Objective.collect_statistics` found in the training part."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Attention:
     """Who may see whom; an argument of the encoder, never another encoder class."""
 
     pattern: Literal["full", "causal", "prefix"] = "full"
-    present: Bool[Tensor, "B L"] | None = None
+    attention_mask: Bool[Tensor, "B L"] | None = None
     """Keys that exist; None when no row is padded."""
     prefix_lengths: Int[Tensor, " B"] | None = None
     """For `prefix`: query i sees key j iff j < prefix or j <= i."""

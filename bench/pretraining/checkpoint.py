@@ -119,7 +119,7 @@ def checkpoint_of(run: Pretraining) -> tuple[dict[str, dict[str, Tensor]], dict[
         "ledger": dataclasses.asdict(run.ledger),
         "curve": run.curve,
         "recent": {name: [mean.total, mean.divisor] for name, mean in run.recent.items()},
-        "num_micros": run.num_micros,
+        "gradient_accumulation_steps": run.gradient_accumulation_steps,
     }
     parts = {"encoder": run.encoder.state_dict(), "head": run.head.state_dict()}
     return {**parts, "optimizer": moments}, state
@@ -152,4 +152,4 @@ def restore(
     run.ledger = Ledger(**state["ledger"])
     run.curve = state["curve"]
     run.recent = {name: Mean(*sums) for name, sums in state["recent"].items()}
-    run.num_micros = state["num_micros"]
+    run.gradient_accumulation_steps = state["gradient_accumulation_steps"]

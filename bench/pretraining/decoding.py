@@ -72,7 +72,7 @@ class DecodedObjective(DrawnObjective):
         )
 
 
-def written_before(target: Int[Tensor, "B T"], start_id: int, padding: int) -> Int[Tensor, "B T"]:
+def shift_right(target: Int[Tensor, "B T"], start_id: int, padding: int) -> Int[Tensor, "B T"]:
     """What the decoder has before it when it is asked for each token of the target."""
     before = torch.nn.functional.pad(target[:, :-1], (1, 0), value=start_id)
     return before.masked_fill(before == IGNORED, padding)

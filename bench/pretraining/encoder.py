@@ -199,8 +199,8 @@ class Mask:
         if attention.pattern == "causal":
             return Mask(None, True)
         allowed = None
-        if attention.present is not None:
-            allowed = attention.present[:, None, None, :]
+        if attention.attention_mask is not None:
+            allowed = attention.attention_mask[:, None, None, :]
         if attention.pattern == "prefix":
             if attention.prefix_lengths is None:
                 raise ValueError("attention pattern 'prefix' needs prefix_lengths")

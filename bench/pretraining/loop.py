@@ -39,7 +39,7 @@ CURVE_POINTS = 10
 VALIDATION_TOKENS = 8192
 GUARDED_STEPS = 3
 """Steps on which an objective is watched for what it must leave alone."""
-MINED_TOKENS = 2**24
+STATISTICS_TOKENS = 2**24
 """What an objective may look at before it starts."""
 _VALIDATION_SEED = 2**62  # beyond any run's own: masks of validation are the same for every seed
 
@@ -88,7 +88,7 @@ class Pretraining:
         self.vocabulary = corpus.tokenizer.vocabulary
         self.length = spec.encoder.max_length
         self.rows_per_step = spec.training.batch_tokens // self.length
-        self.num_micros = 1
+        self.gradient_accumulation_steps = 1
         self.order = Order(corpus.train.num_rows(self.length), self.rows_per_step, spec.seed)
         self.encoder = Encoder(spec.encoder, spec.seed)
         with torch.random.fork_rng(devices=[]):
@@ -105,8 +105,8 @@ class Pretraining:
         self.ledger = Ledger()
         self.curve: list[dict[str, float]] = []
         self.recent: dict[str, Mean] = {}  # the loss and its parts since the curve's last point
-        self.mined: dict[str, Tensor] = {}
-        self.mined = self._mine()
+        self.statistics: dict[str, Tensor] = {}
+        self.statistics = self._collect_statistics()
         if self.device.type == "cuda":
             self.encoder.compile_forward()
 
@@ -189,22 +189,29 @@ class Pretraining:
         while True:
             read_before = self.encoder.tokens_read
             try:
-                return [self._backward(micro, share) for micro in range(self.num_micros)]
+                return [
+                    self._backward(micro, share)
+                    for micro in range(self.gradient_accumulation_steps)
+                ]
             except torch.OutOfMemoryError:
-                if self.num_micros * 2 > self.rows_per_step:
+                if self.gradient_accumulation_steps * 2 > self.rows_per_step:
                     raise
-                self.num_micros *= 2
+                self.gradient_accumulation_steps *= 2
                 self.encoder.tokens_read = read_before
                 self.optimizer.zero_grad(set_to_none=True)
 
     def _backward(self, micro: int, share: float) -> _Part:
         """Corrupt one micro-batch and add its gradient of the summed loss."""
-        rows, epochs = self.order.batch(self.ledger.steps, micro, self.num_micros)
+        rows, epochs = self.order.batch(self.ledger.steps, micro, self.gradient_accumulation_steps)
         batch = self._read(self.corpus.train, rows, share)
         noise = Noise(self.spec.seed, self._tensor(epochs), batch.example_ids)
         loss, slots = self._loss(self.objective, batch, noise)
         loss.sum.backward()  # type: ignore[no-untyped-call]
-        tokens = batch.tokens.numel() if batch.present is None else int(batch.present.sum())
+        tokens = (
+            batch.tokens.numel()
+            if batch.attention_mask is None
+            else int(batch.attention_mask.sum())
+        )
         nats, predictions = float(loss.sum.detach()), int(loss.predictions)
         terms = {name: (float(s.detach()), float(n)) for name, (s, n) in loss.parts.items()}
         return _Part(nats, predictions, _divisor(loss), slots, tokens, terms)
@@ -254,20 +261,20 @@ class Pretraining:
             word_start=tensor(found.word_start),
             sentence_start=tensor(found.sentence_start),
             example_ids=tensor(rows),
-            present=None if found.present is None else tensor(found.present),
+            attention_mask=None if found.attention_mask is None else tensor(found.attention_mask),
             progress=share,
-            mined=self.mined,
+            statistics=self.statistics,
         )
 
-    def _mine(self) -> dict[str, Tensor]:
+    def _collect_statistics(self) -> dict[str, Tensor]:
         """What the objective needs to know of the text, read once from its beginning."""
-        store, rows = self.corpus.train, max(1, MINED_TOKENS // self.length // 64)
-        last = min(store.num_rows(self.length), MINED_TOKENS // self.length)
+        store, rows = self.corpus.train, max(1, STATISTICS_TOKENS // self.length // 64)
+        last = min(store.num_rows(self.length), STATISTICS_TOKENS // self.length)
         batches = (
             self._read(store, np.arange(low, min(low + rows, last)), 0.0)
             for low in range(0, last, rows)
         )
-        found = self.objective.mine(batches, self.vocabulary)
+        found = self.objective.collect_statistics(batches, self.vocabulary)
         return {name: tensor.to(self.device) for name, tensor in found.items()}
 
     def _tensor(self, values: Any) -> Tensor:
@@ -282,7 +289,7 @@ class Pretraining:
         ledger = self.ledger
         if self.spec.budget.axis == "predictions" and ledger.empty_steps == ledger.steps == 100:
             raise BenchError(
-                f"objective {self.objective.label()!r} predicted nothing in 100 steps, so a budget "
+                f"objective {self.objective.display_name!r} predicted nothing in 100 steps, so a budget "
                 "in predictions would never end; raise its rate or name another axis"
             )
 
@@ -294,7 +301,7 @@ class Pretraining:
             "learning_rate": self.learning_rate(self.progress),
             "train_nats": math.nan,
             **{name: mean.value for name, mean in recent.items()},
-            "validation_nats": self._validation_nats(self.objective),
+            "validation_loss": self._validation_nats(self.objective),
         }
         at_fixed_rate = self._at_fixed_rate()
         if at_fixed_rate is not None:

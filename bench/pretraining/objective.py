@@ -83,7 +83,7 @@ class Objective(ABC):
     source: ClassVar[str]
     scoring: ClassVar[Scoring | None] = None
     """How a finished run scores a sentence; None: not at all, it predicts no tokens."""
-    reading: ClassVar[Literal["full", "causal"]] = "full"
+    attention: ClassVar[Literal["full", "causal"]] = "full"
     """The attention under which its features are read."""
     trains: ClassVar[bool] = True
     """False: zero steps, whatever the budget (the untrained control)."""
@@ -112,8 +112,10 @@ class Objective(ABC):
             parameters=width * width + width + vocab_size,
         )
 
-    def mine(self, batches: Iterable[Batch], vocabulary: Vocabulary) -> dict[str, Tensor]:
-        """Learn from the training part before the first step; comes back as `Batch.mined`.
+    def collect_statistics(
+        self, batches: Iterable[Batch], vocabulary: Vocabulary
+    ) -> dict[str, Tensor]:
+        """Learn from the training part before the first step; comes back as `Batch.statistics`.
 
         Args:
             batches: The training part from its beginning, bounded, uncorrupted.
@@ -125,7 +127,8 @@ class Objective(ABC):
         """The objectives it is made of; their code is part of its identity."""
         return ()
 
-    def label(self) -> str:
+    @property
+    def display_name(self) -> str:
         """The name, with the settings that are not the default ones."""
         defaults = as_mapping(type(self)())
         changed = [
@@ -202,7 +205,7 @@ class MaskedObjective(DrawnObjective):
         )
         kept = policy >= self.mask_fraction + self.random_fraction
         inputs = write_tokens(batch.tokens, positions, torch.where(kept, labels, shown), labels)
-        return Example(inputs, Attention("full", batch.present), labels, positions)
+        return Example(inputs, Attention("full", batch.attention_mask), labels, positions)
 
     def _unit_starts(
         self, batch: Batch, positions: Int[Tensor, "B K"], labels: Int[Tensor, "B K"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench.pretraining.noise import Noise
-    from bench.probing.task import Mode
+    from bench.probing.task import Probe
 
 K_GRID = (1, 3, 10, 30, 100)
 """Numbers of neighbours tried."""
@@ -80,10 +80,10 @@ class Method(Protocol):
         ...
 
 
-def method_of(mode: Mode) -> Method:
+def method_of(probe: Probe) -> Method:
     """The method of a reading mode; fine-tuning is none, it has no frozen features."""
     found: dict[str, Method] = {"linear": Linear(), "knn": Neighbours(), "mlp": Perceptron()}
-    return found[mode]
+    return found[probe]
 
 
 class Linear:

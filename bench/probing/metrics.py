@@ -50,7 +50,7 @@ def label_score(
     return dataclasses.replace(
         score,
         outcomes=score.outcomes.assign(accuracy=right),
-        readings={"f1": (score.value, score.stderr), "accuracy": (alike.value, alike.stderr)},
+        metrics={"f1": (score.value, score.stderr), "accuracy": (alike.value, alike.stderr)},
     )
 
 

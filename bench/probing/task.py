@@ -26,10 +26,10 @@ PROTOCOL = 2
 """Raised whenever the machine reads the same features otherwise than before. The code of this
 module is part of every score's key, so that a score of the old way is never taken for a new one."""
 
-Mode = Literal["linear", "mlp", "knn", "finetune"]
+Probe = Literal["linear", "mlp", "knn", "finetune"]
 """How a question is read off an encoder: a linear probe of frozen features, one with a hidden
 layer, their nearest neighbours; or the encoder is trained on."""
-MODES: tuple[Mode, ...] = ("linear", "mlp", "knn", "finetune")
+PROBES: tuple[Probe, ...] = ("linear", "mlp", "knn", "finetune")
 
 Span = tuple[int, int]
 """A word by its characters, [start, end)."""
@@ -73,7 +73,7 @@ class Score:
     """Its sampling error over examples."""
     outcomes: pd.DataFrame
     """A row per test example: `example`, `outcome` (its mean is `value` for accuracies), ..."""
-    readings: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     """Every reading by name with its (value, stderr), the headline first. Where that bears the
     metric's name, the others are metrics of their own (f1, accuracy), of which no chance level is
     known; else all are ways to the one metric (PLL policies)."""
@@ -155,17 +155,17 @@ class Task(ABC):
     """How many of train and of test there are, as published or as generated."""
     suites: ClassVar[tuple[str, ...]] = ()
     """Names under which `--tasks` asks for several tasks at once."""
-    probe: ClassVar[Any] = None
+    probe_settings: ClassVar[Any] = None
     """Settings of the family's probe (part of the score's key); None where nothing is fitted."""
-    modes: ClassVar[tuple[Mode, ...]] = ()
+    probes: ClassVar[tuple[Probe, ...]] = ()
     """The ways it can be read; none where nothing is fitted, so that there is one way only."""
-    mode: Mode = "linear"
+    probe: Probe = "linear"
     """The way it is read, of `modes`; set it before asking."""
 
     def identity(self) -> dict[str, Any]:
         """What of the reading is part of the score's key, as plain values."""
-        found = {} if self.probe is None else as_mapping(self.probe)
-        return found | ({"mode": self.mode} if self.modes else {})
+        found = {} if self.probe_settings is None else as_mapping(self.probe_settings)
+        return found | ({"probe": self.probe} if self.probes else {})
 
     def require(self, data: DataRoot) -> None:  # noqa: B027  # nothing to require of generated data
         """Say before anything starts what the data set lacks; reads no example.
@@ -193,6 +193,6 @@ class Task(ABC):
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
         """Ask the reader; deterministic given its arguments."""
 
-    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+    def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """What no encoder is needed for: majority, bag-of-words, window of words."""
         return {}

@@ -26,17 +26,17 @@ from bench.records.outcomes import Outcomes
 from bench.records.store import (
     RunRecord,
     ScoreRecord,
-    read_controls,
+    read_baselines,
     read_run,
     selected_folders,
 )
 
-_FORMAT = 1
+_FORMAT = 2
 _DIGEST = hashlib.sha256().digest_size
 _LENGTH = 8  # bytes that say how long the header is
 
 
-def read_runs_kept(out: Path, selection: Sequence[str], cache: Path) -> list[RunRecord]:
+def read_cached_runs(out: Path, selection: Sequence[str], cache: Path) -> list[RunRecord]:
     """As `read_runs`, from summaries where they hold.
 
     Raises:
@@ -59,18 +59,18 @@ def read_runs_kept(out: Path, selection: Sequence[str], cache: Path) -> list[Run
     return found
 
 
-def read_controls_kept(out: Path, cache: Path) -> list[ScoreRecord]:
-    """As `read_controls`, from a summary where it holds.
+def read_cached_baselines(out: Path, cache: Path) -> list[ScoreRecord]:
+    """As `read_baselines`, from a summary where it holds.
 
     Raises:
         RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
     """
-    folder = out / "controls"
+    folder = out / "baselines"
     stamp, path = _stamp(folder), _path(cache, folder)
     kept = _load(path, stamp, folder)
     if kept is not None:
         return kept[1]
-    scores = [_filled(score) for score in read_controls(out)]
+    scores = [_filled(score) for score in read_baselines(out)]
     _save(path, stamp, {}, scores)
     return scores
 

@@ -218,10 +218,10 @@ def _record(run: Pretraining) -> dict[str, Any]:
     spec, ledger = run.spec, run.ledger
     spent = {name: getattr(ledger, name) for name in ("tokens", "predictions", "flops", "seconds")}
     return {
-        "format": 1,
+        "format": 2,
         "id": spec.id,
         "objective": spec.objective,
-        "label": spec.label,
+        "display_name": spec.display_name,
         "settings": dict(spec.settings),
         "seed": spec.seed,
         "size": spec.size,
@@ -240,7 +240,7 @@ def _record(run: Pretraining) -> dict[str, Any]:
             "extra": sum(p.numel() for p in run.head.parameters()),
         },
         "tokens_per_second": ledger.tokens / ledger.seconds if ledger.seconds else 0.0,
-        "num_micros": run.num_micros,
+        "gradient_accumulation_steps": run.gradient_accumulation_steps,
         "corpus": run.corpus.name,
         "corpus_sha256": spec.corpus_sha256,
         "tokenizer_sha256": spec.tokenizer_sha256,

@@ -39,12 +39,12 @@ class _Parameters(Record):
 class Run(Record):
     """A pretraining: `run.json`."""
 
-    format: Literal[1]
+    format: Literal[2]
     id: Annotated[str, Field(pattern=f"^{RUN_ID}$")]
     status: str
     objective: _Name
     settings: dict[str, Any]
-    label: str
+    display_name: str
     seed: int
     size: _Name
     spec: dict[str, Any]
@@ -61,21 +61,21 @@ class Run(Record):
 class Score(Record):
     """A score or a control."""
 
-    format: Literal[1]
+    format: Literal[2]
     task: _Name
     family: str
     metric: str
     chance: float | None
     run: Annotated[str, Field(pattern=f"^{RUN_ID}$")] | None
-    control: _Name | None
+    baseline: _Name | None
     attention: Literal["native", "bidirectional"]
     status: Literal["ok", "not_applicable"]
     value: float | None
     stderr: NonNegativeFloat | None
-    readings: dict[str, tuple[float, NonNegativeFloat]]
+    metrics: dict[str, tuple[float, NonNegativeFloat]]
     details: dict[str, Any]
     data_sha256: _Sha256
-    probe: dict[str, Any]
+    probe_settings: dict[str, Any]
     task_code_sha256: _Sha256
     seconds: NonNegativeFloat
     examples: Annotated[int, Field(ge=0)]
@@ -83,8 +83,8 @@ class Score(Record):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Score:
-        if (self.run is None) == (self.control is None):
-            raise ValueError("a score belongs to a run or is a control, one of the two")
+        if (self.run is None) == (self.baseline is None):
+            raise ValueError("a score belongs to a run or to a baseline, and to one of them only")
         if self.status == "ok" and (self.value is None or self.stderr is None):
             raise ValueError("a score that is ok has a value and a stderr")
         return self

@@ -2,7 +2,7 @@
 
     <out>/runs/<run id>/run.json                      a pretraining, closed by its manifest.json
     <out>/runs/<run id>/scores/<task>-<key>.json      a score; per-example outcomes in .parquet
-    <out>/controls/<control>-<task>-<key>.json        the same for majority, bag-of-words, ...
+    <out>/baselines/<baseline>-<task>-<key>.json        the same for majority, bag-of-words, ...
 
 Plain files rather than a database: nobody shares a file, so any number of writers needs no lock
 (DuckDB refuses a second writer). A pair is written outcomes first, score last, each whole; so a
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SCORE_FILE = re.compile(rf"(?:{NAME}-)?{NAME}-[0-9a-f]{{8}}\.json")
-_CURVE, _LOSS = "curve.parquet", "validation_nats"
+_CURVE, _LOSS = "curve.parquet", "validation_loss"
 _PROBES: dict[str, str] = {}  # thirty thousand scores have few probes
 _MAX_BYTES = 1 << 26  # a record is kilobytes; more than 64 MB is something else
 
@@ -64,9 +64,9 @@ class ScoreRecord:
     @functools.cached_property
     def variant(self) -> Variant:
         """The question it answers."""
-        data, probe = self.data, repr(self.data["probe"])
+        data, probe = self.data, repr(self.data["probe_settings"])
         if probe not in _PROBES:
-            _PROBES[probe] = canonical_json(data["probe"])
+            _PROBES[probe] = canonical_json(data["probe_settings"])
         return data["task"], data["data_sha256"], _PROBES[probe], data["task_code_sha256"]
 
     def outcomes(self) -> pd.DataFrame | None:
@@ -129,7 +129,7 @@ def score_key(
     return sha256_json([task, data_sha256, dict(probe), task_code_sha256, attention])[:8]
 
 
-def score_path(folder: Path, task: str, key: str, control: str | None = None) -> Path:
+def score_path(folder: Path, task: str, key: str, baseline: str | None = None) -> Path:
     """Where a score lies: it is done if and only if this file exists.
 
     Args:
@@ -141,7 +141,7 @@ def score_path(folder: Path, task: str, key: str, control: str | None = None) ->
     Raises:
         BenchError: A name that could not be a file's, or leads elsewhere.
     """
-    for kind, name in (("task", task), ("control", control)):
+    for kind, name in (("task", task), ("baseline", baseline)):
         if name is not None and re.fullmatch(NAME, name) is None:
             raise BenchError(
                 f"{kind} name {name!r} names no file: write a-z, 0-9 and _, a letter first, "
@@ -149,9 +149,9 @@ def score_path(folder: Path, task: str, key: str, control: str | None = None) ->
             )
     if re.fullmatch(r"[0-9a-f]{8}", key) is None:
         raise BenchError(f"score key {key!r} is not eight hexadecimal digits (see score_key)")
-    if control is None:
+    if baseline is None:
         return folder / "scores" / f"{task}-{key}.json"
-    return folder / "controls" / f"{control}-{task}-{key}.json"
+    return folder / "baselines" / f"{baseline}-{task}-{key}.json"
 
 
 def write_score(folder: Path, record: Mapping[str, Any], outcomes: pd.DataFrame | None) -> Path:
@@ -225,13 +225,13 @@ def selected_folders(out: Path, selection: Sequence[str] = ()) -> list[Path]:
     return list({os.path.realpath(folder): folder for folder in folders}.values())
 
 
-def read_controls(out: Path) -> list[ScoreRecord]:
+def read_baselines(out: Path) -> list[ScoreRecord]:
     """The controls under an output root, in order of name.
 
     Raises:
         RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
     """
-    return _read_scores(out / "controls", out)
+    return _read_scores(out / "baselines", out)
 
 
 def _run_folders(out: Path) -> Iterator[Path]:
@@ -303,9 +303,9 @@ def _read_scores(folder: Path, root: Path) -> list[ScoreRecord]:
 
 
 def _path_of(folder: Path, record: Mapping[str, Any]) -> Path:
-    parts = ("task", "data_sha256", "probe", "task_code_sha256", "attention")
+    parts = ("task", "data_sha256", "probe_settings", "task_code_sha256", "attention")
     key = score_key(*(record[part] for part in parts))
-    return score_path(folder, record["task"], key, record["control"])
+    return score_path(folder, record["task"], key, record["baseline"])
 
 
 def _parse(path: Path, payload: bytes, model: type[Record]) -> dict[str, Any]:
@@ -313,7 +313,7 @@ def _parse(path: Path, payload: bytes, model: type[Record]) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(payload, parse_constant=_refuse_constant)
         model.model_validate(data)
     except ValidationError as error:
-        raise RefusedError(f"{path} is not a record of format 1: {_first_fault(error)}") from None
+        raise RefusedError(f"{path} is not a record of format 2: {_first_fault(error)}") from None
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"{path} is damaged: not JSON ({error}); remove it") from None
     return data

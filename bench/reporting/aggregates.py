@@ -87,7 +87,7 @@ def _answerers(table: Table, columns: Sequence[Column]) -> tuple[list[Entry], di
     """The objectives that answered all of it, and what the others lack."""
     entries, lacking = [], {}
     for entry in table.entries:
-        if entry.kind == "control":
+        if entry.kind == "baseline":
             continue
         missing = [c.name for c in columns if table.cells[entry.name, c.name].sample is None]
         if not missing:

@@ -58,7 +58,7 @@ def _warnings(table: Table, baseline: str | None) -> list[str]:
     if limited:
         warnings.append(f"LIMITED, asked of a part of the examples only: {', '.join(limited)}")
     warnings.extend(_collapses(table))
-    if baseline is not None and table.baseline is None:
+    if baseline is not None and table.difference_to is None:
         warnings.append(f"no {baseline} among these runs, so no differences to it")
     return warnings
 
@@ -133,7 +133,7 @@ def _letter(table: Table, column: Column) -> None:
         (place, cell.interval.mean, entry)
         for place, entry in enumerate(table.entries)
         if (cell := table.cells[entry.name, column.name]).interval is not None
-        and entry.kind != "control"
+        and entry.kind != "baseline"
     ]
     pairs = table.pairs(column.name)
     if len(scored) < 2:

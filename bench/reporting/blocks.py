@@ -36,8 +36,8 @@ def table_blocks(table: Table) -> list[Block]:
     grids = [_scores_block(table)] if table.columns else []
     if table.aggregates:
         grids.append(_aggregate_block(table))
-    if table.baseline is not None and table.columns:
-        grids.append(_difference_block(table, table.baseline))
+    if table.difference_to is not None and table.columns:
+        grids.append(_difference_block(table, table.difference_to))
     if any(cell.selectivity is not None for cell in table.cells.values()):
         grids.append(_selectivity_block(table))
     return [*grids, _cost_block(table)]
@@ -68,7 +68,7 @@ def _scores_block(table: Table) -> Block:
         rows.append(["smallest gap", "", *(_gap_text(gap, table, column) for gap, column in gaps)])
     legend = _scores_legend(table, is_marked=bool(bold)) + _wide(rows)
     firsts = [next((i for i, e in enumerate(table.entries) if e.kind == kind), len(table.entries))
-              for kind in ("untrained", "control")]  # fmt: skip
+              for kind in ("untrained", "baseline")]  # fmt: skip
     header = ["objective", "seeds", *(column.name for column in table.columns)]
     rules = frozenset({min(firsts)} - {0})
     return Block("scores", header, rows, 2, rules, frozenset(bold), legend)
@@ -88,7 +88,7 @@ def _scores_legend(table: Table, is_marked: bool) -> str:
     if is_marked:
         legend += ". * best: separable from every other objective"
     if table.letters:
-        count = sum(entry.kind != "control" for entry in table.entries)
+        count = sum(entry.kind != "baseline" for entry in table.entries)
         pairs = count * (count - 1) // 2 if table.has_letters else count - 1
         each = f", each of {pairs} pairs by itself" if pairs > 1 else ""
         if table.has_letters:
@@ -172,7 +172,7 @@ def _difference_block(table: Table, baseline: str) -> Block:
     rows: list[list[str]] = []
     bold: set[tuple[int, int]] = set()
     for entry in table.entries:
-        if entry.name == baseline or entry.kind == "control":
+        if entry.name == baseline or entry.kind == "baseline":
             continue
         row = [entry.name]
         for column in table.columns:
@@ -219,7 +219,7 @@ def _selectivity_block(table: Table) -> Block:
 def _cost_block(table: Table) -> Block:
     rows = []
     for entry in table.entries:
-        if entry.kind == "control" or entry.attention != "native":
+        if entry.kind == "baseline" or entry.attention != "native":
             continue
         tokens, predictions, flops, seconds = entry.spent.values()
         speed = entry.cost(lambda run: run["tokens_per_second"])

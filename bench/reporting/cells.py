@@ -45,7 +45,7 @@ def read_cells(
         column: What they answer.
         absent: The status of each entry if it has no score.
     """
-    samples = [_sample(scores, column.reading) for scores in answers]
+    samples = [_sample(scores, column.metric_key) for scores in answers]
     intervals = iter(means([sample for sample in samples if sample is not None]))
     cells = []
     for sample, scores, status in zip(samples, answers, absent, strict=True):
@@ -63,20 +63,20 @@ def read_cells(
                 interval=next(intervals),
                 selectivity=sum(numbers) / len(numbers) if numbers else None,
                 examples=max(one["examples"] for one in data),
-                overlap=_overlap(data, column.reading),
+                overlap=_overlap(data, column.metric_key),
             )
         )
     return cells
 
 
-def _sample(scores: Mapping[Any, ScoreRecord], reading: str | None) -> Sample | None:
-    seeds = sorted(seed for seed, score in scores.items() if _has(score, reading))
+def _sample(scores: Mapping[Any, ScoreRecord], metric_key: str | None) -> Sample | None:
+    seeds = sorted(seed for seed, score in scores.items() if _has(score, metric_key))
     if not seeds:
         return None
     read = [scores[seed].data for seed in seeds]
-    pairs = [one["readings"].get(reading, (one["value"], one["stderr"])) for one in read]
+    pairs = [one["metrics"].get(metric_key, (one["value"], one["stderr"])) for one in read]
     values, stderrs = np.array(pairs, dtype=float).T
-    examples, outcomes = _aligned([_outcomes(scores[seed], reading) for seed in seeds])
+    examples, outcomes = _aligned([_outcomes(scores[seed], metric_key) for seed in seeds])
     is_mean = outcomes is not None and bool((abs(outcomes.mean(axis=1) - values) < 1e-6).all())
     return Sample(
         seeds=() if None in seeds else tuple(seeds),
@@ -88,14 +88,14 @@ def _sample(scores: Mapping[Any, ScoreRecord], reading: str | None) -> Sample | 
 
 
 def _overlap(
-    scores: list[dict[str, Any]], reading: str | None
+    scores: list[dict[str, Any]], metric_key: str | None
 ) -> dict[str, dict[str, float | None]]:
     """Means over seeds of what the scores tell; it is told of the first reading only."""
     found: dict[str, dict[str, float | None]] = {}
     for where, key in (("train", "leak"), ("corpus", "corpus_overlap")):
         told = [one["details"].get(key) for one in scores]
         is_told = all(isinstance(one, dict) for one in told)
-        if is_told and all(next(iter(one["readings"]), reading) == reading for one in scores):
+        if is_told and all(next(iter(one["metrics"]), metric_key) == metric_key for one in scores):
             shares, values = ([one.get(name) for one in told] for name in ("share", "clean_value"))
             found[where] = {"share": _mean(shares), "clean_value": _mean(values)}
     return found
@@ -107,19 +107,19 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def _has(score: ScoreRecord, reading: str | None) -> bool:
-    """Whether it has a value for a reading; one without readings has it for any."""
+def _has(score: ScoreRecord, metric_key: str | None) -> bool:
+    """Whether it has a value for a reading; one without metrics has it for any."""
     data = score.data
-    return data["status"] == "ok" and (not data["readings"] or reading in data["readings"])
+    return data["status"] == "ok" and (not data["metrics"] or metric_key in data["metrics"])
 
 
-def _outcomes(score: ScoreRecord, reading: str | None) -> tuple[str, np.ndarray] | None:
+def _outcomes(score: ScoreRecord, metric_key: str | None) -> tuple[str, np.ndarray] | None:
     """(fingerprint of the examples, outcomes) of a reading; a headline's may go unnamed."""
     found = score.per_example()
     if found is None:
         return None
-    headline = next(iter(score.data["readings"]), None)
-    for name in [reading, *(["outcome"] if headline in (None, reading) else [])]:
+    headline = next(iter(score.data["metrics"]), None)
+    for name in [metric_key, *(["outcome"] if headline in (None, metric_key) else [])]:
         if name in found.by_name:
             return found.examples, found.by_name[name]
     return None

@@ -24,8 +24,8 @@ from bench.reporting.table import (
     Column,
     Entry,
     Table,
+    baselines_of,
     columns_of,
-    controls_of,
     entries_of,
 )
 from bench.statistics.aggregate import Aggregate
@@ -52,13 +52,13 @@ class Comparison:
             for table in self.tables
             for entry in table.entries
             for column in table.columns
-            if entry.kind != "control" or table.cells[entry.name, column.name].status != "missing"
+            if entry.kind != "baseline" or table.cells[entry.name, column.name].status != "missing"
         ]
 
 
 def comparison(
     runs: Sequence[RunRecord],
-    controls: Sequence[ScoreRecord] = (),
+    baselines: Sequence[ScoreRecord] = (),
     baseline: str | None = None,
     tasks: Sequence[str] = (),
     suites: Mapping[str, Sequence[str]] | None = None,
@@ -89,7 +89,7 @@ def comparison(
         for index, title in enumerate(_titles(members)):
             entries = entries_of([*members[index], *lent[index]], baseline)
             columns = columns_of(members[index], tasks)
-            tables.append(_table(title, entries, columns, controls, baseline))
+            tables.append(_table(title, entries, columns, baselines, baseline))
         names = [entry.name for table in tables for entry in table.entries]
         if baseline is not None and tables and baseline not in names:
             raise unknown_name("objective to compare with", baseline, set(names), "bench compare")
@@ -105,20 +105,20 @@ def _table(
     title: tuple[str, str],
     entries: list[Entry],
     columns: list[Column],
-    controls: Sequence[ScoreRecord],
+    baselines: Sequence[ScoreRecord],
     baseline: str | None,
 ) -> Table:
-    matched = {column.name: controls_of(column, controls) for column in columns}
+    matched = {column.name: baselines_of(column, baselines) for column in columns}
     names = {name for found in matched.values() for name in found}
     ranked = [name for name in _CONTROL_ORDER if name in names]
     ranked.extend(sorted(names - set(ranked)))
     present = baseline if any(entry.name == baseline for entry in entries) else None
-    entries.extend(Entry(name, name, "control") for name in ranked)
+    entries.extend(Entry(name, name, "baseline") for name in ranked)
     return Table(title[1], title[0], _told_apart(entries), columns, matched, present)
 
 
 def _told_apart(entries: Sequence[Entry]) -> list[Entry]:
-    """Each name once: a label may be another's reading, `causal, bidirectional`, or a control."""
+    """Each name once: a label may be another's metric_key, `causal, bidirectional`, or a control."""
     found: dict[str, Entry] = {}
     for entry in entries:
         spelled = (f"{entry.name} ({number})" for number in itertools.count(2))
@@ -162,7 +162,7 @@ def _facts(run: RunRecord) -> dict[str, str]:
         "budget": f"{big_number(data['budget']['amount'])} {data['budget']['axis']}",
         "tokenizer": data["tokenizer_sha256"][:8],
     }
-    own = {"objective", "settings", "objective_code", "seed", "label"}
+    own = {"objective", "settings", "objective_code", "seed", "display_name"}
     for key, value in data["spec"].items():
         if key in own or key in data:
             continue
@@ -175,8 +175,8 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
     cell = table.cells[entry.name, column.name]
     interval = cell.interval
     gap = None
-    if table.baseline is not None and table.baseline != entry.name:
-        gap = table.difference(entry.name, table.baseline, column.name)
+    if table.difference_to is not None and table.difference_to != entry.name:
+        gap = table.difference(entry.name, table.difference_to, column.name)
     key = entry.name, column.name
     test = table.tests.get(key, (None, None))
     data = entry.runs[0].data if entry.runs else {"settings": {}, "parameters": {"extra": 0}}
@@ -186,14 +186,14 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
         "budget_axis": budget_of(table)["axis"],
         "budget": plain(budget_of(table)["amount"]),
         "objective": entry.objective,
-        "label": entry.name,
+        "display_name": entry.name,
         "settings": data["settings"],
         "attention": entry.attention,
         "kind": entry.kind,
-        "control": entry.kind == "control",
+        "baseline": entry.kind == "baseline",
         "task": column.task,
         "column": column.name,
-        "reading": column.reading,
+        "reading": column.metric_key,
         "metric": column.metric,
         "chance": plain(column.chance),
         "status": cell.status,
@@ -208,7 +208,7 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
         "below_best": key in table.below if key in table.letters else None,
         "smallest_gap": plain(table.gaps.get(column.name)),
         "difference": gap and {
-            "baseline": table.baseline,
+            "baseline": table.difference_to,
             "mean": plain(gap.mean),
             "low": plain(gap.low),
             "high": plain(gap.high),

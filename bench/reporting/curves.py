@@ -51,7 +51,7 @@ class Curve:
         found: dict[str, Entry] = {}
         for table in reversed(self.tables):
             for entry in table.entries:
-                if entry.kind != "control":
+                if entry.kind != "baseline":
                     found.setdefault(maker_of(entry), entry)
         return dict(sorted(found.items(), key=lambda pair: pair[1].kind == "untrained"))
 
@@ -62,7 +62,7 @@ class Curve:
         for table in reversed(self.tables):
             for column in table.columns:
                 if column.is_headline:
-                    found.setdefault((column.variant, column.reading), column)
+                    found.setdefault((column.variant, column.metric_key), column)
         return found
 
     @functools.cached_property
@@ -98,8 +98,8 @@ class Curve:
     def _names(self) -> list[tuple[dict[str, Entry], dict[Question, Column]]]:
         return [
             (
-                {maker_of(entry): entry for entry in table.entries if entry.kind != "control"},
-                {(column.variant, column.reading): column for column in table.columns},
+                {maker_of(entry): entry for entry in table.entries if entry.kind != "baseline"},
+                {(column.variant, column.metric_key): column for column in table.columns},
             )
             for table in self.tables
         ]

@@ -99,12 +99,12 @@ def _sides(direction: Direction, table: Table) -> list[tuple[Entry, Entry]]:
 
 
 def _matching(side: Side, table: Table) -> list[Entry]:
-    known = [e for e in table.entries if e.attention == "native" and e.kind != "control"]
+    known = [e for e in table.entries if e.attention == "native" and e.kind != "baseline"]
     if side.objective == _ANY:
         return [entry for entry in known if entry.kind == "trained"]
     named = [entry for entry in known if entry.objective == side.objective]
     if not side.settings:
-        return [entry for entry in named if entry.runs[0].data["label"] == entry.objective]
+        return [entry for entry in named if entry.runs[0].data["display_name"] == entry.objective]
     return [e for e in named if side.settings.items() <= e.runs[0].data["settings"].items()]
 
 

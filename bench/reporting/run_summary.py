@@ -41,11 +41,11 @@ def run_named(out: Path, name: str) -> RunRecord:
 def facts_of(run: RunRecord) -> dict[str, Any]:
     """A run and its scores as plain values."""
     data = run.data
-    keys = ("label", "seed", "size", "status", "budget", "spent", "parameters", "settings")
+    keys = ("display_name", "seed", "size", "status", "budget", "spent", "parameters", "settings")
     return {
         "name": data["id"],
         "kind": "run",
-        "summary": f"{data['label']}, seed {data['seed']}, {data['size']}, {data['status']}",
+        "summary": f"{data['display_name']}, seed {data['seed']}, {data['size']}, {data['status']}",
         **{key: data[key] for key in keys},
         "scores": [_score(score) for score in sorted(run.scores, key=_order)],
     }
@@ -53,12 +53,15 @@ def facts_of(run: RunRecord) -> dict[str, Any]:
 
 def _order(score: ScoreRecord) -> tuple[str, str, str]:
     data = score.data
-    return data["task"], str(data["probe"].get("mode", "")), data["attention"]
+    return data["task"], str(data["probe_settings"].get("probe", "")), data["attention"]
 
 
 def _score(score: ScoreRecord) -> dict[str, Any]:
-    keys = ("task", "metric", "attention", "status", "value", "stderr", "readings", "details")
-    return {"mode": score.data["probe"].get("mode"), **{key: score.data[key] for key in keys}}
+    keys = ("task", "metric", "attention", "status", "value", "stderr", "metrics", "details")
+    return {
+        "probe": score.data["probe_settings"].get("probe"),
+        **{key: score.data[key] for key in keys},
+    }
 
 
 def render_run(found: dict[str, Any]) -> str:
@@ -80,13 +83,13 @@ def render_run(found: dict[str, Any]) -> str:
 
 def _score_lines(score: dict[str, Any]) -> list[str]:
     details = score["details"]
-    how = [score["mode"]] if score["mode"] else []
+    how = [score["probe"]] if score["probe"] else []
     how += [score["attention"]] if score["attention"] != "native" else []
     title = f"{score['task']}{f' ({chr(44).join(how)})' if how else ''}: "
     if score["status"] != "ok":
         return [f"{title}not applicable: {details.get('reason')}"]
-    readings = score["readings"] or {score["metric"]: (score["value"], score["stderr"])}
-    lines = [title + ", ".join(f"{n} {v:.4f} ±{e:.4f}" for n, (v, e) in readings.items())]
+    metrics = score["metrics"] or {score["metric"]: (score["value"], score["stderr"])}
+    lines = [title + ", ".join(f"{n} {v:.4f} ±{e:.4f}" for n, (v, e) in metrics.items())]
     chosen = [f"{key} {_plain(details[key])}" for key in _SHOWN if key in details]
     lines += [f"  {', '.join(chosen)}"] if chosen else []
     if "seeds" in details:

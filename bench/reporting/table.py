@@ -25,7 +25,7 @@ class Entry:
     name: str
     """As shown and as `--baseline` and `--fail-if` name it: `causal, bidirectional`."""
     objective: str
-    kind: Literal["trained", "untrained", "control"]
+    kind: Literal["trained", "untrained", "baseline"]
     runs: tuple[RunRecord, ...] = ()
     attention: str = "native"
 
@@ -62,12 +62,12 @@ class Column:
 
     name: str
     task: str
-    reading: str | None
+    metric_key: str | None
     metric: str
     chance: float | None
     variant: Variant
     is_headline: bool = True
-    """The first of its question's readings."""
+    """The first of its question's metrics."""
     family: str = ""
     limit: int | None = None
     """`--limit`: the examples it was asked of at most."""
@@ -81,9 +81,9 @@ class Table:
     comparison: str
     entries: list[Entry]
     columns: list[Column]
-    controls: Mapping[str, Mapping[str, ScoreRecord]]
+    baseline_scores: Mapping[str, Mapping[str, ScoreRecord]]
     """By column name: what each control scored."""
-    baseline: str | None
+    difference_to: str | None
     warnings: list[str] = dataclasses.field(default_factory=list)
     """What to know before reading a number; shown on top."""
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -136,9 +136,9 @@ class Table:
                   for e in self.entries]  # fmt: skip
         for column in self.columns:
             scores = [own.get(column.variant, {}) for own in answers]
-            alone = self.controls[column.name]
+            alone = self.baseline_scores[column.name]
             for place, entry in enumerate(self.entries):
-                if entry.kind == "control" and entry.objective in alone:
+                if entry.kind == "baseline" and entry.objective in alone:
                     scores[place] = {None: alone[entry.objective]}
             keys = [(entry.name, column.name) for entry in self.entries]
             found |= zip(keys, read_cells(scores, column, absent), strict=True)
@@ -161,12 +161,12 @@ class Table:
     def tests(self) -> dict[tuple[str, str], tuple[float, bool]]:
         """By entry and column: p of the difference to the baseline, and if it stands (Holm)."""
         found: dict[tuple[str, str], tuple[float, bool]] = {}
-        if self.baseline is None or not self.columns:
+        if self.difference_to is None or not self.columns:
             return found
-        theirs, everyone = self.place(self.baseline), range(len(self.entries))
+        theirs, everyone = self.place(self.difference_to), range(len(self.entries))
         columns = [self.pairs(column.name).part(everyone, [theirs]) for column in self.columns]
         for entry, row in zip(self.entries, beside(columns).p_values(), strict=True):
-            if entry.name != self.baseline and entry.kind != "control":
+            if entry.name != self.difference_to and entry.kind != "baseline":
                 stands = zip(self.columns, row.tolist(), holm(row).tolist(), strict=True)
                 found |= {(entry.name, column.name): (p, is_so) for column, p, is_so in stands}
         return found
@@ -217,7 +217,7 @@ def entries_of(runs: list[RunRecord], baseline: str | None) -> list[Entry]:
     for run in runs:
         made_by = [run.data["objective"], run.data["settings"]]
         code = sha256_json([*made_by, run.data["spec"].get("objective_code")])
-        versions.setdefault((run.data["label"], code), []).append(run)
+        versions.setdefault((run.data["display_name"], code), []).append(run)
     labels = [label for label, _ in versions]
     entries = []
     for (label, code), members in versions.items():
@@ -243,26 +243,26 @@ def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
     rank = {task: index for index, task in enumerate(order)}
     columns = []
     for variant in sorted(asked, key=lambda variant: rank.get(variant[0], 0)):
-        readings = list(
-            dict.fromkeys(name for score in asked[variant] for name in score.data["readings"])
+        metrics = list(
+            dict.fromkeys(name for score in asked[variant] for name in score.data["metrics"])
         )
         data = asked[variant][0].data
         name = variant[0] + _apart(variant, [key for key in asked if key[0] == variant[0]])
-        for reading in readings or [None]:
-            shown = f"{name} {reading}" if len(readings) > 1 else name
-            # Readings are ways to one metric, or the metric and others beside it, by their names.
-            is_other = reading is not None and data["metric"] == readings[0] != reading
+        for metric_key in metrics or [None]:
+            shown = f"{name} {metric_key}" if len(metrics) > 1 else name
+            # The keys are policies under one metric, or the metric and others beside it, by their names.
+            is_other = metric_key is not None and data["metric"] == metrics[0] != metric_key
             columns.append(
                 Column(
                     name=shown,
                     task=variant[0],
-                    reading=reading,
-                    metric=reading if is_other else data["metric"],
+                    metric_key=metric_key,
+                    metric=metric_key if is_other else data["metric"],
                     chance=None if is_other else data["chance"],
                     variant=variant,
-                    is_headline=reading in (None, readings[0] if readings else None),
+                    is_headline=metric_key in (None, metrics[0] if metrics else None),
                     family=data["family"],
-                    limit=data["probe"].get("limit"),
+                    limit=data["probe_settings"].get("limit"),
                 )
             )
     return columns
@@ -277,7 +277,7 @@ def _apart(variant: Variant, siblings: list[Variant]) -> str:
         for key in probe
         if any(other.get(key) != probe[key] for other in probes)
         or (key == "limit" and probe[key] is not None)
-        or (key == "mode" and probe[key] != "linear")
+        or (key == "probe" and probe[key] != "linear")
     ]
     for index, what in ((1, "data"), (3, "code")):
         if any(sibling[index] != variant[index] for sibling in siblings):
@@ -285,15 +285,15 @@ def _apart(variant: Variant, siblings: list[Variant]) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def controls_of(column: Column, controls: Sequence[ScoreRecord]) -> dict[str, ScoreRecord]:
+def baselines_of(column: Column, baselines: Sequence[ScoreRecord]) -> dict[str, ScoreRecord]:
     """The controls of a question: under the same probe and code, else at least on its data."""
     found: dict[str, ScoreRecord] = {}
-    for score in controls:
+    for score in baselines:
         variant = score.variant
         if variant == column.variant:
-            found[score.data["control"]] = score
+            found[score.data["baseline"]] = score
         elif variant[:2] == column.variant[:2]:
-            found.setdefault(score.data["control"], score)
+            found.setdefault(score.data["baseline"], score)
     return found
 
 

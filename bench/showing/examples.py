@@ -18,7 +18,7 @@ from bench.corpus.tokenizer import sentence_starts
 from bench.errors import BenchError
 from bench.pretraining.batch import Batch
 from bench.pretraining.encoder import Encoder, initialise
-from bench.pretraining.loop import MINED_TOKENS
+from bench.pretraining.loop import STATISTICS_TOKENS
 from bench.pretraining.noise import Noise
 from bench.pretraining.objective import Objective
 from bench.showing.figures import Figures, figures
@@ -122,7 +122,10 @@ def show(objective: Objective, prepared: PreparedCorpus, shape: EncoderShape, lo
         titles = [f"your text, epoch {epoch}" for epoch in range(look.rows)]
         epochs = list(range(look.rows))
         notes += [f"the text is cut to the encoder's {length} positions"] if is_cut else []
-    state = {"mined": _mine(objective, prepared, length), "progress": look.progress}
+    state = {
+        "statistics": _collect_statistics(objective, prepared, length),
+        "progress": look.progress,
+    }
     shown, sample = (dataclasses.replace(batch, **state) for batch in (shown, sample))  # type: ignore[arg-type]
     filling = _Filling(objective, shape, tokenizer.vocabulary, look.seed)
     rows = []
@@ -187,7 +190,9 @@ def _from_store(store: TokenStore, ids: np.ndarray, length: int, tokenizer: Text
         word_start=torch.from_numpy(found.word_start),
         sentence_start=torch.from_numpy(found.sentence_start),
         example_ids=torch.from_numpy(ids),
-        present=None if found.present is None else torch.from_numpy(found.present),
+        attention_mask=None
+        if found.attention_mask is None
+        else torch.from_numpy(found.attention_mask),
     )
 
 
@@ -221,18 +226,20 @@ def _from_text(text: str, rows: int, length: int, tokenizer: TextTokenizer) -> t
     return batch, len(encoded.ids) > len(ids)
 
 
-def _mine(objective: Objective, prepared: PreparedCorpus, length: int) -> dict[str, Tensor]:
+def _collect_statistics(
+    objective: Objective, prepared: PreparedCorpus, length: int
+) -> dict[str, Tensor]:
     """What the objective needs to know of the training part, as before a run."""
     store = prepared.train
-    step = max(1, MINED_TOKENS // length // 64)
-    last = min(store.num_rows(length), max(1, MINED_TOKENS // length))
+    step = max(1, STATISTICS_TOKENS // length // 64)
+    last = min(store.num_rows(length), max(1, STATISTICS_TOKENS // length))
 
     def batches() -> Iterator[Batch]:
         for low in range(0, last, step):
             ids = np.arange(low, min(low + step, last))
             yield _from_store(store, ids, length, prepared.tokenizer)
 
-    return objective.mine(batches(), prepared.tokenizer.vocabulary)
+    return objective.collect_statistics(batches(), prepared.tokenizer.vocabulary)
 
 
 def _spread(num_rows: int, wanted: int) -> np.ndarray:

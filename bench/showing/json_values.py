@@ -37,12 +37,12 @@ def _row(trace: Trace, filled: Trace | None, tokenizer: TextTokenizer) -> dict[s
     """One row: each token of the text, each input, each label; places are positions of the text."""
 
     def spell(token: int) -> str:
-        beyond = token - tokenizer.vocabulary.size
-        return f"<extra_id_{beyond}>" if beyond >= 0 else tokenizer.token(token)
+        sentinel = token - tokenizer.vocabulary.size
+        return f"<extra_id_{sentinel}>" if sentinel >= 0 else tokenizer.token(token)
 
     prefix = trace.attention.prefix_lengths
-    here = np.flatnonzero(trace.present[0])
-    fed = np.flatnonzero(trace.inputs_present[0])
+    here = np.flatnonzero(trace.attention_mask[0])
+    fed = np.flatnonzero(trace.inputs_attention_mask[0])
     return {
         "attention": trace.attention.pattern,
         "prefix": None if prefix is None else int(prefix[0]),

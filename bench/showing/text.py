@@ -103,10 +103,12 @@ class _Writer:
         return f"{'~' if moved else ''}{mark}{spelt}", style
 
     def text(self) -> list[Cell]:
-        return [self.text_cell(int(o)) for o in np.flatnonzero(self._trace.present[0])]
+        return [self.text_cell(int(o)) for o in np.flatnonzero(self._trace.attention_mask[0])]
 
     def inputs(self) -> list[Cell]:
-        return [self.input_cell(int(i)) for i in np.flatnonzero(self._trace.inputs_present[0])]
+        return [
+            self.input_cell(int(i)) for i in np.flatnonzero(self._trace.inputs_attention_mask[0])
+        ]
 
     def sequence(self) -> list[Cell]:
         """The labels as a decoder writes them."""
@@ -145,19 +147,19 @@ def _aligned(trace: Trace) -> Iterator[tuple[int | None, int | None]]:
 
     What was inserted stands below what was removed there: a sentinel below its span.
     """
-    present = np.flatnonzero(trace.present[0]).tolist()
+    attention_mask = np.flatnonzero(trace.attention_mask[0]).tolist()
     inserted: list[int] = []
     done = 0
-    for at in np.flatnonzero(trace.inputs_present[0]).tolist():
+    for at in np.flatnonzero(trace.inputs_attention_mask[0]).tolist():
         origin = int(trace.origins[0, at])
         if origin < 0:
             inserted.append(at)
             continue
-        where = present.index(origin, done)
-        yield from itertools.zip_longest(present[done:where], inserted)
+        where = attention_mask.index(origin, done)
+        yield from itertools.zip_longest(attention_mask[done:where], inserted)
         yield origin, at
         done, inserted = where + 1, []
-    yield from itertools.zip_longest(present[done:], inserted)
+    yield from itertools.zip_longest(attention_mask[done:], inserted)
 
 
 def printable(spelt: str) -> str:
@@ -212,7 +214,7 @@ def _about(trace: Trace) -> str:
     """Size and attention of a row."""
     pattern, prefix = trace.attention.pattern, trace.attention.prefix_lengths
     num_seen = 0 if prefix is None else int(prefix[0])
-    if pattern == "full" or num_seen >= trace.inputs_present[0].sum():
+    if pattern == "full" or num_seen >= trace.inputs_attention_mask[0].sum():
         seen = "all see all"
     elif num_seen > 1:
         seen = f"the first {num_seen} are seen by all, then each sees what is to its left"

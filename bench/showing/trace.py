@@ -50,10 +50,10 @@ class Trace:
 
     tokens: Int[np.ndarray, "B L"]
     real: Bool[np.ndarray, "B L"]
-    present: Bool[np.ndarray, "B L"]
+    attention_mask: Bool[np.ndarray, "B L"]
     word_start: Bool[np.ndarray, "B L"]
     inputs: Int[np.ndarray, "B M"]
-    inputs_present: Bool[np.ndarray, "B M"]
+    inputs_attention_mask: Bool[np.ndarray, "B M"]
     origins: Int[np.ndarray, "B M"]
     """The position of the text that each input stands at, -1 where none."""
     labels: Int[np.ndarray, "B K"]
@@ -88,7 +88,7 @@ class Trace:
     @property
     def inserted(self) -> Bool[np.ndarray, "B M"]:
         """Inputs that stand for no token of the text."""
-        found: np.ndarray = (self.origins < 0) & self.inputs_present
+        found: np.ndarray = (self.origins < 0) & self.inputs_attention_mask
         return found
 
 
@@ -96,14 +96,14 @@ def trace(batch: Batch, example: Example, vocabulary: Vocabulary) -> Trace:
     """Hold an example against its batch."""
     tokens, real = batch.tokens.numpy(), batch.real.numpy()
     inputs, labels = example.inputs.numpy(), example.labels.numpy()
-    present = _present(batch.present, tokens)
-    inputs_present = _present(example.attention.present, inputs)
+    attention_mask = _mask_of(batch.attention_mask, tokens)
+    inputs_attention_mask = _mask_of(example.attention.attention_mask, inputs)
     origins = np.broadcast_to(np.arange(inputs.shape[1]), inputs.shape)
     if example.origins is not None:
         origins = example.origins.numpy()
-    origins = np.where(inputs_present, origins, -1)
+    origins = np.where(inputs_attention_mask, origins, -1)
     shown_at = _inverse(origins, tokens.shape[1])
-    removed = (shown_at < 0) & present
+    removed = (shown_at < 0) & attention_mask
     read_at = _read_at(example, labels, inputs)
     is_ordinary = (labels >= 0) & (labels < vocabulary.size)
     is_ordinary &= ~np.isin(labels, vocabulary.special_ids)
@@ -112,21 +112,21 @@ def trace(batch: Batch, example: Example, vocabulary: Vocabulary) -> Trace:
     shown = np.take_along_axis(inputs, shown_at.clip(0), 1)
     same = shown == tokens
     state = np.select(
-        [~present, removed, ~same & (shown == vocabulary.mask_id), ~same, predicted & real & seen,
+        [~attention_mask, removed, ~same & (shown == vocabulary.mask_id), ~same, predicted & real & seen,
          predicted & real],
         [State.PLAIN, State.REMOVED, State.HIDDEN, State.REPLACED, State.KEPT, State.AHEAD],
         State.PLAIN,
     )  # fmt: skip
     return Trace(
-        tokens=tokens, real=real, present=present, word_start=batch.word_start.numpy(),
-        inputs=inputs, inputs_present=inputs_present, origins=origins,
+        tokens=tokens, real=real, attention_mask=attention_mask, word_start=batch.word_start.numpy(),
+        inputs=inputs, inputs_attention_mask=inputs_attention_mask, origins=origins,
         labels=labels, read_at=read_at, targets=targets,
         state=state, predicted=predicted & real, moved=_moved(origins, real),
         attention=example.attention,
     )  # fmt: skip
 
 
-def _present(given: Tensor | None, tokens: np.ndarray) -> np.ndarray:
+def _mask_of(given: Tensor | None, tokens: np.ndarray) -> np.ndarray:
     return np.ones(tokens.shape, dtype=bool) if given is None else given.numpy()
 
 

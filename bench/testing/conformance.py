@@ -122,7 +122,7 @@ def parametrize_with_checks(
     cases = []
     for item in items:
         built: Any = item() if inspect.isclass(item) else item
-        title = built.label() if isinstance(built, Objective) else built.name
+        title = built.display_name if isinstance(built, Objective) else built.name
         for check in checks_of(built, data):
             name = short_name(check)
             cases.append(pytest.param(built, _skipping(check), id=f"{title}-{name}"))

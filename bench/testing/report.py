@@ -28,7 +28,7 @@ def report(items: Sequence[Objective | Task], data: DataRoot) -> list[dict[str, 
     return [
         {
             "kind": "objective" if isinstance(item, Objective) else "task",
-            "name": item.label() if isinstance(item, Objective) else item.name,
+            "name": item.display_name if isinstance(item, Objective) else item.name,
             "findings": [vars(found) for found in examine(item, data)],
         }
         for item in items

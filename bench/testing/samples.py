@@ -46,16 +46,21 @@ def sample_batch(
     tokens = vocabulary.draw_ordinary(noise.uniform("tokens", shape))
     tokens[noise.uniform("separators", shape) < 0.03] = vocabulary.sep_id
     tokens[:, 0] = vocabulary.cls_id
-    present = torch.ones(shape, dtype=torch.bool)
+    attention_mask = torch.ones(shape, dtype=torch.bool)
     if rows > 1:
-        present[-1, length // 2 :] = False
-        tokens[~present] = vocabulary.pad_id
+        attention_mask[-1, length // 2 :] = False
+        tokens[~attention_mask] = vocabulary.pad_id
     real = ~vocabulary.is_special(tokens)
     starts = noise.uniform("words", shape) < words
     starts[:, 1:] |= ~real[:, :-1]
     sentences = starts & real & (noise.uniform("sentences", shape) < 0.1)
     return Batch(
-        tokens, real, starts & real, sentences, ids, present=None if rows == 1 else present
+        tokens,
+        real,
+        starts & real,
+        sentences,
+        ids,
+        attention_mask=None if rows == 1 else attention_mask,
     )
 
 
@@ -71,8 +76,8 @@ def short_batch(length: int, vocabulary: Vocabulary = SAMPLE_VOCABULARY) -> Batc
     rows = [[v.cls_id, *text, *[v.pad_id] * (length - 1 - len(text))] for text in texts]
     tokens = torch.tensor(rows)
     real = ~v.is_special(tokens)
-    present = tokens != v.pad_id
-    return Batch(tokens, real, real, real, torch.arange(len(rows)) + 1000, present)
+    attention_mask = tokens != v.pad_id
+    return Batch(tokens, real, real, real, torch.arange(len(rows)) + 1000, attention_mask)
 
 
 def rows_of(batch: Batch, index: Tensor) -> Batch:

@@ -91,10 +91,10 @@ def theirs(name: str) -> Callable[[], None]:
     tokens = torch.randint(5, VOCABULARY, (ROWS, LENGTH))
     selected = torch.rand(tokens.shape) < 0.15
     inputs, labels = torch.where(selected, 4, tokens), torch.where(selected, tokens, -100)
-    present = torch.ones_like(tokens)
+    attention_mask = torch.ones_like(tokens)
 
     def step() -> None:
-        model(input_ids=inputs, attention_mask=present, labels=labels).loss.backward()
+        model(input_ids=inputs, attention_mask=attention_mask, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -34,21 +34,24 @@ def test_small_corpora_too() -> None:
 @given(
     num_rows=st.integers(1, 500),
     rows_per_step=st.integers(1, 64),
-    num_micros=st.integers(1, 64),
+    gradient_accumulation_steps=st.integers(1, 64),
     step=st.integers(0, 1000),
     seed=seeds,
 )
 def test_micro_batches_are_the_batch_cut(
-    num_rows: int, rows_per_step: int, num_micros: int, step: int, seed: int
+    num_rows: int, rows_per_step: int, gradient_accumulation_steps: int, step: int, seed: int
 ) -> None:
     order = Order(num_rows, rows_per_step, seed)
     rows, epochs = order.batch(step)
-    parts = [order.batch(step, micro, num_micros) for micro in range(num_micros)]
+    parts = [
+        order.batch(step, micro, gradient_accumulation_steps)
+        for micro in range(gradient_accumulation_steps)
+    ]
     np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), rows)
     np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), epochs)
     assert len(rows) == rows_per_step
-    if rows_per_step % num_micros == 0:
-        assert {len(part[0]) for part in parts} == {rows_per_step // num_micros}
+    if rows_per_step % gradient_accumulation_steps == 0:
+        assert {len(part[0]) for part in parts} == {rows_per_step // gradient_accumulation_steps}
 
 
 def test_batches_run_over_the_end_of_an_epoch() -> None:

@@ -76,7 +76,7 @@ def test_names_files_and_amounts(tmp_path: Path) -> None:
     assert len([*open_corpus(["tiny"], KNOWN, num_words=2).documents()]) == 2
     assert isinstance(open_corpus(["fixed"], KNOWN, num_words=2), Fixed)
     file = written(tmp_path / "a b ü.txt", "text")
-    assert open_corpus([str(file)], KNOWN).label == "a b ü.txt"
+    assert open_corpus([str(file)], KNOWN).display_name == "a b ü.txt"
 
 
 @pytest.mark.parametrize(

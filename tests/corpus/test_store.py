@@ -42,13 +42,13 @@ class Given(Corpus):
 
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
-        self.readings = 0
+        self.metrics = 0
 
     def fingerprint(self) -> str:
         return str(sha256_json(self.texts))
 
     def documents(self) -> Iterator[str]:
-        self.readings += 1
+        self.metrics += 1
         yield from self.texts
 
 
@@ -153,14 +153,14 @@ def test_rows_are_the_stream_cut(length: int, data: st.DataObject) -> None:
     rows = built.rows(np.array(row_ids), length, cls_id=2, pad_id=0)
     assert rows.tokens.shape == rows.real.shape == (len(row_ids), length)
     assert rows.tokens.dtype == np.int64
-    present = np.ones_like(rows.real) if rows.present is None else rows.present
+    attention_mask = np.ones_like(rows.real) if rows.attention_mask is None else rows.attention_mask
     for i, r in enumerate(row_ids):
         body = built.tokens[r * (length - 1) : (r + 1) * (length - 1)]
         padding = [0] * (length - 1 - len(body))
         assert rows.tokens[i].tolist() == [2, *body.tolist(), *padding]
-        assert present[i].tolist() == [True] * (1 + len(body)) + [False] * len(padding)
-    assert (rows.present is None) == bool(present.all())
-    assert not (rows.real & ~present).any()
+        assert attention_mask[i].tolist() == [True] * (1 + len(body)) + [False] * len(padding)
+    assert (rows.attention_mask is None) == bool(attention_mask.all())
+    assert not (rows.real & ~attention_mask).any()
     assert not (rows.real & np.isin(rows.tokens, [0, 1, 2, 3, 4])).any()
     assert (rows.real | np.isin(rows.tokens, [0, 1, 2, 3, 4])).all()
     assert not (rows.word_start & ~rows.real).any()
@@ -190,7 +190,7 @@ def test_how_many_rows_there_are(folder: Path) -> None:
     assert built.num_rows(n) == 1
     assert built.num_rows(n, include_partial=True) == 2
     assert built.num_rows(n + 100) == 1  # shorter than a row: one, padded
-    assert built.rows(np.array([0]), n + 100, 2, 0).present is not None
+    assert built.rows(np.array([0]), n + 100, 2, 0).attention_mask is not None
     for row_ids in ([2], [-1]):
         with pytest.raises(IndexError, match="rows"):
             built.rows(np.array(row_ids), n, 2, 0)
@@ -327,10 +327,10 @@ def test_what_is_built_is_found_again(tmp_path: Path) -> None:
     stages: list[str] = []
     made = prepare_corpus(corpus, None, 300, cache, lambda stage, documents: stages.append(stage))
     assert list(dict.fromkeys(stages)) == ["reading", "training the tokenizer", "encoding"]
-    readings = corpus.readings
+    metrics = corpus.metrics
     assert find_prepared(corpus, None, 300, cache) == made.folder
     again = prepare_corpus(corpus, None, 300, cache)
-    assert corpus.readings == readings
+    assert corpus.metrics == metrics
     assert _identity(again) == _identity(made)
     assert _identity(open_prepared(made.folder)) == _identity(made)
     assert made.corpus_sha256 == corpus.fingerprint()
@@ -369,12 +369,12 @@ def test_a_corpus_without_text_is_an_error(tmp_path: Path) -> None:
 
 def test_a_small_corpus_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = set()
-    for room, readings in ((40, 3), (10**6, 1)):
+    for room, metrics in ((40, 3), (10**6, 1)):
         monkeypatch.setattr(preparation, "_KEPT_CHARACTERS", room)
         corpus = Given(sentences(9))
         prepared = prepare_corpus(corpus, "char", 100, tmp_path / str(room))
         stored.add(file_sha256(prepared.folder / "train" / "tokens.bin"))
-        assert corpus.readings == readings
+        assert corpus.metrics == metrics
     assert len(stored) == 1
 
 
@@ -437,7 +437,7 @@ def test_many_at_once_build_it_once(tmp_path: Path) -> None:
         worker.join()
     assert len({_identity(one)[2:5] for one in made}) == 1
     assert len(made) == 4
-    assert sum(corpus.readings > 0 for corpus in corpora) <= 2  # the tokenizer's, the store's
+    assert sum(corpus.metrics > 0 for corpus in corpora) <= 2  # the tokenizer's, the store's
     assert not list(tmp_path.rglob(".tmp-*"))
 
 

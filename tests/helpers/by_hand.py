@@ -41,7 +41,9 @@ def batch_of(*rows: list[int]) -> Batch:
     """Rows of one-token words; ids below 5 are special, 0 is padding."""
     tokens = torch.tensor(rows)
     real = tokens > 4
-    return Batch(tokens, real, real, real & False, torch.arange(len(rows)), present=tokens > 0)
+    return Batch(
+        tokens, real, real, real & False, torch.arange(len(rows)), attention_mask=tokens > 0
+    )
 
 
 def drawn(batch: Batch, **streams: list[list[float]]) -> Noise:

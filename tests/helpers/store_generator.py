@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.corpus.preparation import default_cache
-from bench.records.cache import read_controls_kept, read_runs_kept
+from bench.records.cache import read_cached_baselines, read_cached_runs
 from bench.records.store import score_key, score_path
 from bench.settings import sha256_json
 from bench.storage import write_manifest
@@ -67,8 +67,8 @@ def _write_run(out: Path, objective: str, seed: int) -> Path:
     run_id = f"{objective}-tiny-s{seed}-{sha256_json(spec)[:8]}"
     tokens = 0 if objective == "untrained" else 2_000_000
     data = {
-        "format": 1, "id": run_id, "status": "finished", "reason": None, "objective": objective,
-        "label": objective, "settings": {}, "seed": seed, "size": "tiny", "spec": spec,
+        "format": 2, "id": run_id, "status": "finished", "reason": None, "objective": objective,
+        "display_name": objective, "settings": {}, "seed": seed, "size": "tiny", "spec": spec,
         "scoring": "causal" if objective == "causal" else "masked",
         "comparison": sha256_json(SHARED), "budget": SHARED["budget"],
         "spent": {"tokens": tokens, "predictions": tokens // 7, "flops": 6.5e5 * tokens,
@@ -87,7 +87,7 @@ def _write_run(out: Path, objective: str, seed: int) -> Path:
     shares = np.linspace(0.0, 1.0, 21 if tokens else 1)
     curve = [
         {"steps": int(4000 * x), "tokens": int(tokens * x), "train_nats": 6.7 - 4 * x**0.5,
-         "validation_nats": 6.7 - 4 * x**0.5 + 0.01 * seed} for x in shares
+         "validation_loss": 6.7 - 4 * x**0.5 + 0.01 * seed} for x in shares
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(curve), folder / "curve.parquet")
     write_manifest(folder, ["run.json", "curve.parquet"])
@@ -103,14 +103,14 @@ def _write_score(folder: Path, task: str, right: np.ndarray, control: str | None
     best = {"layer": NUM_LAYERS - 1, "pooling": "last", "poolings": ["mean", "first", "last"]}
     identity = {
         "task": task, "data_sha256": hashlib.sha256(task.encode()).hexdigest(),
-        "probe": {"dev_fraction": 0.2, "mode": "linear"}, "task_code_sha256": "7a" * 32,
+        "probe_settings": {"dev_fraction": 0.2, "probe": "linear"}, "task_code_sha256": "7a" * 32,
         "attention": "native",
     }  # fmt: skip
     record = identity | {
-        "format": 1, "family": "span extraction" if task == "squad" else "text classification",
+        "format": 2, "family": "span extraction" if task == "squad" else "text classification",
         "metric": "accuracy", "chance": 0.5, "run": None if control else folder.name,
-        "control": control, "status": "ok", "value": value,
-        "stderr": float(outcomes.std(ddof=1) / len(outcomes) ** 0.5), "readings": {},
+        "baseline": control, "status": "ok", "value": value,
+        "stderr": float(outcomes.std(ddof=1) / len(outcomes) ** 0.5), "metrics": {},
         "details": {} if control else best | {"grid": grid, "selectivity": value - 0.5},
         "seconds": 1.5, "examples": len(outcomes),
         "outcomes_sha256": hashlib.sha256(payload.getvalue()).hexdigest(),
@@ -123,6 +123,6 @@ def _write_score(folder: Path, task: str, right: np.ndarray, control: str | None
 
 if __name__ == "__main__":
     made = make_store(Path(sys.argv[1]), *(int(text) for text in sys.argv[2:]))
-    read_runs_kept(made, (), default_cache())
-    read_controls_kept(made, default_cache())
+    read_cached_runs(made, (), default_cache())
+    read_cached_baselines(made, default_cache())
     print(made)

@@ -262,7 +262,7 @@ def test_by_hand_whole_word() -> None:
 def test_by_hand_causal() -> None:
     tokens = torch.tensor([[2, 10, 11, 3, 12, 0]])
     real = torch.tensor([[False, True, True, False, True, False]])
-    batch = Batch(tokens, real, real, real, torch.tensor([0]), present=tokens > 0)
+    batch = Batch(tokens, real, real, real, torch.tensor([0]), attention_mask=tokens > 0)
     example = build("causal").corrupt(batch, VOCABULARY, noise_for(batch))
     assert example.inputs.tolist() == tokens.tolist()
     assert example.labels.tolist() == [[10, 11, IGNORED, 12, IGNORED, IGNORED]]
@@ -274,7 +274,7 @@ def test_by_hand_causal() -> None:
 def test_a_row_with_hardly_a_token_survives(name: str, num_real: int) -> None:
     tokens = torch.tensor([[2, 10, 3, 0, 0, 0]]) if num_real else torch.tensor([[2, 3, 0, 0, 0, 0]])
     real = tokens > 4
-    batch = Batch(tokens, real, real, real, torch.tensor([5]), present=tokens > 0)
+    batch = Batch(tokens, real, real, real, torch.tensor([5]), attention_mask=tokens > 0)
     example = build(name).corrupt(batch, VOCABULARY, noise_for(batch))
     assert example.inputs.shape == tokens.shape
     assert torch.equal(example.inputs[~real], tokens[~real])
@@ -289,7 +289,7 @@ def test_metadata_and_settings(name: str) -> None:
     objective: Objective = cls()
     assert from_mapping(cls, as_mapping(objective), name) == objective
     assert hash(cls()) == hash(objective)
-    assert objective.label() == name
+    assert objective.display_name == name
     with pytest.raises(BenchError, match=r"did you mean|shows all"):
         from_mapping(cls, {"no_such": 1}, name)
 
@@ -312,4 +312,4 @@ def test_settings_out_of_range_are_refused(name: str, values: dict[str, Any], me
 
 def test_settings_are_read_from_text_and_shown_in_the_label() -> None:
     assert build("span", mean_length="4") == build("span", mean_length=4.0)
-    assert build("span", mean_length="4").label() == "span[mean_length=4.0]"
+    assert build("span", mean_length="4").display_name == "span[mean_length=4.0]"

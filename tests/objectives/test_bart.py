@@ -40,7 +40,7 @@ def by_hand(length: int = len(TOKENS)) -> Batch:
     padding = [0] * (length - len(TOKENS))
     tokens = torch.tensor([[*TOKENS, *padding]])
     words, sentences = (torch.tensor([[*bits, *padding]]) > 0 for bits in (WORDS, SENTENCES))
-    return Batch(tokens, tokens > 4, words, sentences, torch.tensor([0]), present=tokens > 0)
+    return Batch(tokens, tokens > 4, words, sentences, torch.tensor([0]), attention_mask=tokens > 0)
 
 
 def corrupt(objective: Any, batch: Batch, **draws: list[float]) -> Example:
@@ -52,8 +52,8 @@ def corrupt(objective: Any, batch: Batch, **draws: list[float]) -> Example:
 
 def shown(objective: Any, **draws: list[float]) -> list[int]:
     example = corrupt(objective, by_hand(), **draws)
-    assert example.attention.present is not None
-    return example.inputs[example.attention.present].tolist()
+    assert example.attention.attention_mask is not None
+    return example.inputs[example.attention.attention_mask].tolist()
 
 
 def test_by_hand_nothing_is_corrupted() -> None:
@@ -329,16 +329,16 @@ ALL_SIX = {"permute": 1.0, "infill": 0.3, "delete": 0.1, "mask": 0.1, "replace":
 def test_all_six_keep_row_length_specials_and_origins() -> None:
     batch = sample_batch(64, 48)
     example = bart(**ALL_SIX).corrupt(batch, VOCABULARY, Noise(0, 0, batch.example_ids))
-    present = example.attention.present
-    assert (present.long().diff(dim=1) <= 0).all()  # padding at the right
-    assert (example.inputs[~present] == VOCABULARY.pad_id).all()
+    attention_mask = example.attention.attention_mask
+    assert (attention_mask.long().diff(dim=1) <= 0).all()  # padding at the right
+    assert (example.inputs[~attention_mask] == VOCABULARY.pad_id).all()
     for row in range(64):
         at = example.origins[row]
         known = at[at >= 0].tolist()
         assert len(known) == len(set(known))
         special = (~batch.real[row] & (batch.tokens[row] != 0)).nonzero().flatten().tolist()
         assert [place for place in known if place in special] == special  # all there, in order
-        is_new = (at < 0) & present[row]
+        is_new = (at < 0) & attention_mask[row]
         assert (example.inputs[row][is_new] == MASK).all()
     assert torch.equal(example.labels != IGNORED, batch.real)
 
@@ -355,7 +355,7 @@ def test_rows_do_not_depend_on_each_other() -> None:
 @pytest.mark.parametrize("tokens", [(2, 3, 0, 0), (2, 10, 3, 0), (2, 10, 11, 3), (2, 3, 3, 3)])
 def test_short_rows_survive(tokens: tuple[int, ...]) -> None:
     row = torch.tensor([tokens])
-    batch = Batch(row, row > 4, row > 4, row > 4, torch.tensor([0]), present=row > 0)
+    batch = Batch(row, row > 4, row > 4, row > 4, torch.tensor([0]), attention_mask=row > 0)
     for seed in range(6):
         noise = Noise(seed, 0, batch.example_ids)
         example = bart(**dict.fromkeys(RATES, 1.0)).corrupt(batch, VOCABULARY, noise)

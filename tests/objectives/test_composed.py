@@ -117,7 +117,7 @@ def test_mixture_settings() -> None:
     assert objective == build("mixture", components="0.5*span+0.5*token")
     assert hash(objective) == hash(build("mixture", components="0.5*span+0.5*token"))
     assert from_mapping(type(objective), as_mapping(objective), "mixture") == objective
-    assert objective.label() == "mixture[components=0.5*span+0.5*token]"
+    assert objective.display_name == "mixture[components=0.5*span+0.5*token]"
     assert {cls.__name__ for cls in own_classes(objective)} == {"Mixture", "Span", "Token"}
     with pytest.raises(BenchError, match="a mixture cannot be part of a mixture"):
         build("mixture", components="token+mixture")
@@ -207,16 +207,16 @@ def test_mixture_mines_for_each_part() -> None:
     batch = sample_batch(20, 24, seed=1)
     batch = dataclasses.replace(batch, tokens=torch.where(batch.real, 5 + batch.tokens % 3, 2))
     objective = build("mixture", components="token+pmi(fewest=2)+pmi(fewest=2,size=8)")
-    mined = objective.mine(iter([batch]), VOCABULARY)
+    statistics = objective.collect_statistics(iter([batch]), VOCABULARY)
     parts = objective.ingredients()
-    assert set(mined) == {"1.collocations", "2.collocations"}
+    assert set(statistics) == {"1.collocations", "2.collocations"}
     for i in (1, 2):
-        expected = parts[i].mine([batch], VOCABULARY)["collocations"]
-        assert torch.equal(mined[f"{i}.collocations"], expected)
+        expected = parts[i].collect_statistics([batch], VOCABULARY)["collocations"]
+        assert torch.equal(statistics[f"{i}.collocations"], expected)
     example = objective.corrupt(
-        dataclasses.replace(batch, mined=mined), VOCABULARY, noise_for(batch)
+        dataclasses.replace(batch, statistics=statistics), VOCABULARY, noise_for(batch)
     )
-    own = dataclasses.replace(batch, mined={"collocations": mined["1.collocations"]})
+    own = dataclasses.replace(batch, statistics={"collocations": statistics["1.collocations"]})
     expected = parts[1].corrupt(own, VOCABULARY, noise_for(batch))
     rows = example.extras["member"] == 1
     assert rows.any()

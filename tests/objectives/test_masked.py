@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.pretraining.batch import IGNORED, Batch
 from bench.pretraining.corruption.collocations import Words
-from bench.pretraining.corruption.spans import beyond, run_edges
+from bench.pretraining.corruption.spans import exceeding, run_edges
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.heads import BoundaryHead, token_loss
 from bench.pretraining.heads.boundary import boundaries
@@ -84,14 +84,14 @@ def collocation(batch: Batch, row: int, first_word: int, num_words: int) -> Tens
 
 
 def test_pmi_by_hand() -> None:
-    """`she lives in new york city now`, `new york city` mined: hidden whole or not at all."""
+    """`she lives in new york city now`, `new york city` statistics: hidden whole or not at all."""
     batch = batch_of([2, 10, 11, 12, 13, 14, 15, 16])
     city = collocation(batch, 0, 3, 3)
-    mined = dataclasses.replace(batch, mined={"collocations": city[None]})
+    statistics = dataclasses.replace(batch, statistics={"collocations": city[None]})
     objective = build("pmi", rate=0.43, mask_fraction=1.0, random_fraction=0.0)  # quota 3 of 7
     seen = set()
     for seed in range(40):
-        example = objective.corrupt(mined, VOCABULARY, noise_for(batch, seed))
+        example = objective.corrupt(statistics, VOCABULARY, noise_for(batch, seed))
         hidden = tuple((example.inputs[0] == MASK).nonzero()[:, 0].tolist())
         assert len(hidden) == 3
         assert not {4, 5, 6} & set(hidden) or hidden == (4, 5, 6)
@@ -103,8 +103,8 @@ def test_pmi_by_hand() -> None:
 def test_pmi_without_a_table_is_whole_word() -> None:
     batch = sample_batch(6, 40, seed=5)
     expected = build("whole_word").corrupt(batch, VOCABULARY, noise_for(batch))
-    for mined in ({}, {"collocations": torch.empty(0, dtype=torch.long)}):
-        own = dataclasses.replace(batch, mined=mined)
+    for statistics in ({}, {"collocations": torch.empty(0, dtype=torch.long)}):
+        own = dataclasses.replace(batch, statistics=statistics)
         example = build("pmi").corrupt(own, VOCABULARY, noise_for(batch))
         assert torch.equal(example.inputs, expected.inputs)
 
@@ -114,9 +114,9 @@ def test_pmi_mines_what_it_then_hides() -> None:
     rows = [[2, 10 + row % 40, 60, 61, 62, 50 + row % 7, 100 + row] for row in range(60)]
     batch = batch_of(*rows)
     objective = build("pmi", size=40)
-    table = objective.mine([batch], VOCABULARY)
+    table = objective.collect_statistics([batch], VOCABULARY)
     assert collocation(batch, 0, 1, 3) in table["collocations"]
-    units = objective.units(dataclasses.replace(batch, mined=table))
+    units = objective.units(dataclasses.replace(batch, statistics=table))
     assert not units[:, 3:5].any()
     assert units[:, [1, 2, 5, 6]].all()
 
@@ -129,8 +129,8 @@ def test_run_edges_and_beyond() -> None:
     run = torch.tensor([[0, 0, 1, 1, 1, 1, 1, 0]]).bool()
     words = torch.tensor([[1, 0, 1, 1, 0, 1, 0, 1]]).bool()
     room = torch.tensor([[4]])
-    assert beyond(run, words, room).nonzero()[:, 1].tolist() == [5, 6]
-    assert beyond(run, torch.ones_like(run), room).nonzero()[:, 1].tolist() == [6]
+    assert exceeding(run, words, room).nonzero()[:, 1].tolist() == [5, 6]
+    assert exceeding(run, torch.ones_like(run), room).nonzero()[:, 1].tolist() == [6]
 
 
 def test_boundaries_by_hand() -> None:
@@ -191,7 +191,7 @@ def test_boundary_is_a_knob_and_leaves_the_rest_alone() -> None:
     first, second = (o.corrupt(batch, VOCABULARY, noise_for(batch)) for o in (plain, knob))
     assert torch.equal(first.inputs, second.inputs)
     assert not isinstance(plain.head(SHAPE, VOCABULARY), BoundaryHead)
-    assert knob.label() == "span[boundary=True]"
+    assert knob.display_name == "span[boundary=True]"
     own = sum(p.numel() for p in knob.head(SHAPE, VOCABULARY).parameters())
     assert own == knob.extra_cost(SHAPE).parameters
     assert own > plain.extra_cost(SHAPE).parameters

@@ -71,11 +71,13 @@ def test_prefix_lm_sees_the_prefix_and_the_left() -> None:
     example = build("prefix_lm").corrupt(batch, VOCABULARY, noise_for(batch))
     seen, at = who_sees_whom(example), torch.arange(12)
     first = torch.where(example.labels == NO, 12, at).amin(1)  # where the first answer is read
-    assert batch.present is not None
+    assert batch.attention_mask is not None
     for row in range(4):
         is_prefix = at <= first[row] if first[row] < 12 else at < 12
-        expected = (is_prefix[None, :] | (at[None, :] <= at[:, None])) & batch.present[row]
-        assert torch.equal(seen[row][batch.present[row]], expected[batch.present[row]])
+        expected = (is_prefix[None, :] | (at[None, :] <= at[:, None])) & batch.attention_mask[row]
+        assert torch.equal(
+            seen[row][batch.attention_mask[row]], expected[batch.attention_mask[row]]
+        )
 
 
 def test_mntp_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,9 +139,9 @@ def test_gpt_bert_rows_are_full_or_causal() -> None:
     example = build("gpt_bert", causal_fraction=0.5).corrupt(batch, VOCABULARY, noise_for(batch))
     is_causal, seen = example.extras["is_causal"], who_sees_whom(example)
     assert 0 < is_causal.sum() < 8
-    assert batch.present is not None
+    assert batch.attention_mask is not None
     for row in range(8):
-        here = batch.present[row]
+        here = batch.attention_mask[row]
         everything = here.expand(10, -1)
         expected = everything.tril() if is_causal[row] else everything
         assert torch.equal(seen[row][here], expected[here])

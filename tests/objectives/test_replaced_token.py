@@ -60,7 +60,7 @@ class Trial:
 def test_by_hand_a_lucky_sample_is_an_original(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = torch.tensor([[2, 10, 11, 12, 13, 3, 14, 0]])
     real = tokens > 4
-    batch = Batch(tokens, real, real, real, torch.tensor([0]), present=tokens > 0)
+    batch = Batch(tokens, real, real, real, torch.tensor([0]), attention_mask=tokens > 0)
     objective = replaced_token(rate=0.4, mask_fraction=1.0)
     places = torch.tensor([[1, 3]]), torch.tensor([[10, 12]])
     monkeypatch.setattr(type(objective), "predicted", lambda *given: places)
@@ -173,16 +173,20 @@ def test_the_generator_is_thinned_by_whole_heads(
         hidden_size=width, num_layers=3, num_heads=heads, mlp_size=width * 3 // 2,
         max_length=32, vocab_size=500,
     )  # fmt: skip
-    thin = replaced_token(generator_width=share).thin(shape)
-    assert (thin.num_heads, thin.hidden_size, thin.mlp_size) == expected
-    assert thin.num_layers == 3
+    generator_shape = replaced_token(generator_width=share).generator_shape(shape)
+    assert (
+        generator_shape.num_heads,
+        generator_shape.hidden_size,
+        generator_shape.mlp_size,
+    ) == expected
+    assert generator_shape.num_layers == 3
 
 
 @pytest.mark.parametrize("tokens", [[2, 3, 0], [2, 10, 3]])
 def test_rows_with_nothing_to_hide_survive(tokens: list[int]) -> None:
     row = torch.tensor([tokens])
     real = row > 4
-    batch = Batch(row, real, real, real, torch.tensor([0]), present=row > 0)
+    batch = Batch(row, real, real, real, torch.tensor([0]), attention_mask=row > 0)
     loss = Trial(replaced_token()).loss(batch)
     assert torch.isfinite(loss.sum)
     assert int(loss.predictions) == int(real.sum())

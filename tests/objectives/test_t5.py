@@ -30,7 +30,7 @@ def corrupt(objective: Any, batch: Batch, **draws: list[float]) -> Example:
 def row_of(*tokens: int) -> Batch:
     row = torch.tensor([tokens])
     real = row > 4
-    return Batch(row, real, real, real, torch.tensor([0]), present=row > 0)
+    return Batch(row, real, real, real, torch.tensor([0]), attention_mask=row > 0)
 
 
 def plain(rows: int, length: int) -> Batch:
@@ -53,8 +53,8 @@ def test_by_hand_the_paper_s_example() -> None:
     assert example.origins is not None
     assert example.origins.tolist() == [[0, 1, 2, -1, 5, 6, 7, 8, -1, 10, 11, -1]]
     assert example.attention.pattern == "full"
-    assert example.attention.present is not None
-    assert example.attention.present.tolist() == [[True] * 11 + [False]]
+    assert example.attention.attention_mask is not None
+    assert example.attention.attention_mask.tolist() == [[True] * 11 + [False]]
 
 
 def test_by_hand_without_roll() -> None:
@@ -120,9 +120,9 @@ def test_target_put_into_the_input_gives_the_text(values: dict[str, Any]) -> Non
             else:
                 spans[max(spans)].append(token)
         assert all(spans.values())
-        present = example.attention.present[row]
+        attention_mask = example.attention.attention_mask[row]
         text: list[int] = []
-        for token in example.inputs[row][present].tolist():
+        for token in example.inputs[row][attention_mask].tolist():
             text += spans.pop(token) if token >= FIRST_SENTINEL else [token]
         assert not spans
         ordinary = [token for token in text if token > 4]

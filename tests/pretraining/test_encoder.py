@@ -58,10 +58,10 @@ def test_prefix_attention_sees_the_prefix_and_the_left() -> None:
 
 @pytest.mark.parametrize("pattern", ["full", "causal", "prefix"])
 def test_padding_is_never_seen(pattern: str) -> None:
-    present = torch.ones(2, 10, dtype=torch.bool)
-    present[1, 6:] = False
+    attention_mask = torch.ones(2, 10, dtype=torch.bool)
+    attention_mask[1, 6:] = False
     prefix = torch.tensor([3, 3]) if pattern == "prefix" else None
-    seen = who_sees_whom(Attention(pattern, present, prefix), rows=2)  # type: ignore[arg-type]
+    seen = who_sees_whom(Attention(pattern, attention_mask, prefix), rows=2)  # type: ignore[arg-type]
     assert not seen[1, :6, 6:].any()
 
 

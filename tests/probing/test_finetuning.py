@@ -34,7 +34,7 @@ def task_of(family, columns):
 
     names = {"name": "small", "summary": "", "source": "", "chance": 0.5, "load": load}
     task = type("Small", (family,), names)()
-    task.mode = "finetune"
+    task.probe = "finetune"
     return task, columns
 
 
@@ -139,7 +139,7 @@ def test_the_mean_over_seeds_is_a_mean_over_examples():
     score = mean_score([label_score("f1", wanted, found, none, {}) for found in answers])
     assert score.value == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert score.outcomes["outcome"].mean() == pytest.approx(score.value)
-    assert score.readings["accuracy"][0] == 0.75
+    assert score.metrics["accuracy"][0] == 0.75
     assert score.outcomes["accuracy"].tolist() == [1, 1, 0.5, 0.5]
 
 

@@ -33,18 +33,18 @@ def run(method, numbers=False, count=320):
     return method.fit(x, y, parameter, NOISE, PROTOCOL).predict(further), equal, agreement, tried
 
 
-@pytest.mark.parametrize("mode", ["mlp", "knn"])
-def test_what_no_line_tells_apart(mode):
-    found, wanted, _, tried = run(method_of(mode))
+@pytest.mark.parametrize("probe", ["mlp", "knn"])
+def test_what_no_line_tells_apart(probe):
+    found, wanted, _, tried = run(method_of(probe))
     assert (found == wanted).mean() > 0.8
     assert len(tried) >= 3
     line, wanted, _, _ = run(Linear())
     assert (line == wanted).mean() < 0.65
 
 
-@pytest.mark.parametrize("mode", ["mlp", "knn"])
-def test_numbers(mode):
-    found, _, wanted, _ = run(method_of(mode), numbers=True)
+@pytest.mark.parametrize("probe", ["mlp", "knn"])
+def test_numbers(probe):
+    found, _, wanted, _ = run(method_of(probe), numbers=True)
     assert np.corrcoef(found, wanted)[0, 1] > 0.7
 
 

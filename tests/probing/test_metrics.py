@@ -146,8 +146,8 @@ def test_f1_shows_accuracy_beside_it():
     wanted, found = ["1", "1", "0", "0"], ["1", "0", "1", "0"]
     none = np.zeros(4, dtype=bool)
     score = label_score("f1", wanted, found, none, {})
-    assert score.value == score.readings["f1"][0] == pytest.approx(0.5)
-    assert score.readings["accuracy"][0] == 0.5
+    assert score.value == score.metrics["f1"][0] == pytest.approx(0.5)
+    assert score.metrics["accuracy"][0] == 0.5
     assert score.outcomes["accuracy"].tolist() == [1, 0, 0, 1]
     assert score.outcomes["outcome"].mean() == pytest.approx(0.5)
 

@@ -10,9 +10,9 @@ import pytest
 
 from bench.errors import RefusedError
 from bench.records import cache as summaries
-from bench.records.cache import read_controls_kept, read_runs_kept
+from bench.records.cache import read_cached_baselines, read_cached_runs
 from bench.records.outcomes import read_outcomes
-from bench.records.store import RunRecord, read_controls, read_runs
+from bench.records.store import RunRecord, read_baselines, read_runs
 from bench.reporting.comparison import comparison
 from bench.reporting.text import render
 from tests.helpers.store_generator import make_store
@@ -25,13 +25,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kept(out: Path, cache: Path) -> list[RunRecord]:
-    return read_runs_kept(out, (), cache)
+    return read_cached_runs(out, (), cache)
 
 
 def shown(out: Path, cache: Path | None) -> Any:
-    runs = read_runs(out) if cache is None else read_runs_kept(out, (), cache)
-    controls = read_controls(out) if cache is None else read_controls_kept(out, cache)
-    compared = comparison(runs, controls, "token")
+    runs = read_runs(out) if cache is None else read_cached_runs(out, (), cache)
+    baselines = read_baselines(out) if cache is None else read_cached_baselines(out, cache)
+    compared = comparison(runs, baselines, "token")
     return compared.rows(), render(compared)
 
 
@@ -136,7 +136,7 @@ def test_a_comparison_of_500_runs_and_60_tasks(tmp_path: Path) -> None:
     out = make_store(tmp_path / "store")
     cache = tmp_path / "cache"
     kept(out, cache)
-    read_controls_kept(out, cache)
+    read_cached_baselines(out, cache)
     started = time.process_time()
     rows, text = shown(out, cache)
     assert time.process_time() - started < 20  # seconds of a busy machine; 2 to 3 of an idle one

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError, RefusedError
 from bench.records.store import (
-    read_controls,
+    read_baselines,
     read_runs,
     score_key,
     score_path,
@@ -31,7 +31,7 @@ def make_run(
     out: Path,
     objective: str = "token",
     seed: int = 0,
-    label: str | None = None,
+    display_name: str | None = None,
     settings: dict[str, Any] | None = None,
     size: str = "tiny",
     tokens: int = 2_000_000,
@@ -49,12 +49,12 @@ def make_run(
     spec = shared | own | {"seed": seed}
     run_id = f"{objective}-{size}-s{seed}-{sha256_json(spec)[:8]}"
     data: dict[str, Any] = {
-        "format": 1,
+        "format": 2,
         "id": run_id,
         "status": "finished",
         "objective": objective,
         "settings": settings or {},
-        "label": label or objective,
+        "display_name": display_name or objective,
         "seed": seed,
         "size": size,
         "spec": spec,
@@ -84,35 +84,35 @@ def make_score(
     folder: Path,
     task: str = "sense",
     outcomes: Any = (1.0, 0.0, 1.0, 1.0),
-    control: str | None = None,
+    baseline: str | None = None,
     second: Any = None,
     **keys: Any,
 ) -> Path:
     """A score with these per-example outcomes (None: it does not apply)."""
-    frame, value, stderr, readings = None, None, None, {}
+    frame, value, stderr, metrics = None, None, None, {}
     if outcomes is not None:
         outcomes = np.asarray(outcomes, dtype=float)
         frame = pd.DataFrame({"example": np.arange(len(outcomes)), "outcome": outcomes})
         value, stderr = float(outcomes.mean()), float(outcomes.std(ddof=1) / len(outcomes) ** 0.5)
         if second is not None:
             frame["word_l2r"] = second
-            readings = {"original": [value, stderr], "word_l2r": [float(np.mean(second)), stderr]}
+            metrics = {"original": [value, stderr], "word_l2r": [float(np.mean(second)), stderr]}
     record = {
-        "format": 1,
+        "format": 2,
         "task": task,
         "family": "text classification",
         "metric": "accuracy",
         "chance": 0.5,
-        "run": None if control else folder.name,
-        "control": control,
+        "run": None if baseline else folder.name,
+        "baseline": baseline,
         "attention": "native",
         "status": "not_applicable" if outcomes is None else "ok",
         "value": value,
         "stderr": stderr,
-        "readings": readings,
+        "metrics": metrics,
         "details": {},
         "data_sha256": HASH,
-        "probe": {},
+        "probe_settings": {},
         "task_code_sha256": HASH,
         "seconds": 1.5,
         "examples": 0 if outcomes is None else len(outcomes),
@@ -136,10 +136,10 @@ def test_a_score_comes_back_with_its_outcomes(tmp_path: Path) -> None:
 
 
 def test_a_control_lies_beside_the_runs(tmp_path: Path) -> None:
-    path = make_score(tmp_path, control="majority")
-    assert path.parent == tmp_path / "controls"
+    path = make_score(tmp_path, baseline="majority")
+    assert path.parent == tmp_path / "baselines"
     assert path.name.startswith("majority-sense-")
-    assert [score.data["control"] for score in read_controls(tmp_path)] == ["majority"]
+    assert [score.data["baseline"] for score in read_baselines(tmp_path)] == ["majority"]
 
 
 def test_what_does_not_apply_has_no_outcomes(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_hostile_selection_selects_nothing(tmp_path: Path, name: str) -> None:
 
 def test_no_folder_is_no_runs(tmp_path: Path) -> None:
     assert read_runs(tmp_path / "none") == []
-    assert read_controls(tmp_path / "none") == []
+    assert read_baselines(tmp_path / "none") == []
 
 
 def test_half_written_things_are_not_seen(tmp_path: Path) -> None:
@@ -205,12 +205,12 @@ def test_half_written_things_are_not_seen(tmp_path: Path) -> None:
     ("payload", "message"),
     [
         (b"", "not JSON"),
-        (b'{"format": 1', "not JSON"),
+        (b'{"format": 2', "not JSON"),
         (b"\xff\xfe", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b'{"value": NaN}', "NaN"),
-        (b"[]", "format 1"),
-        (b'{"format": 2}', "format: Input should be 1"),
+        (b"[]", "format 2"),
+        (b'{"format": 1}', "format: Input should be 2"),
     ],
 )
 def test_a_corrupt_score_is_refused_by_name(tmp_path: Path, payload: bytes, message: str) -> None:
@@ -229,18 +229,18 @@ def test_a_corrupt_score_is_refused_by_name(tmp_path: Path, payload: bytes, mess
         ("value", None),
         ("stderr", -1),
         ("chance", "half"),
-        ("control", "majority"),
+        ("baseline", "majority"),
         ("examples", 2.5),
-        ("readings", {"original": 0.5}),
+        ("metrics", {"original": 0.5}),
     ],
 )
 def test_a_malformed_score_is_refused_with_its_key(tmp_path: Path, key: str, value: Any) -> None:
     path = make_score(make_run(tmp_path))
     rewrite(path, **{key: value})
-    with pytest.raises(RefusedError, match="format 1") as caught:
+    with pytest.raises(RefusedError, match="format 2") as caught:
         read_runs(tmp_path)
-    named_by_rule = {"value": "stderr", "control": "control"}
-    assert named_by_rule.get(key, key) in str(caught.value).split("format 1")[1]
+    named_by_rule = {"value": "stderr", "baseline": "to a baseline"}
+    assert named_by_rule.get(key, key) in str(caught.value).split("format 2")[1]
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

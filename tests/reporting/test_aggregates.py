@@ -44,7 +44,7 @@ def test_all_tasks_then_each_suite_that_is_a_part(tmp_path: Path) -> None:
     assert first.iqm[0] == pytest.approx(1.0)
     assert 0.0 < first.iqm[1] < 0.8
     assert first.letters["span"] != first.letters["token"]
-    row = next(r for r in compared.rows() if (r["label"], r["task"]) == ("span", "one"))
+    row = next(r for r in compared.rows() if (r["display_name"], r["task"]) == ("span", "one"))
     assert row["aggregates"][ALL]["iqm"] == pytest.approx(1.0)
     assert row["aggregates"]["pair"]["rank"] == 1
     assert "pair: mean" in flat(compared)
@@ -53,7 +53,7 @@ def test_all_tasks_then_each_suite_that_is_a_part(tmp_path: Path) -> None:
 def test_a_limited_task_is_marked_and_left_out(tmp_path: Path) -> None:
     build(tmp_path)
     for run in read_runs(tmp_path):
-        make_score(run.folder, "some", answers(0.9, "some", "x", 0), probe={"limit": 100})
+        make_score(run.folder, "some", answers(0.9, "some", "x", 0), probe_settings={"limit": 100})
     compared = compare(tmp_path)
     (aggregate,) = compared.tables[0].aggregates
     assert len(aggregate.tasks) == 3
@@ -153,11 +153,11 @@ def test_a_run_that_learned_nothing_has_collapsed_and_does_not_count(tmp_path: P
     for run in read_runs(tmp_path, ["token"]):
         is_bad = run.data["seed"] == 1
         losses = [6.7, 6.0, 6.9 if is_bad else 3.0]
-        curve = pa.Table.from_pylist([{"validation_nats": loss} for loss in losses])
+        curve = pa.Table.from_pylist([{"validation_loss": loss} for loss in losses])
         pq.write_table(curve, run.folder / "curve.parquet")
         write_manifest(run.folder, ["run.json", "curve.parquet"])
     compared = compare(tmp_path)
-    row = next(r for r in compared.rows() if r["label"] == "token")
+    row = next(r for r in compared.rows() if r["display_name"] == "token")
     assert (row["seeds"], row["excluded"]) == (1, {"collapsed": [1]})
     text = flat(compared)
     assert "! left out of the means: token, seed 1 (collapsed)" in text

@@ -33,7 +33,7 @@ def build(out: Path, untrained: tuple[float, ...] = (4e5,), seeds: int = 3) -> P
             folder = make_run(out, "untrained", seed, tokens=0, budget_tokens=budget)
             make_score(folder, "sense", answers(0.1, "sense", "untrained", seed))
             make_score(folder, "asked_once", answers(0.1, "asked_once", "untrained", seed))
-    make_score(out, "sense", answers(0.3, "sense", "majority", 0), control="majority")
+    make_score(out, "sense", answers(0.3, "sense", "majority", 0), baseline="majority")
     return out
 
 
@@ -50,11 +50,11 @@ def test_every_budget_has_its_table_and_the_one_untrained(compared: Comparison) 
         names = [entry.name for entry in table.entries]
         assert names[-2:] == ["untrained", "majority"]
         assert len(table.entries[-2].runs) == 3
-        assert table.baseline == "untrained"
+        assert table.difference_to == "untrained"
     # What only the untrained of another budget was asked is no question of this one.
     asked = [[column.name for column in table.columns] for table in compared.tables]
     assert asked == [["sense", "asked_once"], ["sense"], ["sense"]]
-    assert sum(row["label"] == "untrained" for row in compared.rows()) == 4
+    assert sum(row["display_name"] == "untrained" for row in compared.rows()) == 4
 
 
 def test_a_budget_with_an_untrained_of_its_own_keeps_it(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_score_over_budget_is_told_after_the_tables(compared: Comparison) -> Non
 
 def test_the_crossing_is_in_every_format(compared: Comparison) -> None:
     crossed = [row for row in compared.rows() if row["crossings"]]
-    assert {row["label"] for row in crossed} >= {"token", "causal"}
+    assert {row["display_name"] for row in crossed} >= {"token", "causal"}
     (found,) = [one for one in crossed[0]["crossings"] if one["ahead_before"] == "causal"
                 and one["ahead_after"] == "token"]  # fmt: skip
     assert found["shown"]
@@ -117,7 +117,7 @@ def test_the_figure_has_all_points_and_all_costs(compared: Comparison) -> None:
     assert drawn is not None
     assert drawn.svg.count('id="axes_') == 4  # a row: what none that was trained answered has none
     assert "token passes causal at" in drawn.alt
-    data = numbers_of(drawn).query("column == 'sense'").set_index(["label", "budget"])
+    data = numbers_of(drawn).query("column == 'sense'").set_index(["display_name", "budget"])
     for table, budget in zip(compared.curves[0].tables, compared.curves[0].budgets, strict=True):
         interval = table.cells["token", "sense"].interval
         assert interval is not None

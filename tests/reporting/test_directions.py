@@ -91,7 +91,7 @@ def test_only_what_a_direction_speaks_of_counts(tmp_path: Path) -> None:
 
 
 def test_a_limited_task_is_no_evidence(tmp_path: Path) -> None:
-    compared = compare(build(tmp_path, 0.9, 0.5, probe={"limit": 50}))
+    compared = compare(build(tmp_path, 0.9, 0.5, probe_settings={"limit": 50}))
     assert verified(compared, [direction()])[0]["verdict"] == "not in these results"
 
 

@@ -8,7 +8,7 @@ import pytest
 from bench import api
 from bench.catalog import describe, render_one
 from bench.errors import BenchError, RefusedError
-from bench.experiment import parse_modes
+from bench.experiment import parse_probes
 from bench.records.store import read_runs
 from bench.reporting.comparison import comparison
 from bench.reporting.run_summary import run_named
@@ -21,7 +21,7 @@ GRID = [[0.5, 0.6, 0.55], [0.71, 0.8, 0.8]]
 def test_every_layer_behind_a_score_is_shown(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     details = {"layer": 1, "pooling": "first", "poolings": ["mean", "first", "last"], "grid": GRID}
-    make_score(folder, details=details | {"selectivity": 0.25}, probe={"mode": "linear"})
+    make_score(folder, details=details | {"selectivity": 0.25}, probe_settings={"probe": "linear"})
     make_score(folder, "guess", outcomes=None, details={"reason": "it predicts no tokens"})
     found = describe(folder.name, tmp_path)
     assert json.loads(json.dumps(found))["scores"][1]["details"]["grid"] == GRID
@@ -61,23 +61,23 @@ def test_what_a_run_that_predicts_nothing_fills_in(tmp_path: Path) -> None:
 
 def test_columns_tell_how_a_task_was_read(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
-    make_score(folder, probe={"mode": "linear"})
+    make_score(folder, probe_settings={"probe": "linear"})
     assert [column.name for column in columns_of(read_runs(tmp_path), ())] == ["sense"]
-    make_score(folder, probe={"mode": "knn"})
+    make_score(folder, probe_settings={"probe": "knn"})
     names = {column.name for column in columns_of(read_runs(tmp_path), ())}
-    assert names == {"sense (mode=linear)", "sense (mode=knn)"}
+    assert names == {"sense (probe=linear)", "sense (probe=knn)"}
 
 
 def test_one_way_alone_is_told_unless_it_is_the_usual_one(tmp_path: Path) -> None:
-    make_score(make_run(tmp_path), probe={"mode": "finetune"})
+    make_score(make_run(tmp_path), probe_settings={"probe": "finetune"})
     (column,) = columns_of(read_runs(tmp_path), ())
-    assert column.name == "sense (mode=finetune)"
+    assert column.name == "sense (probe=finetune)"
 
 
 def test_collapsed_seeds_are_told_above_the_table(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     details = {"seeds": [{"collapsed": c} for c in (False, True, False)], "collapsed_seeds": [1]}
-    make_score(folder, probe={"mode": "finetune"}, details=details)
+    make_score(folder, probe_settings={"probe": "finetune"}, details=details)
     (table,) = comparison(read_runs(tmp_path)).tables
     assert any(
         "sense: token seed 0: 1 of 3 fine-tuning seeds collapsed; the mean is of the others" in line
@@ -86,7 +86,7 @@ def test_collapsed_seeds_are_told_above_the_table(tmp_path: Path) -> None:
 
 
 def test_ways_of_reading_are_checked() -> None:
-    assert parse_modes("linear, knn,linear") == ["linear", "knn"]
+    assert parse_probes("linear, knn,linear") == ["linear", "knn"]
     for text in ("", "deep", "linear,deep"):
         with pytest.raises(BenchError, match="is none of linear, mlp, knn, finetune"):
-            parse_modes(text)
+            parse_probes(text)

@@ -22,7 +22,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
-from bench.records.store import read_controls, read_runs
+from bench.records.store import read_baselines, read_runs
 from bench.reporting.comparison import Comparison, comparison
 from bench.reporting.formatting import big_number
 from bench.reporting.text import Format, _pages, render
@@ -51,7 +51,7 @@ def answers(share: float, task: str, who: str, seed: int, count: int = 200) -> l
 
 
 def compare(out: Path, baseline: str | None = None, **keys: Any) -> Comparison:
-    return comparison(read_runs(out), read_controls(out), baseline, **keys)
+    return comparison(read_runs(out), read_baselines(out), baseline, **keys)
 
 
 def small(out: Path, levels: dict[str, float], seeds: int = 3, task: str = "sense") -> Path:
@@ -64,13 +64,13 @@ def small(out: Path, levels: dict[str, float], seeds: int = 3, task: str = "sens
 
 
 def row_of(compared: Comparison, label: str, column: str = "sense") -> dict[str, Any]:
-    (row,) = [r for r in compared.rows() if (r["label"], r["column"]) == (label, column)]
+    (row,) = [r for r in compared.rows() if (r["display_name"], r["column"]) == (label, column)]
     return row
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Five objectives, three seeds, three tasks, controls, a diverged run, a second reading."""
+    """Five objectives, three seeds, three tasks, baselines, a diverged run, a second reading."""
     out = tmp_path_factory.mktemp("results")
     levels = {"token": 0.62, "span": 0.8, "causal": 0.5, "rtd": 0.64, "untrained": 0.48}
     for objective, level in levels.items():
@@ -97,10 +97,10 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
             second = None if pairs is None else answers(0.6, "agreement", objective, seed)
             make_score(folder, "agreement", pairs, second=second, family="minimal pairs")
     for task in ("sense", "entities"):
-        for control, level in (("majority", 0.3), ("bag_of_words", 0.5)):
-            make_score(out, task, answers(level, task, control, 0), control=control)
-    make_score(out, "entities", answers(0.6, "entities", "window", 0), control="window_of_words")
-    make_score(out, "agreement", [0.5] * 200, control="majority")
+        for baseline, level in (("majority", 0.3), ("bag_of_words", 0.5)):
+            make_score(out, task, answers(level, task, baseline, 0), baseline=baseline)
+    make_score(out, "entities", answers(0.6, "entities", "window", 0), baseline="window_of_words")
+    make_score(out, "agreement", [0.5] * 200, baseline="majority")
     return compare(out, "token", tasks=["sense", "agreement", "entities"])
 
 
@@ -135,7 +135,7 @@ def test_every_row_of_the_long_form_is_complete(full: Comparison) -> None:
     assert len(rows) == 6 * 4 + 3 + 4
     control = next(row for row in rows if row["objective"] == "majority")
     assert (control["tokens"], control["seconds"], control["seeds"]) == (0, 0, 0)
-    assert control["control"] is True
+    assert control["baseline"] is True
 
 
 def test_two_readings_are_two_columns(full: Comparison) -> None:
@@ -152,7 +152,7 @@ def test_another_metric_beside_the_task_s_has_no_chance_level_of_it(tmp_path: Pa
     values = {"f1": [0.8, 0.01], "accuracy": [0.7, 0.01]}
     outcomes = answers(0.7, "mrpc", "token", 0)
     folder = make_run(tmp_path, "token")
-    make_score(folder, "mrpc", outcomes, second=outcomes, metric="f1", readings=values, chance=0.6)
+    make_score(folder, "mrpc", outcomes, second=outcomes, metric="f1", metrics=values, chance=0.6)
     found = {
         column.name: (column.metric, column.chance)
         for column in compare(tmp_path).tables[0].columns
@@ -223,7 +223,7 @@ def test_one_seed_says_what_it_cannot_show(tmp_path: Path) -> None:
 
 def test_an_objective_below_a_control_is_called_out(tmp_path: Path) -> None:
     small(tmp_path, {"token": 0.5, "span": 0.9, "untrained": 0.2})
-    make_score(tmp_path, "sense", answers(0.95, "sense", "bag", 0), control="bag_of_words")
+    make_score(tmp_path, "sense", answers(0.95, "sense", "bag", 0), baseline="bag_of_words")
     notes = compare(tmp_path).tables[0].notes
     assert notes == ["sense: span, the best, is not separably above bag_of_words"]
 
@@ -275,9 +275,9 @@ def test_edited_objective_code_is_another_row(tmp_path: Path) -> None:
 
 def test_other_data_or_probe_is_another_column(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
-    make_score(folder, probe={"limit": 100, "c": 1})
-    make_score(folder, probe={"limit": None, "c": 1})
-    make_score(folder, probe={"limit": None, "c": 1}, data_sha256="cd" * 32)
+    make_score(folder, probe_settings={"limit": 100, "c": 1})
+    make_score(folder, probe_settings={"limit": None, "c": 1})
+    make_score(folder, probe_settings={"limit": None, "c": 1}, data_sha256="cd" * 32)
     names = {column.name for column in compare(tmp_path).tables[0].columns}
     assert names == {
         "sense (limit=100, data abababab)",
@@ -297,8 +297,8 @@ def test_tasks_asked_for_are_the_columns_in_their_order(tmp_path: Path) -> None:
 
 def test_a_control_on_other_data_stays_out(tmp_path: Path) -> None:
     small(tmp_path, {"token": 0.5})
-    make_score(tmp_path, "sense", control="majority", data_sha256="cd" * 32)
-    make_score(tmp_path, "sense", control="bag_of_words", probe={"c": 3})
+    make_score(tmp_path, "sense", baseline="majority", data_sha256="cd" * 32)
+    make_score(tmp_path, "sense", baseline="bag_of_words", probe_settings={"c": 3})
     assert [entry.name for entry in compare(tmp_path).tables[0].entries][1:] == ["bag_of_words"]
 
 
@@ -368,7 +368,7 @@ HOSTILE = [
 
 
 def hostile(out: Path, label: str) -> Comparison:
-    make_score(make_run(out, label=label, corpus=label, settings={"knob": label}))
+    make_score(make_run(out, display_name=label, corpus=label, settings={"knob": label}))
     return compare(out)
 
 
@@ -382,7 +382,7 @@ def test_names_are_text_in_every_format(tmp_path: Path, label: str) -> None:
     rows = [line for line in texts["markdown"].splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in rows} <= {4, 8}
     assert "\\input" not in texts["latex"]
-    assert json.loads(texts["json"])[0]["label"] == label
+    assert json.loads(texts["json"])[0]["display_name"] == label
     for row in csv.reader(io.StringIO(texts["csv"])):
         texts_only = [cell for cell in row if not re.fullmatch(r"-?[\d.e-]+", cell)]
         assert not any(cell.startswith(("=", "+", "-", "@")) for cell in texts_only)

@@ -40,10 +40,10 @@ def row(
     starts = torch.tensor([[letter == "1" for letter in words]])
     batch = Batch(tokens, real, starts, starts, torch.zeros(1, dtype=torch.long))
     fed = torch.tensor([[spelt.get(letter, vocabulary.pad_id) for letter in inputs.ljust(10)]])
-    present = torch.tensor([[letter != " " for letter in inputs.ljust(10)]])
+    attention_mask = torch.tensor([[letter != " " for letter in inputs.ljust(10)]])
     example = Example(
         fed,
-        Attention(present=present),
+        Attention(attention_mask=attention_mask),
         torch.tensor([[spelt.get(letter, IGNORED) for letter in target]]),
         origins=None if origins is None else torch.tensor([origins + [-1] * (10 - len(origins))]),
     )

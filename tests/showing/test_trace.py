@@ -76,7 +76,7 @@ def test_sentinels_stand_for_spans_that_are_written_elsewhere() -> None:
         [CLS, 10, EXTRA, 13, EXTRA + 1, SEP, 0, 0],
         [EXTRA, 11, 12, EXTRA + 1, 14, 15, SEP, IGNORED, IGNORED],
         origins=[0, 1, -1, 4, -1, 7, -1, -1],
-        attention=Attention(present=torch.arange(8)[None] < 6),
+        attention=Attention(attention_mask=torch.arange(8)[None] < 6),
     )
     assert states(found) == "PP--P--P"
     assert found.read_at is None
@@ -101,9 +101,11 @@ def test_a_moved_sentence_is_the_fewest_tokens_that_explain_the_order() -> None:
 
 def test_padding_is_neither_removed_nor_predicted() -> None:
     tokens = torch.tensor([[CLS, 10, 11, SEP], [CLS, 10, SEP, 0]])
-    real, present = tokens >= 10, tokens != 0
-    batch = Batch(tokens, real, real, real, torch.arange(2), present)
-    example = Example(tokens, Attention(present=present), torch.full_like(tokens, IGNORED))
+    real, attention_mask = tokens >= 10, tokens != 0
+    batch = Batch(tokens, real, real, real, torch.arange(2), attention_mask)
+    example = Example(
+        tokens, Attention(attention_mask=attention_mask), torch.full_like(tokens, IGNORED)
+    )
     found = trace(batch, example, SAMPLE_VOCABULARY)
     assert not found.state.any()
     assert not found.inserted.any()

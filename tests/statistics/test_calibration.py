@@ -185,7 +185,7 @@ def reader_of(objective, tokenizer, **shape):
     vocab_size = tokenizer.vocabulary.size
     shape = dataclasses.replace(SIZES["tiny"].encoder, vocab_size=vocab_size, **shape)
     cls = REGISTRY.get("objective", objective)
-    return RunReader(Encoder(shape, 1), TokenHead(shape), tokenizer, cls.scoring, cls.reading)
+    return RunReader(Encoder(shape, 1), TokenHead(shape), tokenizer, cls.scoring, cls.attention)
 
 
 @pytest.mark.parametrize("scale", [1, pytest.param(4, marks=pytest.mark.slow)])
@@ -209,9 +209,9 @@ def test_what_a_causal_encoder_makes_of_a_twin_is_the_same_to_the_bit(claim, sca
 
 
 def test_every_objective_that_reads_from_left_to_right_is_claimed():
-    readings = {name: cls.reading for name, cls in REGISTRY.of("objective").items()}
-    causal = {name for name, reading in readings.items() if reading == "causal"}
-    assert causal == {claim.reader for claim in CLAIMS} & set(readings)
+    patterns = {name: cls.attention for name, cls in REGISTRY.of("objective").items()}
+    causal = {name for name, pattern in patterns.items() if pattern == "causal"}
+    assert causal == {claim.reader for claim in CLAIMS} & set(patterns)
 
 
 @each_scale
@@ -326,7 +326,7 @@ def test_a_trained_causal_run_is_at_chance_where_what_decides_follows(tmp_path):
     objective, prepared = experiment.objectives["causal"], prepare(experiment)
     spec = next(spec for spec in experiment.specs(prepared) if spec.objective == "causal")
     folder = execute(spec, objective, prepared, tmp_path, lambda progress: None)
-    reader = RunReader(*load_run(folder, objective), objective.scoring, objective.reading)
+    reader = RunReader(*load_run(folder, objective), objective.scoring, objective.attention)
     value = {}
     for name in ("sense_right", "word_class"):
         task = REGISTRY.get("task", name)()

@@ -32,15 +32,17 @@ class Draft:
     tokens: Int[Tensor, "B L"]
     origins: Int[Tensor, "B L"]
     """The position of the original at each place, or `INSERTED`."""
-    present: Bool[Tensor, "B L"]
+    attention_mask: Bool[Tensor, "B L"]
 
     @classmethod
     def of(cls, batch: Batch) -> Draft:
         """The original, unedited."""
-        present = torch.ones_like(batch.real) if batch.present is None else batch.present
+        attention_mask = (
+            torch.ones_like(batch.real) if batch.attention_mask is None else batch.attention_mask
+        )
         at = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
-        origins = torch.where(present, at, INSERTED)
-        return cls(batch.tokens, origins, present)
+        origins = torch.where(attention_mask, at, INSERTED)
+        return cls(batch.tokens, origins, attention_mask)
 
     def read(self, marks: Bool[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
         """A bitmap of the original, as the places stand now; False where none of it stands."""
@@ -60,7 +62,7 @@ class Draft:
         return Draft(
             self.tokens.gather(1, sources),
             self.origins.gather(1, sources),
-            self.present.gather(1, sources),
+            self.attention_mask.gather(1, sources),
         )
 
     def without(self, places: Bool[Tensor, "B L"], padding: int) -> Draft:
@@ -78,7 +80,7 @@ class Draft:
             token: What is inserted.
             padding: What fills the row.
         """
-        copies = inserted + (kept & self.present).long()
+        copies = inserted + (kept & self.attention_mask).long()
         source, ordinal, filled = spread(copies, self.tokens.shape[1])
         is_new = ordinal < inserted.gather(1, source)
         tokens = self.tokens.gather(1, source).masked_fill(is_new, token)

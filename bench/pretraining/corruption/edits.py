@@ -71,7 +71,7 @@ def infill(
     hidden = visible & is_hidden.gather(1, word)
     first = hidden & starts & (begins.gather(1, word) | ~shifted(visible))
     inserted = torch.where(starts, masks.gather(1, word), 0)
-    kept = draft.present & (~hidden | first)
+    kept = draft.attention_mask & (~hidden | first)
     room = length - kept.sum(1, keepdim=True)
     inserted = inserted.cumsum(1).clamp(max=room).diff(dim=1, prepend=room * 0)
     draft = draft.stood_for(first, vocabulary.mask_id)
@@ -107,7 +107,7 @@ def rotate_documents(
     draft: Draft, batch: Batch, vocabulary: Vocabulary, rate: float | str, noise: Noise
 ) -> Draft:
     """A document begins with a token of it at random, and ends with what stood before that."""
-    put_in = draft.present & (draft.origins == INSERTED)
+    put_in = draft.attention_mask & (draft.origins == INSERTED)
     text = draft.read(movable(batch, vocabulary)) | put_in
     length = text.shape[1]
     at = torch.arange(length, device=text.device).expand_as(text)

@@ -120,7 +120,7 @@ class Composed(Example):
     examples: tuple[Example, ...] = ()
 
 
-def mingled(examples: Sequence[Example], member: Int[Tensor, " B"]) -> Example:
+def merge_rows(examples: Sequence[Example], member: Int[Tensor, " B"]) -> Example:
     """One example whose row b is row b of `examples[member[b]]`, in a shape that never changes.
 
     Every row gets as many slots as the widest example has, and attention becomes a prefix of the
@@ -144,13 +144,15 @@ def mingled(examples: Sequence[Example], member: Int[Tensor, " B"]) -> Example:
     origins = [at.expand(rows, -1) if e.origins is None else e.origins for e in examples]
     patterns = [e.attention for e in examples]
     everywhere = torch.ones(rows, length, dtype=torch.bool, device=member.device)
-    present = [everywhere if one.present is None else one.present for one in patterns]
+    attention_mask = [
+        everywhere if one.attention_mask is None else one.attention_mask for one in patterns
+    ]
     is_full = all(one.pattern == "full" for one in patterns)
     return Example(
         chosen([e.inputs for e in examples]),
         Attention(
             "full" if is_full else "prefix",
-            None if all(one.present is None for one in patterns) else chosen(present),
+            None if all(one.attention_mask is None for one in patterns) else chosen(attention_mask),
             None if is_full else chosen([_prefix(one, rows, length, member) for one in patterns]),
         ),
         chosen([padded(e.labels, IGNORED) for e in examples]),
@@ -175,7 +177,9 @@ def example_rows(example: Example, rows: Int[Tensor, " R"]) -> Example:
     attention = example.attention
     return Example(
         example.inputs[rows],
-        Attention(attention.pattern, taken(attention.present), taken(attention.prefix_lengths)),
+        Attention(
+            attention.pattern, taken(attention.attention_mask), taken(attention.prefix_lengths)
+        ),
         example.labels[rows],
         taken(example.positions),
         taken(example.origins),

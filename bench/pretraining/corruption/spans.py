@@ -30,7 +30,7 @@ def run_edges(marked: Bool[Tensor, "B L"]) -> tuple[Int[Tensor, "B L"], Int[Tens
     return first, last
 
 
-def beyond(
+def exceeding(
     run: Bool[Tensor, "B L"], units: Bool[Tensor, "B L"], room: Int[Tensor, "B 1"]
 ) -> Bool[Tensor, "B L"]:
     """The tokens of a run that exceed `room`, and all of a unit of which one does.

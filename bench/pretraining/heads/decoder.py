@@ -97,7 +97,7 @@ class Decoder(nn.Module):
         self,
         tokens: Int[Tensor, "B T"],
         memory: Float[Tensor, "B L D"],
-        present: Bool[Tensor, "B L"] | None,
+        attention_mask: Bool[Tensor, "B L"] | None,
         embedding: Float[Tensor, "V D"],
     ) -> Float[Tensor, "B T V2"]:
         """Logits of the token after each one, over vocabulary and sentinels.
@@ -105,11 +105,11 @@ class Decoder(nn.Module):
         Args:
             tokens: What has been written so far.
             memory: The encoder's output.
-            present: Where it stands for a token; None: everywhere.
+            attention_mask: Where it stands for a token; None: everywhere.
             embedding: The encoder's own table.
         """
         table = embedding if self.sentinels is None else torch.cat((embedding, self.sentinels))
-        allowed = None if present is None else present[:, None, None, :]
+        allowed = None if attention_mask is None else attention_mask[:, None, None, :]
         rotary = (self.cosine[: tokens.shape[1]], self.sine[: tokens.shape[1]])
         x = self.embedding_norm(F.embedding(tokens, table))
         for layer in self.layers:
@@ -131,7 +131,7 @@ def decoder_loss(encoder: Encoder, decoder: Decoder, example: Example) -> Loss:
         )
     memory = encoder(example.inputs, example.attention, decoder.sentinels)
     embedding = encoder.embeddings.tok_embeddings.weight
-    logits = decoder(example.extras["written"], memory, example.attention.present, embedding)
+    logits = decoder(example.extras["written"], memory, example.attention.attention_mask, embedding)
     labels = example.labels.flatten()
     nats = F.cross_entropy(
         logits.flatten(0, 1).float(), labels, ignore_index=IGNORED, reduction="sum"

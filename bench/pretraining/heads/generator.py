@@ -29,20 +29,26 @@ class Generator(nn.Module):
 
     Args:
         shape: Of the encoder.
-        thin: Of the generator's layers.
+        generator_shape: Of the generator's layers.
         vocabulary: Whose ordinary tokens are drawn.
     """
 
-    def __init__(self, shape: EncoderShape, thin: EncoderShape, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, shape: EncoderShape, generator_shape: EncoderShape, vocabulary: Vocabulary
+    ) -> None:
         super().__init__()
-        self.down = nn.Linear(shape.hidden_size, thin.hidden_size, bias=False)
-        self.embedding_norm = norm(thin.hidden_size)
-        self.layers = nn.ModuleList(Layer(thin, index) for index in range(thin.num_layers))
-        self.final_norm = norm(thin.hidden_size)
-        self.up = nn.Linear(thin.hidden_size, shape.hidden_size, bias=False)
+        self.down = nn.Linear(shape.hidden_size, generator_shape.hidden_size, bias=False)
+        self.embedding_norm = norm(generator_shape.hidden_size)
+        self.layers = nn.ModuleList(
+            Layer(generator_shape, index) for index in range(generator_shape.num_layers)
+        )
+        self.final_norm = norm(generator_shape.hidden_size)
+        self.up = nn.Linear(generator_shape.hidden_size, shape.hidden_size, bias=False)
         self.norm = norm(shape.hidden_size)
         self.bias = nn.Parameter(torch.zeros(shape.vocab_size))
-        cosine, sine = rotary_tables(shape.max_length, thin.hidden_size // thin.num_heads)
+        cosine, sine = rotary_tables(
+            shape.max_length, generator_shape.hidden_size // generator_shape.num_heads
+        )
         self.cosine: Tensor
         self.sine: Tensor
         self.register_buffer("cosine", cosine, persistent=False)
@@ -89,13 +95,15 @@ class GeneratorAndDetector(nn.Module):
 
     Args:
         shape: Of the encoder, which is the discriminator.
-        thin: Of the generator's layers.
+        generator_shape: Of the generator's layers.
         vocabulary: Whose ordinary tokens are drawn.
     """
 
-    def __init__(self, shape: EncoderShape, thin: EncoderShape, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, shape: EncoderShape, generator_shape: EncoderShape, vocabulary: Vocabulary
+    ) -> None:
         super().__init__()
-        self.generator = Generator(shape, thin, vocabulary)
+        self.generator = Generator(shape, generator_shape, vocabulary)
         self.dense = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
         self.out = nn.Linear(shape.hidden_size, 1)
 

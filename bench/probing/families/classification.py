@@ -42,7 +42,7 @@ class TextClassification(FittedTask):
         texts = [str(text) for text in frame["text"]]
         return Examples(texts, [str(label) for label in frame["label"]], types=texts)
 
-    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+    def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """Majority and bag of words."""
         from bench.probing.baselines import bag_of_words, majority
 

@@ -36,13 +36,13 @@ class FillInSettings:
 class FillIn(Task):
     """A task whose test split has the columns `text`, `start` and `end`; `train` is not needed.
 
-    `text[start:end]` is the hidden word, in place. The readings are `accuracy`, `accuracy_5` and
+    `text[start:end]` is the hidden word, in place. The metrics are `accuracy`, `accuracy_5` and
     `reciprocal_rank` of the hidden word among all words that the test split hides.
     """
 
     family: ClassVar[str] = "fill in"
     metric: ClassVar[str] = "accuracy"
-    probe: ClassVar[FillInSettings] = FillInSettings()
+    probe_settings: ClassVar[FillInSettings] = FillInSettings()
 
     def check(self, splits: Splits) -> None:
         """Columns, missing values, words inside their texts, enough rows, two different words.
@@ -75,12 +75,12 @@ class FillIn(Task):
         self.check(splits)
         candidates = sorted(set(hidden_words(splits.test)))
         ones = np.ones(len(splits.test), dtype=np.int64)
-        rows = chosen_units(ones, noise, "fill_in.test", self.probe.max_examples)
+        rows = chosen_units(ones, noise, "fill_in.test", self.probe_settings.max_examples)
         chosen = splits.test.iloc[rows]
         scores = reader.word_scores(*questions(chosen), candidates)
         return self._ranked(scores, chosen, candidates, rows)
 
-    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+    def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """The word that `train` hides most often; every word alike where there is no `train`."""
         import numpy as np
 
@@ -118,7 +118,7 @@ class FillIn(Task):
         return dataclasses.replace(
             outcome_score(found["accuracy"], details, rows),
             outcomes=outcome_score(found["accuracy"], {}, rows).outcomes.assign(**found),
-            readings={name: (float(x.mean()), standard_error(x)) for name, x in found.items()},
+            metrics={name: (float(x.mean()), standard_error(x)) for name, x in found.items()},
         )
 
 

@@ -57,7 +57,7 @@ class MinimalPairs(Task):
             policy: reader.log_likelihood([*good, *bad], policy)
             for policy in (POLICIES[:1] if reader.scoring == "causal" else POLICIES)
         }
-        readings: dict[str, tuple[float, float]] = {}
+        metrics: dict[str, tuple[float, float]] = {}
         details: dict[str, Any] = {"policies_coincide": reader.scoring == "causal"}
         outcomes: dict[str, Float[np.ndarray, " N"]] = {}
         for policy in POLICIES:
@@ -66,13 +66,13 @@ class MinimalPairs(Task):
             per_token = nats / np.maximum(num_tokens, 1)
             fair_wins = preferred(per_token[: len(good)] - per_token[len(good) :])
             outcomes[policy] = wins
-            readings[policy] = float(wins.mean()), standard_error(wins)
+            metrics[policy] = float(wins.mean()), standard_error(wins)
             details[policy] = {
                 "tie_rate": float((wins == 0.5).mean()),
                 "per_token": [float(fair_wins.mean()), standard_error(fair_wins)],
                 "buckets": self._buckets(splits, wins),
             }
-        value, stderr = readings["original"]
+        value, stderr = metrics["original"]
         frame = pd.DataFrame({"example": np.arange(len(good)), "outcome": outcomes["original"]})
         return Score(
             value=value,
@@ -80,11 +80,11 @@ class MinimalPairs(Task):
             outcomes=frame.assign(
                 word_l2r=outcomes["word_l2r"], bucket=list(splits.test["bucket"])
             ),
-            readings=readings,
+            metrics=metrics,
             details=details,
         )
 
-    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+    def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """Guessing alone: a bag of words has no likelihood to compare."""
         import numpy as np
         import pandas as pd

@@ -71,7 +71,7 @@ class PairClassification(FittedTask):
             join=both_and_alikeness,
         )
 
-    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+    def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """Majority and bag of words: the two texts' TF-IDF vectors, joined as an encoder's are."""
         from bench.probing.baselines import bag_of_pairs, majority
 

@@ -1,7 +1,7 @@
 """Tasks that fit something: the one protocol behind classification, pairs, tagging, similarity.
 
 A family says what its examples are and what answers are worth; how they are read off the encoder
-(`Task.mode`) is the same for all. Fine-tuning gives as many answers as it has seeds; their scores
+(`Task.probe`) is the same for all. Fine-tuning gives as many answers as it has seeds; their scores
 are averaged example by example, and a collapsed seed is told and left out.
 """
 
@@ -12,7 +12,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.probing.probes import Criterion, ProbeSettings, chosen_units
-from bench.probing.task import MODES, Mode, Reader, Score, Splits, Task
+from bench.probing.task import PROBES, Probe, Reader, Score, Splits, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,8 @@ CRITERIA: dict[str, Criterion] = {"accuracy": "accuracy", "spearman": "spearman"
 class FittedTask(Task):
     """A task that is read off features by a probe, or by training the encoder on it."""
 
-    probe: ClassVar[ProbeSettings] = ProbeSettings()
-    modes: ClassVar[tuple[Mode, ...]] = MODES
+    probe_settings: ClassVar[ProbeSettings] = ProbeSettings()
+    probes: ClassVar[tuple[Probe, ...]] = PROBES
 
     @abstractmethod
     def examples(self, frame: pd.DataFrame) -> Examples:
@@ -50,21 +50,27 @@ class FittedTask(Task):
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
         """Read the training split, at most `max_train_examples` labels of it; answer the test."""
         self.check(splits)
-        limit = self.probe.max_train_examples
+        limit = self.probe_settings.max_train_examples
         rows = chosen_units(self.sizes(splits.train), noise, "probe.train", limit)
         train, test = self.examples(splits.train.iloc[rows]), self.examples(splits.test)
         criterion = CRITERIA.get(self.metric, "matthews")
-        if self.mode == "finetune":
+        if self.probe == "finetune":
             from bench.probing.finetuning import finetune
 
-            tuned, details = finetune(reader, train, test, noise, self.probe, criterion)
+            tuned, details = finetune(reader, train, test, noise, self.probe_settings, criterion)
             return mean_score([self.answered(splits, found, details) for found in tuned])
         from bench.probing.methods import method_of
         from bench.probing.probes import probe
 
         (read, cut), (asked, cut_test) = train.read(reader), test.read(reader)
         predicted, details = probe(
-            read, asked, train.poolings, noise, self.probe, method_of(self.mode), criterion
+            read,
+            asked,
+            train.poolings,
+            noise,
+            self.probe_settings,
+            method_of(self.probe),
+            criterion,
         )
         return self.answered(splits, predicted, details | {"truncated_texts": cut + cut_test})
 
@@ -82,12 +88,12 @@ def mean_score(scores: Sequence[Score]) -> Score:
         outcomes[name] = np.mean([score.outcomes[name] for score in scores], axis=0)
     value = float(np.mean([score.value for score in scores]))
     stderr = standard_error(outcomes["outcome"].to_numpy())
-    readings = {
+    metrics = {
         name: (
-            float(np.mean([score.readings[name][0] for score in scores])),
+            float(np.mean([score.metrics[name][0] for score in scores])),
             standard_error(outcomes[name if place else "outcome"].to_numpy()),
         )
-        for place, name in enumerate(scores[0].readings)  # the headline's outcomes come first
+        for place, name in enumerate(scores[0].metrics)  # the headline's outcomes come first
     }
     details = scores[0].details | {
         "seed_values": [score.value for score in scores],
@@ -98,6 +104,6 @@ def mean_score(scores: Sequence[Score]) -> Score:
         value=value,
         stderr=stderr,
         outcomes=outcomes,
-        readings=readings,
+        metrics=metrics,
         details=details,
     )

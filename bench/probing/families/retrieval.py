@@ -46,7 +46,7 @@ class Retrieval(Task):
     family: ClassVar[str] = "retrieval"
     metric: ClassVar[str] = "ndcg@10"
     chance: ClassVar[float] = 0.0
-    probe: ClassVar[RetrievalSettings] = RetrievalSettings()
+    probe_settings: ClassVar[RetrievalSettings] = RetrievalSettings()
 
     def check(self, splits: Splits) -> None:
         """Columns, missing values, ids that exist once, something relevant to each query.
@@ -107,7 +107,7 @@ class Retrieval(Task):
         asked = np.flatnonzero(~is_dev)
         return outcome_score(ndcg(u[asked], v, [gains[i] for i in asked]), details, asked)
 
-    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+    def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """TF-IDF on the reported queries; and the documents as they stand, the same for all."""
         import numpy as np
 
@@ -132,7 +132,7 @@ class Retrieval(Task):
         from bench.probing.probes import dev_part
 
         nothing = np.zeros(len(splits.test), dtype=np.int64)
-        return dev_part(np.arange(len(nothing)), nothing, noise, self.probe.dev_fraction)
+        return dev_part(np.arange(len(nothing)), nothing, noise, self.probe_settings.dev_fraction)
 
 
 def gains_of(relevant: Mapping[Any, float] | Iterable[Any]) -> dict[str, float]:

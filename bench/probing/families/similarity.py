@@ -1,6 +1,6 @@
 """Similarity: how alike are two texts? A number for each pair.
 
-Two readings, because they answer different questions: `ridge` is fitted on what tells two frozen
+Two metrics, because they answer different questions: `ridge` is fitted on what tells two frozen
 vectors apart, so it finds likeness wherever the features hold it; for `cosine` nothing is fitted
 but layer and pooling are chosen, so it asks whether near vectors already mean like texts.
 """
@@ -28,7 +28,7 @@ COLUMNS = ("text", "text_pair", "score")
 class Similarity(FittedTask):
     """A task whose splits have the columns `text`, `text_pair` and `score`, a number.
 
-    The metric is Spearman's correlation. Read linearly, the readings are `ridge`, the headline,
+    The metric is Spearman's correlation. Read linearly, the metrics are `ridge`, the headline,
     and `cosine`; read otherwise there is one.
     """
 
@@ -69,21 +69,21 @@ class Similarity(FittedTask):
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
         """As fitted, and by the cosine of the two vectors."""
         fitted = super().score(reader, splits, noise)
-        if self.mode != "linear":
+        if self.probe != "linear":
             return fitted
         found, chosen = self._cosine(reader, splits, noise)
         cosine = self.answered(splits, found, {})
         return dataclasses.replace(
             fitted,
             outcomes=fitted.outcomes.assign(cosine=cosine.outcomes["outcome"]),
-            readings={
+            metrics={
                 "ridge": (fitted.value, fitted.stderr),
                 "cosine": (cosine.value, cosine.stderr),
             },
             details=fitted.details | {"cosine": chosen},
         )
 
-    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+    def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """One number for all pairs, and the cosine of TF-IDF vectors."""
         import numpy as np
 
@@ -118,7 +118,7 @@ class Similarity(FittedTask):
         from bench.probing.probes import chosen_units, goodness
 
         sizes = np.ones(len(splits.train), dtype=np.int64)
-        few = chosen_units(sizes, noise, "similarity.cosine", self.probe.screen_examples)
+        few = chosen_units(sizes, noise, "similarity.cosine", self.probe_settings.screen_examples)
         train = self.examples(splits.train.iloc[few]).read(reader)[0]
         grid = np.empty(train.grid_shape)
         for layer, pooling in np.ndindex(grid.shape):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from bench.errors import BenchError
-from bench.probing.task import Mode, NotApplicableError, Reader, Score, Splits, Task
+from bench.probing.task import NotApplicableError, Probe, Reader, Score, Splits, Task
 from bench.settings import PositiveFloat, PositiveInt, settings
 
 if TYPE_CHECKING:
@@ -56,15 +56,15 @@ class SpanExtraction(Task):
     """A task whose splits have the columns `question`, `context` and `answers`.
 
     `answers` is a list of {"text": ..., "start": ...}, all of them right, `start` the character of
-    the context at which one begins. The readings are `f1` of the words and `exact_match`, both
+    the context at which one begins. The metrics are `f1` of the words and `exact_match`, both
     after SQuAD's normalisation (no case, punctuation or articles), the best over all answers.
     """
 
     family: ClassVar[str] = "span extraction"
     metric: ClassVar[str] = "f1"
     chance: ClassVar[float] = 0.0
-    probe: ClassVar[SpanSettings] = SpanSettings()
-    modes: ClassVar[tuple[Mode, ...]] = ("linear",)
+    probe_settings: ClassVar[SpanSettings] = SpanSettings()
+    probes: ClassVar[tuple[Probe, ...]] = ("linear",)
 
     def check(self, splits: Splits) -> None:
         """Columns, missing values, answers that stand where they say, enough rows.
@@ -104,18 +104,18 @@ class SpanExtraction(Task):
         from bench.probing.families.span_scorer import best_spans, fit_spans
         from bench.probing.probes import chosen_units
 
-        if self.mode != "linear":
-            raise NotApplicableError(f"span extraction is read linearly, not by {self.mode}")
+        if self.probe != "linear":
+            raise NotApplicableError(f"span extraction is read linearly, not by {self.probe}")
         self.check(splits)
         ones = np.ones(len(splits.train), dtype=np.int64)
-        rows = chosen_units(ones, noise, "probe.train", self.probe.max_train_examples)
+        rows = chosen_units(ones, noise, "probe.train", self.probe_settings.max_train_examples)
         train = splits.train.iloc[rows].reset_index(drop=True)
         layer, by_layer = self._layer(reader, train, noise)
         asked, asked_test = (read_questions(reader, f, layer) for f in (train, splits.test))
         standardise(asked, asked_test)
         is_dev = self._dev(asked, noise)
         scorer, losses = fit_spans(asked, is_dev, noise)
-        spans = best_spans(scorer, asked_test, self.probe.max_answer_words)
+        spans = best_spans(scorer, asked_test, self.probe_settings.max_answer_words)
         details = {
             "layer": layer,
             "poolings": ["words"],
@@ -128,7 +128,7 @@ class SpanExtraction(Task):
         }
         return self._answered(splits, texts_of(splits.test, spans), details)
 
-    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+    def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """The text's first words; and the words with most of the question's around them."""
         import numpy as np
 
@@ -165,7 +165,7 @@ class SpanExtraction(Task):
         return dataclasses.replace(
             score,
             outcomes=score.outcomes.assign(exact_match=exact),
-            readings={
+            metrics={
                 "f1": (score.value, score.stderr),
                 "exact_match": (float(exact.mean()), standard_error(exact)),
             },
@@ -178,7 +178,7 @@ class SpanExtraction(Task):
         from bench.probing.probes import dev_part
 
         alike = np.zeros(len(questions.texts), dtype=np.int64)
-        return dev_part(questions.texts, alike, noise, self.probe.dev_fraction)
+        return dev_part(questions.texts, alike, noise, self.probe_settings.dev_fraction)
 
     def _layer(self, reader: Reader, train: pd.DataFrame, noise: Noise) -> tuple[int, list[float]]:
         """The layer at which a few questions find the beginnings of their answers best."""
@@ -186,7 +186,7 @@ class SpanExtraction(Task):
 
         from bench.probing.families.span_scorer import rank_of_beginning
 
-        few = train[: self.probe.screen_examples]
+        few = train[: self.probe_settings.screen_examples]
         everything = read_questions(reader, few, None)
         is_dev = self._dev(everything, noise)
         found = []
@@ -197,7 +197,7 @@ class SpanExtraction(Task):
                 vectors=everything.vectors[:, layer],
             )
             standardise(one)
-            found.append(rank_of_beginning(one, is_dev, self.probe.screen_penalty))
+            found.append(rank_of_beginning(one, is_dev, self.probe_settings.screen_penalty))
         return int(np.argmax(found)), found
 
 
@@ -292,7 +292,7 @@ def best_overlap(question: str, context: str, length: int, weights: dict[str, fl
     worth = np.array([weights.get(word, default) if word in wanted else 0.0 for word in words])
     total = np.concatenate(([0.0], worth.cumsum()))
     first = np.arange(max(1, len(words) - length + 1))
-    beyond = np.minimum(first + length, len(words))
-    around = total[np.minimum(beyond + NEARBY, len(words))] - total[np.maximum(first - NEARBY, 0)]
-    inside = total[beyond] - total[first]
+    stop = np.minimum(first + length, len(words))
+    around = total[np.minimum(stop + NEARBY, len(words))] - total[np.maximum(first - NEARBY, 0)]
+    inside = total[stop] - total[first]
     return int((around - 3 * inside).argmax())

@@ -34,7 +34,7 @@ class Tagging(FittedTask):
 
     family: ClassVar[str] = "tagging"
     metric: ClassVar[str] = "accuracy"
-    probe: ClassVar[ProbeSettings] = ProbeSettings(max_train_examples=8_000)
+    probe_settings: ClassVar[ProbeSettings] = ProbeSettings(max_train_examples=8_000)
 
     def check(self, splits: Splits) -> None:
         """Columns, lengths, missing values, at least two classes, enough rows.
@@ -78,7 +78,7 @@ class Tagging(FittedTask):
         types = texts if all(len(words) == 1 for words in spans) else asked_words(frame)
         return Examples(texts, labels, types=types, spans=spans)
 
-    def controls(self, splits: Splits, noise: Noise) -> dict[str, Score]:
+    def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """Majority, bag of words, window of words.
 
         Where each sentence asks one word, the bag is the sentence's; where it asks many, a bag

@@ -70,10 +70,10 @@ def pad(
     words = np.full_like(tokens, -1)
     for i, row in enumerate(rows):
         tokens[i, : lengths[i]], words[i, : lengths[i]] = row.tokens, row.words
-    present = None
+    attention_mask = None
     if lengths.min() < lengths.max():
-        present = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(device)
-    return torch.from_numpy(tokens).to(device), torch.from_numpy(words).to(device), present
+        attention_mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(device)
+    return torch.from_numpy(tokens).to(device), torch.from_numpy(words).to(device), attention_mask
 
 
 def batch_tokens(device: torch.device) -> int:

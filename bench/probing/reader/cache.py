@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 MAX_BYTES = 2**29
-"""Texts return mostly within a task (its second reading, its other modes), seldom in another."""
+"""Texts return mostly within a task (its second reading, its other probes), seldom in another."""
 
 Words = tuple[Span, ...]
 

@@ -93,10 +93,10 @@ def places_of(scorer: TokenScorer, texts: Sequence[str], spans: Sequence[Span]) 
     for text, (start, end), one in zip(texts, spans, encoded, strict=True):
         before = text[:start].rstrip()
         first = int(np.searchsorted(one.ends, len(before), side="right"))
-        beyond = int(np.searchsorted(one.starts, end, side="left"))
+        stop = int(np.searchsorted(one.starts, end, side="left"))
         space = text[len(before) : start] if before else ""
         glue = f"a{space}" if space else before[-1:]
-        found.append(Place(one.ids[:first], one.ids[max(first, beyond) :], glue))
+        found.append(Place(one.ids[:first], one.ids[max(first, stop) :], glue))
     return found
 
 
@@ -161,8 +161,8 @@ def _predictions(
     for batch in scorer.batches([len(row.tokens) for row, _ in rows]):
         for index in np.split(batch, range(most, len(batch), most)):
             pad_id = scorer.tokenizer.vocabulary.pad_id
-            tokens, _, present = pad([rows[i][0] for i in index], pad_id, scorer.device)
-            hidden = scorer.encoder(tokens, Attention(pattern, present))
+            tokens, _, attention_mask = pad([rows[i][0] for i in index], pad_id, scorer.device)
+            hidden = scorer.encoder(tokens, Attention(pattern, attention_mask))
             at = torch.tensor([rows[i][1] - shift for i in index], device=scorer.device)[:, None]
             b = torch.arange(len(index), device=scorer.device)[:, None]
             read = hidden[b, at + torch.arange(size, device=scorer.device)]
@@ -210,14 +210,14 @@ def chain(
     begin = np.array([at for _, at in rows]) + skip
     for index in scorer.batches(lengths):
         pad_id = scorer.tokenizer.vocabulary.pad_id
-        tokens, _, present = pad([rows[i][0] for i in index], pad_id, scorer.device)
+        tokens, _, attention_mask = pad([rows[i][0] for i in index], pad_id, scorer.device)
         column = torch.arange(tokens.shape[1], device=scorer.device)
         start, stop = (
             torch.from_numpy(bound[index]).to(scorer.device)[:, None]
             for bound in (begin, lengths - 1)
         )
         b, at = ((column >= start) & (column < stop)).nonzero(as_tuple=True)
-        hidden = scorer.encoder(tokens, Attention("causal", present))
+        hidden = scorer.encoder(tokens, Attention("causal", attention_mask))
         nats = scorer.nats(hidden[b, at - 1], tokens[b, at])
         total[index] = np.bincount(b.cpu().numpy(), weights=nats, minlength=len(index))
     return total

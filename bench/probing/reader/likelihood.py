@@ -93,8 +93,8 @@ class TokenScorer:
         """Log p(token | everything to its left), summed over each row's ordinary tokens."""
         total = np.zeros(len(rows))
         for index in self.batches([len(row.tokens) for row in rows]):
-            tokens, words, present = self._pad([rows[i] for i in index])
-            hidden = self.encoder(tokens, Attention("causal", present))
+            tokens, words, attention_mask = self._pad([rows[i] for i in index])
+            hidden = self.encoder(tokens, Attention("causal", attention_mask))
             b, at = (words >= 0).nonzero(as_tuple=True)
             nats = self.nats(hidden[b, at - 1], tokens[b, at])
             total[index] = np.bincount(b.cpu().numpy(), weights=nats, minlength=len(index))
@@ -136,7 +136,7 @@ class TokenScorer:
         found = np.empty(len(owner), dtype=np.float64)
         for index in self.batches(np.array([len(row.tokens) for row in rows])[owner]):
             owners, copy = np.unique(owner[index], return_inverse=True)
-            tokens, words, present = self._pad([rows[i] for i in owners])
+            tokens, words, attention_mask = self._pad([rows[i] for i in owners])
             copies = torch.from_numpy(copy).to(self.device)
             tokens, words = tokens[copies], words[copies]
             at = torch.from_numpy(place[index]).to(self.device)
@@ -146,8 +146,8 @@ class TokenScorer:
             if rest_of_word:
                 hide = (column >= at[:, None]) & (words == words[b, at][:, None])
             shown = tokens.masked_fill(hide, self.tokenizer.vocabulary.mask_id)
-            present = None if present is None else present[copies]
-            hidden = self.encoder(shown, Attention("full", present))
+            attention_mask = None if attention_mask is None else attention_mask[copies]
+            hidden = self.encoder(shown, Attention("full", attention_mask))
             # A row begins with [CLS], so that a token always has a left neighbour to be read at.
             read = at - 1 if self.scoring == "shifted" else at
             found[index] = self.nats(hidden[b, read], tokens[b, at])

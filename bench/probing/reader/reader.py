@@ -38,7 +38,7 @@ class RunReader:
         head: What predicts tokens from (hidden [N D], embedding [V D]), or None.
         tokenizer: The run's own.
         scoring: How a sentence is scored, or None where the objective predicts no tokens.
-        reading: The attention under which the objective has its features read.
+        pattern: The attention under which the objective has its features read.
         attention: `bidirectional` reads a causal run with full attention.
     """
 
@@ -48,7 +48,7 @@ class RunReader:
         head: nn.Module | None,
         tokenizer: TextTokenizer,
         scoring: Literal["masked", "shifted", "causal"] | None,
-        reading: Literal["full", "causal"] = "full",
+        pattern: Literal["full", "causal"] = "full",
         attention: Literal["native", "bidirectional"] = "native",
     ) -> None:
         self.encoder = encoder.eval()
@@ -56,7 +56,7 @@ class RunReader:
         self.scoring = None if head is None else scoring
         self.attention = attention
         self._head = None if head is None else head.eval()
-        self._pattern = reading if attention == "native" else "full"
+        self._pattern = pattern if attention == "native" else "full"
         self._cache = FeatureCache()
         self._tokens: TokenScorer | None = None
 
@@ -148,10 +148,10 @@ class RunReader:
         rows = read_rows(self.tokenizer, [text for text, _ in keys], self.encoder.shape.max_length)
         found: dict[tuple[str, Words], Read] = {}
         for index in batches([len(row.tokens) for row in rows], batch_tokens(device)):
-            tokens, _, present = pad(
+            tokens, _, attention_mask = pad(
                 [rows[i] for i in index], self.tokenizer.vocabulary.pad_id, device
             )
-            states = self.encoder.hidden_states(tokens, Attention(self._pattern, present))
+            states = self.encoder.hidden_states(tokens, Attention(self._pattern, attention_mask))
             hidden = torch.stack(states, dim=1).float()
             num_tokens = torch.tensor([len(rows[i].tokens) - 2 for i in index], device=device)
             pooled = pool(hidden, num_tokens).cpu().numpy()

@@ -54,8 +54,8 @@ class TrainableEncoder:
         self, rows: Sequence[Row], spans: Sequence[Sequence[Span]] | None = None
     ) -> Float[Tensor, "T D"]:
         """The last layer's mean of each text; or each word's first sub-token, where asked."""
-        tokens, _, present = pad(rows, self._tokenizer.vocabulary.pad_id, self.device)
-        hidden: Tensor = self.encoder(tokens, Attention(self._pattern, present))
+        tokens, _, attention_mask = pad(rows, self._tokenizer.vocabulary.pad_id, self.device)
+        hidden: Tensor = self.encoder(tokens, Attention(self._pattern, attention_mask))
         if spans is None:
             num_tokens = torch.tensor([len(row.tokens) - 2 for row in rows], device=self.device)
             pooled: Tensor = pool(hidden[:, None], num_tokens)[:, 0, 0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting.figures import style as figures
 from bench.reporting.figures.data import AXES, Numbers
-from bench.reporting.figures.style import FAINT, MARKERS, PAPER, SERIES, Figure, label
+from bench.reporting.figures.style import FAINT, MARKERS, PAPER, SERIES, Figure, short_text
 from bench.reporting.formatting import listing
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def costs(numbers: Numbers, score: str, name: str = "cost") -> Figure:
             caption += f" Named are {len(look)} of {len(trained)} rows, those on a front."
         alt = f"{score} against cost. " + " ".join(
             f"Front for {AXES[axis]}: "
-            f"{listing([label(str(trained['label'][i])) for i in front], 8)}."
+            f"{listing([short_text(str(trained['display_name'][i])) for i in front], 8)}."
             for axis, front in fronts.items()
         )
         return figures.finish(canvas, name, "Score against cost", caption, alt, points)
@@ -85,7 +85,7 @@ def _draw_costs(
         ax.set(xlabel=unit, ylabel=score if axis in ("tokens", "flops") else "")
     handles = [
         Line2D([], [], color=color, marker=marker, markersize=5, linestyle="",
-               label=label(str(trained["label"][place])))
+               label=short_text(str(trained["display_name"][place])))
         for place, (color, marker) in look.items()
     ]  # fmt: skip
     figures.legend_below(canvas, handles)

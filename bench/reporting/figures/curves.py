@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting.figures import style as figures
 from bench.reporting.figures.data import AXES
-from bench.reporting.figures.style import FAINT, INK, MARKERS, PAPER, SERIES, Figure, label
+from bench.reporting.figures.style import FAINT, INK, MARKERS, PAPER, SERIES, Figure, short_text
 from bench.reporting.formatting import big_number, decimal
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def over_budget(curve: Curve, name: str = "budget") -> Figure | None:
     """Scores over what they cost; None where fewer than two points are known."""
     data = points_of(curve)
     trained = data[data["kind"] == "trained"]
-    if trained.groupby(["label", "column"])["budget"].nunique().max() < 2:
+    if trained.groupby(["display_name", "column"])["budget"].nunique().max() < 2:
         return None
     asked = [q for q, c in curve.columns.items() if (trained["column"] == c.name).any()]
     names = _leaders(trained)
@@ -74,15 +74,15 @@ def points_of(curve: Curve) -> pd.DataFrame:
                     (entry.name, entry.kind, column.name, column.metric, column.chance, budget,
                      found.seeds, found.mean, found.low, found.high, *point[0].spent.values())
                 )  # fmt: skip
-    keys = ["label", "kind", "column", "metric", "chance", "budget", "seeds"]
+    keys = ["display_name", "kind", "column", "metric", "chance", "budget", "seeds"]
     return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", *AXES])
 
 
 def _leaders(trained: pd.DataFrame) -> list[str]:
     """Objectives by their mean rank over tasks under the largest budget each was run with."""
-    last = trained.sort_values("budget").groupby(["label", "column"]).tail(1)
+    last = trained.sort_values("budget").groupby(["display_name", "column"]).tail(1)
     ranks = last.groupby("column")["mean"].rank(ascending=False)
-    mean_rank = ranks.groupby(last["label"]).mean()
+    mean_rank = ranks.groupby(last["display_name"]).mean()
     return list(mean_rank.sort_values(kind="stable").index)
 
 
@@ -96,7 +96,7 @@ def _draw(
     for row, question in enumerate(asked):
         column, scale = curve.columns[question], curve.scale(question)
         own = data[data["column"] == column.name]
-        seen = own[own["label"].isin([*look]) | (own["kind"] == "untrained")]
+        seen = own[own["display_name"].isin([*look]) | (own["kind"] == "untrained")]
         ends = figures.view(seen["mean"] * scale, seen["low"] * scale, seen["high"] * scale)
         for place, (axis, unit) in enumerate(AXES.items()):
             ax = axes[4 * row + place]
@@ -110,11 +110,11 @@ def _draw(
                 ax.set_yticklabels([])
             else:
                 times = " x 100" if scale == 100 else ""
-                ax.set_ylabel(label(column.metric, 14) + times)
-                ax.set_title(label(column.name, 30), loc="left")
+                ax.set_ylabel(short_text(column.metric, 14) + times)
+                ax.set_title(short_text(column.name, 30), loc="left")
     handles = [
         Line2D([], [], color=color, marker=marker, markersize=4.5, linewidth=1.2, linestyle=dash,
-               label=label(entry))
+               label=short_text(entry))
         for entry, (color, marker, dash) in look.items()
     ]  # fmt: skip
     figures.legend_below(canvas, handles)
@@ -130,7 +130,7 @@ def _panel(
     for level in seen.loc[seen["kind"] == "untrained", "mean"].unique():
         ax.axhline(level * scale, color=INK, linestyle=(0, (1, 1.5)), linewidth=0.9)
     for entry, (color, marker, dash) in look.items():
-        line = seen[seen["label"] == entry].sort_values("budget")
+        line = seen[seen["display_name"] == entry].sort_values("budget")
         x = line[axis].to_numpy(dtype=float)
         ax.fill_between(x, line["low"] * scale, line["high"] * scale, color=color, alpha=0.13,
                         linewidth=0)  # fmt: skip
@@ -158,7 +158,7 @@ def _mark_crossings(
 
     for one in curve.searches[question].crossings:
         names = [curve.entries[maker].name for maker in (one.before, one.after)]
-        lines = [seen[seen["label"] == name].sort_values("budget") for name in names]
+        lines = [seen[seen["display_name"] == name].sort_values("budget") for name in names]
         if one.low is None or one.high is None or any(line.empty for line in lines):
             continue
         heights = [
@@ -186,9 +186,11 @@ def _said(curve: Curve, question: Question) -> str:
         if found:
             value, leader = max(found)
             amount = big_number(curve.budgets[place])
-            said.append(f"at {amount} {curve.axis} {label(leader)} is highest, {decimal(value)}")
+            said.append(
+                f"at {amount} {curve.axis} {short_text(leader)} is highest, {decimal(value)}"
+            )
     for one in curve.searches[question].crossings:
         if one.is_shown:
-            names = [label(curve.entries[maker].name) for maker in (one.after, one.before)]
+            names = [short_text(curve.entries[maker].name) for maker in (one.after, one.before)]
             said.append(f"{names[0]} passes {names[1]} at {big_number(one.at)}")
-    return f"{label(column.name)}: {'; '.join(said)}."
+    return f"{short_text(column.name)}: {'; '.join(said)}."

@@ -55,11 +55,11 @@ def scores(table: Table) -> Numbers:
     for entry in table.entries:
         for column in table.columns:
             cell = table.cells[entry.name, column.name]
-            if entry.kind == "control" and cell.status == "missing":
+            if entry.kind == "baseline" and cell.status == "missing":
                 continue
             interval, gap = cell.interval, None
-            if table.baseline not in (None, entry.name):
-                gap = table.difference(entry.name, table.baseline, column.name)
+            if table.difference_to not in (None, entry.name):
+                gap = table.difference(entry.name, table.difference_to, column.name)
             rows.append(
                 (entry.name, entry.kind, column.name, column.metric,
                  math.nan if column.chance is None else column.chance,
@@ -68,7 +68,18 @@ def scores(table: Table) -> Numbers:
                  cell.sample and cell.sample.values.tolist(),
                  *ends(gap), gap and gap.is_separable)
             )  # fmt: skip
-    keys = ["label", "kind", "column", "metric", "chance", "scale", "best", "mean", "low", "high"]
+    keys = [
+        "display_name",
+        "kind",
+        "column",
+        "metric",
+        "chance",
+        "scale",
+        "best",
+        "mean",
+        "low",
+        "high",
+    ]
     gaps = [f"difference_{key}" for key in ("mean", "low", "high", "separable")]
     return Numbers([*keys, "seeds", "values", *gaps], rows)
 
@@ -95,9 +106,9 @@ def costs(table: Table) -> tuple[Numbers, str]:
             *(scale * x for x in (one.mean, one.low, one.high)),
         )
         for entry in table.entries
-        if entry.kind != "control" and (one := found.get(entry.name)) is not None
+        if entry.kind != "baseline" and (one := found.get(entry.name)) is not None
     ]
-    return Numbers(["label", "kind", *AXES, "mean", "low", "high"], rows), score
+    return Numbers(["display_name", "kind", *AXES, "mean", "low", "high"], rows), score
 
 
 def ends(interval: Interval | None) -> list[float]:
@@ -121,7 +132,7 @@ def layers(table: Table) -> Numbers:
         for key, seeds in found.items()
         for layer, values in enumerate(zip(*(best for best in seeds if best), strict=False))
     ]
-    return Numbers(["label", "column", "criterion", "layer", "score"], rows)
+    return Numbers(["display_name", "column", "criterion", "layer", "score"], rows)
 
 
 def _best_poolings(grid: Any) -> list[float]:
@@ -133,7 +144,7 @@ def _best_poolings(grid: Any) -> list[float]:
 
 
 def losses(table: Table) -> tuple[Numbers, int]:
-    """label, seed, tokens, validation_nats; and of how many objectives there could be any."""
+    """label, seed, tokens, validation_loss; and of how many objectives there could be any."""
     entries = [e for e in table.entries if e.kind == "trained" and e.attention == "native"]
     read = entries if len(entries) <= MOST_CURVES else entries[:SOME_CURVES]
     rows = [
@@ -142,7 +153,7 @@ def losses(table: Table) -> tuple[Numbers, int]:
         for run in entry.runs
         for pair in _curve(run)
     ]
-    return Numbers(["label", "seed", "tokens", "validation_nats"], rows), len(entries)
+    return Numbers(["display_name", "seed", "tokens", "validation_loss"], rows), len(entries)
 
 
 def references(table: Table) -> dict[str, float]:
@@ -161,7 +172,7 @@ def _curve(run: RunRecord) -> list[tuple[float, float]]:
     import pyarrow.parquet as pq
 
     path = run.folder / "curve.parquet"
-    columns = ["tokens", "validation_nats"]
+    columns = ["tokens", "validation_loss"]
     try:
         if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
             return []

@@ -62,7 +62,7 @@ def of_tasks(table: Table, prefix: str = "") -> Iterator[Drawing]:
     if table.columns:
         rows = frames.scores(table)
         yield partial(figures_scores.dots, rows, f"{prefix}scores")
-        yield partial(figures_scores.heat_map, rows, table.baseline, f"{prefix}heat_map")
+        yield partial(figures_scores.heat_map, rows, table.difference_to, f"{prefix}heat_map")
 
 
 def of_training(table: Table, prefix: str = "") -> Iterator[Drawing]:

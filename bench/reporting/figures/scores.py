@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting.figures import style as figures
 from bench.reporting.figures.data import Numbers
-from bench.reporting.figures.style import FAINT, INK, PAPER, SERIES, Figure, label
+from bench.reporting.figures.style import FAINT, INK, PAPER, SERIES, Figure, short_text
 from bench.reporting.formatting import decimal
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def dots(numbers: Numbers, name: str = "scores") -> Figure:
         name: Stem of the files.
     """
     rows = numbers.frame()
-    entries, columns = (list(dict.fromkeys(rows[key])) for key in ("label", "column"))
+    entries, columns = (list(dict.fromkeys(rows[key])) for key in ("display_name", "column"))
     shown = columns[: max(4, MOST_DOTS // len(entries) // 4 * 4)]
     by_column = dict(list(rows[rows["column"].isin(shown)].groupby("column")))
     size = (1.75, max(0.5, _ROW * len(entries)))
@@ -44,7 +44,7 @@ def dots(numbers: Numbers, name: str = "scores") -> Figure:
             _dots_of(ax, by_column[column], entries)
             ax.set_yticks([])
             if index % 4 == 0:
-                figures.name_rows(ax, [label(entry) for entry in entries], 0.0)
+                figures.name_rows(ax, [short_text(entry) for entry in entries], 0.0)
         caption = (
             "Filled dots: means of pretrained objectives; hollow diamonds: controls. Lines: 95 % "
             "intervals over seeds and test examples, cut at the edge. Ticks: single seeds. Dashed: "
@@ -59,7 +59,9 @@ def dots(numbers: Numbers, name: str = "scores") -> Figure:
             f"Dot plot of {len(entries)} rows on {len(shown)} tasks, each with its interval. "
             + " ".join(_leader(by_column[column]) for column in shown[:12])
         )
-        data = rows[["label", "kind", "column", "metric", "mean", "low", "high", "seeds", "chance"]]
+        data = rows[
+            ["display_name", "kind", "column", "metric", "mean", "low", "high", "seeds", "chance"]
+        ]
         return figures.finish(canvas, name, "Scores by task", caption, alt, data)
 
 
@@ -70,13 +72,13 @@ def _dots_of(ax: Axes, rows: pd.DataFrame, entries: list[str]) -> None:
     column, metric, chance, scale = rows[["column", "metric", "chance", "scale"]].iloc[0]
     place = {entry: index for index, entry in enumerate(entries)}
     known = rows[rows["mean"].notna()]
-    at = known["label"].map(place).to_numpy()
+    at = known["display_name"].map(place).to_numpy()
     trained = (known["kind"] == "trained").to_numpy()
     if not math.isnan(chance):
         ax.axvline(chance * scale, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
     seeds = [
         (value * scale, place[entry])
-        for entry, values in zip(known["label"], known["values"], strict=True)
+        for entry, values in zip(known["display_name"], known["values"], strict=True)
         for value in (values if len(values) > 1 else ())
     ]
     if seeds:
@@ -96,7 +98,7 @@ def _dots_of(ax: Axes, rows: pd.DataFrame, entries: list[str]) -> None:
     ax.set_xlim(*figures.view(centers, low, high))
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.set(ylim=(len(entries) - 0.4, -0.6), ylabel="", xlabel=_unit(metric, scale))
-    ax.set_title(label(column, 30), loc="left")
+    ax.set_title(short_text(column, 30), loc="left")
     ax.spines["left"].set_visible(False)
     ends = np.repeat(np.array([ax.get_xlim()]).T, len(entries), axis=1)
     figures.strokes(
@@ -108,14 +110,14 @@ def _leader(rows: pd.DataFrame) -> str:
     """What a panel says, in words."""
     found = rows[(rows["kind"] == "trained") & rows["mean"].notna()]
     if found.empty:
-        return f"{label(rows['column'].iloc[0])}: no score."
+        return f"{short_text(rows['column'].iloc[0])}: no score."
     best = found.iloc[int(found["mean"].argmax())]
     mark = "separably best" if best["best"] else "highest, not separable"
     if len(found) == 1:
         mark = "the only one pretrained"
     mean, low, high = (decimal(best[key] * best["scale"]) for key in ("mean", "low", "high"))
-    name = label(best["label"])
-    return f"{label(best['column'])}: {name} {mean} ({low} to {high}), {mark}."
+    name = short_text(best["display_name"])
+    return f"{short_text(best['column'])}: {name} {mean} ({low} to {high}), {mark}."
 
 
 def heat_map(numbers: Numbers, base: str | None, name: str = "heat_map") -> Figure | None:
@@ -131,8 +133,8 @@ def heat_map(numbers: Numbers, base: str | None, name: str = "heat_map") -> Figu
     import numpy as np
 
     rows = numbers.frame()
-    picked = rows[(rows["kind"] != "control") & (rows["label"] != base)]
-    entries, columns = (list(dict.fromkeys(picked[key])) for key in ("label", "column"))
+    picked = rows[(rows["kind"] != "baseline") & (rows["display_name"] != base)]
+    entries, columns = (list(dict.fromkeys(picked[key])) for key in ("display_name", "column"))
     shown = picked["mean" if base is None else "difference_mean"] * picked["scale"]
     values = shown.to_numpy().reshape(len(entries), len(columns))
     is_sure = picked["difference_separable"].eq(True).to_numpy().reshape(values.shape)
@@ -143,7 +145,7 @@ def heat_map(numbers: Numbers, base: str | None, name: str = "heat_map") -> Figu
         return None
     with figures.style():
         canvas = _draw_heat_map(values, is_sure, entries, columns, base)
-        what = f"difference to {label(base)}" if base is not None else "score"
+        what = f"difference to {short_text(base)}" if base is not None else "score"
         caption = f"Colour and number: {what}, in the units of the table above."
         if base is not None:
             caption += " A dot marks a difference whose 95 % interval excludes zero."
@@ -154,7 +156,7 @@ def heat_map(numbers: Numbers, base: str | None, name: str = "heat_map") -> Figu
             alt += f"{int(is_sure.sum())} of {int(np.isfinite(values).sum())} differences are "
             alt += "separable from zero."
         gaps = [f"difference_{key}" for key in ("mean", "low", "high", "separable")]
-        data = picked[["label", "column", "mean"]].assign(
+        data = picked[["display_name", "column", "mean"]].assign(
             baseline=base, **picked[gaps].infer_objects()
         )
         title = f"Objectives by tasks: {what}"
@@ -170,7 +172,7 @@ def _draw_heat_map(
     noted = values.size <= MOST_NOTED
     cell = (0.52, 0.3) if noted else (0.17, 0.17)
     size = (cell[0] * len(columns), cell[1] * max(len(entries), 1))
-    above = 0.35 + 0.062 * max((len(label(column, 34)) for column in columns), default=0)
+    above = 0.35 + 0.062 * max((len(short_text(column, 34)) for column in columns), default=0)
     left = figures.room_for(entries)
     canvas, (ax,) = figures.panels(1, 1, (size[0] + 0.8, size[1]), left, margins=(above, 0.15))
     extreme = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
@@ -194,8 +196,8 @@ def _draw_heat_map(
     if not noted:
         y, x = np.nonzero(is_sure)
         ax.plot(x + 0.5, y + 0.5, ".", color=INK, markersize=2)
-    figures.name_columns(ax, [label(column, 34) for column in columns], 0.5)
-    figures.name_rows(ax, [label(entry) for entry in entries], 0.5)
+    figures.name_columns(ax, [short_text(column, 34) for column in columns], 0.5)
+    figures.name_rows(ax, [short_text(entry) for entry in entries], 0.5)
     return canvas
 
 
@@ -216,4 +218,4 @@ def _ink_for_ground(ax: Axes) -> None:
 
 
 def _unit(metric: str, scale: float) -> str:
-    return label(metric, 20) + (" x 100" if scale == 100 else "")
+    return short_text(metric, 20) + (" x 100" if scale == 100 else "")

@@ -190,7 +190,7 @@ def _inches(ax: Axes, right: float, up: float) -> Any:
     return ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
 
 
-def label(text: str, longest: int = LONGEST_LABEL) -> str:
+def short_text(text: str, longest: int = LONGEST_LABEL) -> str:
     """A name as a figure shows it: printable, on one line, cut in its middle where it is long."""
     clean = "".join(char if char.isprintable() else "?" for char in text)
     if len(clean) > longest:
@@ -201,7 +201,7 @@ def label(text: str, longest: int = LONGEST_LABEL) -> str:
 
 def room_for(names: Sequence[str]) -> float:
     """Inches that labels need at the left."""
-    return 0.3 + LETTER_INCHES * max((len(label(name)) for name in names), default=0)
+    return 0.3 + LETTER_INCHES * max((len(short_text(name)) for name in names), default=0)
 
 
 def view(means: Any, lows: Any, highs: Any) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting.figures import style as figures
 from bench.reporting.figures.data import Numbers
-from bench.reporting.figures.style import FAINT, MARKERS, SERIES, Figure, label
+from bench.reporting.figures.style import FAINT, MARKERS, SERIES, Figure, short_text
 from bench.reporting.formatting import big_number, listing
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def curves(numbers: Numbers, of: int, references: dict[str, float], name: str = 
         name: Stem of the files.
     """
     data = numbers.frame()
-    shown = list(dict.fromkeys(data["label"]))
+    shown = list(dict.fromkeys(data["display_name"]))
     with figures.style():
         canvas = _draw_curves(shown, data, references)
         caption = (
@@ -47,12 +47,15 @@ def curves(numbers: Numbers, of: int, references: dict[str, float], name: str = 
         )
         if len(shown) < of:
             caption += f" The first {len(shown)} of {of} objectives."
-        last = data.sort_values("tokens").groupby(["label", "seed"])["validation_nats"].last()
+        last = (
+            data.sort_values("tokens").groupby(["display_name", "seed"])["validation_loss"].last()
+        )
         alt = "Training curves, not comparable with each other. Last validation loss in nats: "
         alt += listing(
-            [f"{label(entry)} {last[entry].mean():.2f}" for entry in shown if entry in last], 12
+            [f"{short_text(entry)} {last[entry].mean():.2f}" for entry in shown if entry in last],
+            12,
         )
-        columns = ["label", "seed", "tokens", "validation_nats"]
+        columns = ["display_name", "seed", "tokens", "validation_loss"]
         return figures.finish(
             canvas, name, "Validation loss while training", caption, alt + ".", data[columns]
         )
@@ -62,11 +65,11 @@ def _draw_curves(names: list[str], data: pd.DataFrame, references: dict[str, flo
     import numpy as np
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis = "tokens", "validation_nats"
+    axis = "tokens", "validation_loss"
     canvas, axes = figures.panels(len(names), 4, (1.75, 1.35), 0.55, (0.35, 0.7))
     for index, (entry, ax) in enumerate(zip(names, axes, strict=True)):
-        own = data[data["label"] == entry]
-        everything = [*own["validation_nats"], *references.values()]
+        own = data[data["display_name"] == entry]
+        everything = [*own["validation_loss"], *references.values()]
         low, high = min(everything), max(everything)
         room = 0.06 * (high - low or 1.0)
         for key, dash in (("log_vocabulary", (0, (4, 2))), ("unigram", (0, (1, 1.5)))):
@@ -76,7 +79,7 @@ def _draw_curves(names: list[str], data: pd.DataFrame, references: dict[str, flo
         path = [np.concatenate([np.append(line[key], np.nan) for line in seeds]) for key in axis]
         ax.plot(*path, color=SERIES[0], linewidth=1.1, alpha=0.8)
         ax.set(ylim=(low - room, high + room), xlabel="tokens", ylabel="")
-        ax.set_title(label(entry, 28), loc="left")
+        ax.set_title(short_text(entry, 28), loc="left")
         ax.xaxis.set_major_locator(MaxNLocator(3))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: big_number(value)))
         ax.yaxis.set_major_locator(MaxNLocator(4))
@@ -98,7 +101,7 @@ def layers(
     """
     data = numbers.frame()
     columns = [column for column in columns if (data["column"] == column).any()]
-    entries = [entry for entry in kinds if (data["label"] == entry).any()]
+    entries = [entry for entry in kinds if (data["display_name"] == entry).any()]
     shown = entries if len(entries) <= MOST_LINES else _leaders(kinds, data)
     asked = columns if len(columns) <= MOST_LAYERED else columns[:SOME_LAYERED]
     with figures.style():
@@ -115,16 +118,16 @@ def layers(
             if len(asked) < len(columns):
                 parts.append(f"{len(asked)} of {len(columns)} tasks")
             caption += f" Shown are {' and '.join(parts)}; all are in {name}.csv."
-        best = data.loc[data.groupby(["label", "column"])["score"].idxmax()]
-        layer = best.groupby("label")["layer"].median()
+        best = data.loc[data.groupby(["display_name", "column"])["score"].idxmax()]
+        layer = best.groupby("display_name")["layer"].median()
         alt = "Scores by layer. The best layer, median over tasks: "
-        alt += listing([f"{label(n)} {layer[n]:g}" for n in shown], 12) + "."
+        alt += listing([f"{short_text(n)} {layer[n]:g}" for n in shown], 12) + "."
         return figures.finish(canvas, name, "Scores by layer", caption, alt, data)
 
 
 def _leaders(kinds: Mapping[str, str], data: pd.DataFrame) -> list[str]:
     """As many rows as there are lines, by mean rank of their best layers; one is the control."""
-    best = data.groupby(["column", "label"])["score"].max().unstack()
+    best = data.groupby(["column", "display_name"])["score"].max().unstack()
     ranked = best.rank(axis=1, ascending=False).mean().sort_values(kind="stable").index
     controls = [e for e, kind in kinds.items() if kind == "untrained" and e in ranked][:1]
     first = [name for name in ranked if name not in controls][: MOST_LINES - len(controls)]
@@ -140,21 +143,21 @@ def _draw_layers(data: pd.DataFrame, shown: list[str], asked: list[str]) -> Any:
     margins = (0.35, 0.62 + 0.19 * lines)
     canvas, axes = figures.panels(len(asked), 4, (1.75, 1.4), 0.55, (0.42, 0.72), margins)
     for index, (column, ax) in enumerate(zip(asked, axes, strict=True)):
-        own = data[(data["column"] == column) & data["label"].isin(shown)]
+        own = data[(data["column"] == column) & data["display_name"].isin(shown)]
         for entry, (color, marker) in look.items():
-            line = own[own["label"] == entry]
+            line = own[own["display_name"] == entry]
             ax.plot(
                 line["layer"], line["score"] * 100, color=color, marker=marker, markersize=4.5,
                 markeredgewidth=0, linewidth=1.1,
             )  # fmt: skip
         criterion = own["criterion"].iloc[0] if len(own) else ""
-        ax.set(xlabel=f"layer ({label(str(criterion), 14)})")
+        ax.set(xlabel=f"layer ({short_text(str(criterion), 14)})")
         ax.set_ylabel("dev score x 100" if index % 4 == 0 else "")
-        ax.set_title(label(column, 28), loc="left")
+        ax.set_title(short_text(column, 28), loc="left")
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(4))
     handles = [
-        Line2D([], [], color=c, marker=m, markersize=4.5, linewidth=1.1, label=label(entry))
+        Line2D([], [], color=c, marker=m, markersize=4.5, linewidth=1.1, label=short_text(entry))
         for entry, (c, m) in look.items()
     ]
     figures.legend_below(canvas, handles)

@@ -200,7 +200,7 @@ def commands(table: Table, out: str) -> list[str]:
 def _changed(entry: Entry) -> dict[str, Any]:
     """Settings that are not the default ones: those that its label names."""
     data = entry.runs[0].data
-    bracket = re.fullmatch(r"[^\[]*\[(.*)\]", data["label"], re.DOTALL)
+    bracket = re.fullmatch(r"[^\[]*\[(.*)\]", data["display_name"], re.DOTALL)
     named = re.findall(r"(?:^|,)\s*([a-z_0-9]+)=", bracket[1]) if bracket else []
     return {key: data["settings"][key] for key in named if key in data["settings"]}
 
@@ -216,9 +216,9 @@ def _shared_flags(table: Table) -> list[tuple[str, str]]:
         ("--budget", f"{budget['amount']:.12g}{_UNITS[budget['axis']]}"),
     ]
     probes = [json.loads(column.variant[2]) for column in table.columns]
-    modes = [str(probe["mode"]) for probe in probes if "mode" in probe]
-    if any(mode != "linear" for mode in modes):
-        flags.append(("--probe", ",".join(dict.fromkeys(modes))))
+    used = [str(probe["probe"]) for probe in probes if "probe" in probe]
+    if any(probe != "linear" for probe in used):
+        flags.append(("--probe", ",".join(dict.fromkeys(used))))
     limits = {probe["limit"] for probe in probes if probe.get("limit") is not None}
     flags += [("--limit", str(limit)) for limit in sorted(limits, key=str)[:1]]
     size = SIZES.get(data["size"])

@@ -141,19 +141,19 @@ def _expected(example: Example) -> dict[str, tuple[torch.dtype, torch.Size]]:
         "labels": (torch.int64, labels),
         "positions": (torch.int64, labels),
         "origins": (torch.int64, inputs),
-        "attention.present": (torch.bool, inputs),
+        "attention.attention_mask": (torch.bool, inputs),
         "attention.prefix_lengths": (torch.int64, torch.Size((ROWS,))),
     }
 
 
 def _demand_range(
-    name: str, tensor: Tensor | None, low: int, beyond: int | None, where: str
+    name: str, tensor: Tensor | None, low: int, upper: int | None, where: str
 ) -> None:
     if tensor is None or not tensor.numel():
         return
     least, most = int(tensor.min()), int(tensor.max())
-    fits = least >= low and (beyond is None or most < beyond)
-    end = "up" if beyond is None else f"below {beyond}"
+    fits = least >= low and (upper is None or most < upper)
+    end = "up" if upper is None else f"below {upper}"
     demand(fits, f"{name} from {low} {end}", f"{least} to {most}", where)
 
 
@@ -166,7 +166,7 @@ def _mostly_padding(batch: Batch) -> Batch:
         real=batch.real & is_kept,
         word_start=batch.word_start & is_kept,
         sentence_start=batch.sentence_start & is_kept,
-        present=is_kept.expand_as(batch.real).contiguous(),
+        attention_mask=is_kept.expand_as(batch.real).contiguous(),
     )
 
 
@@ -186,8 +186,8 @@ def _check_shown(batch: Batch, example: Example, tokens: Tensor, where: str) -> 
     is_added = tokens >= VOCABULARY.size  # a row of the head's own embeddings
     is_ordinary = ~VOCABULARY.is_special(tokens.clamp(max=VOCABULARY.size - 1))
     stands_in = is_added | is_ordinary | (tokens == VOCABULARY.mask_id)
-    present = example.attention.present
-    is_padding = torch.zeros_like(real) if present is None else ~present
+    attention_mask = example.attention.attention_mask
+    is_padding = torch.zeros_like(real) if attention_mask is None else ~attention_mask
     replaced = (origins >= 0) & ~real & ~is_own
     spot = spot_of(replaced)
     seen = f"id {first(tokens[replaced])} for the special token {first(own[replaced])} at {spot}"
@@ -199,12 +199,14 @@ def _check_shown(batch: Batch, example: Example, tokens: Tensor, where: str) -> 
 
 def _check_present(batch: Batch, example: Example, where: str) -> None:
     """Padding is hidden from attention, and no special token is lost."""
-    origins, present = origins_of(example), example.attention.present
-    existing = torch.ones_like(batch.real) if batch.present is None else batch.present
+    origins, attention_mask = origins_of(example), example.attention.attention_mask
+    existing = torch.ones_like(batch.real) if batch.attention_mask is None else batch.attention_mask
     exists = existing.gather(1, origins.clamp(min=0)) | (origins < 0)
-    visible = torch.ones_like(exists) if present is None else present
+    visible = torch.ones_like(exists) if attention_mask is None else attention_mask
     seen = f"attention to the padding at {spot_of(visible & ~exists)}"
-    demand(not (visible & ~exists).any(), "attention.present to leave out padding", seen, where)
+    demand(
+        not (visible & ~exists).any(), "attention.attention_mask to leave out padding", seen, where
+    )
     place_of = torch.where((origins >= 0) & visible, origins, LENGTH)
     times = torch.zeros(ROWS, LENGTH + 1, dtype=torch.long)
     times = times.scatter_add(1, place_of, torch.ones_like(place_of))[:, :LENGTH]

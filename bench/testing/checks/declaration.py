@@ -33,7 +33,10 @@ def check_metadata(objective: Objective) -> None:
     """Name, summary and source are there, and default settings are enough."""
     _check_texts(objective, ("summary", "source"))
     cls, where = type(objective), place(objective)
-    for field, known in (("scoring", (*get_args(Scoring), None)), ("reading", ("full", "causal"))):
+    for field, known in (
+        ("scoring", (*get_args(Scoring), None)),
+        ("attention", ("full", "causal")),
+    ):
         value = getattr(objective, field)
         demand(value in known, f"{field} to be one of {known}", repr(value), where)
     try:
@@ -41,8 +44,8 @@ def check_metadata(objective: Objective) -> None:
     except Exception as error:  # pydantic's, or a stranger's own
         demand(False, "default settings to be enough", f"{type(error).__name__}: {error}", where)
     else:
-        seen = f"label {default.label()!r} with default settings"
-        demand(default.label() == cls.name, f"label() to begin with {cls.name!r}", seen, where)
+        seen = f"label {default.display_name!r} with default settings"
+        demand(default.display_name == cls.name, f"label() to begin with {cls.name!r}", seen, where)
 
 
 def check_task_metadata(task: Task) -> None:

@@ -116,7 +116,7 @@ def _influence(trial: Trial) -> Tensor:
     repeated = {
         name: None if value is None else value.repeat_interleave(length, 0)
         for name, value in (
-            ("present", attention.present),
+            ("attention_mask", attention.attention_mask),
             ("prefix_lengths", attention.prefix_lengths),
         )
     }

@@ -83,8 +83,8 @@ def _spans(task: SpanExtraction, splits: Splits) -> tuple[Splits, Answers]:
             words = words_of(context)
             offset, end = words[0][0], words[-1][1]
             start = int(answers[0]["start"])
-            beyond = start + len(str(answers[0]["text"]))
-            inside = [i for i, (a, b) in enumerate(words) if a < beyond and b > start]
+            stop = start + len(str(answers[0]["text"]))
+            inside = [i for i, (a, b) in enumerate(words) if a < stop and b > start]
             for i, (a, b) in enumerate(words):
                 said = direction("inside" if i in inside else "outside")
                 said = said + (i == inside[0]) * direction("first")

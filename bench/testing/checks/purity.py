@@ -111,7 +111,7 @@ def check_rows_independent(objective: Objective) -> None:
 
 def _tensors(batch: Batch) -> dict[str, Tensor]:
     own = {k: v for k, v in vars(batch).items() if isinstance(v, torch.Tensor)}
-    return own | {f"mined[{name!r}]": value for name, value in batch.mined.items()}
+    return own | {f"statistics[{name!r}]": value for name, value in batch.statistics.items()}
 
 
 def _all_tensors(trial: Trial, batch: Batch, seed: int = 0, epoch: int = 0) -> dict[str, Tensor]:

@@ -108,8 +108,8 @@ def check_outcomes(task: Task, data: DataRoot | None = None) -> None:
         mean = float(outcomes["outcome"].mean())
         expected = f"the mean of the outcomes to be the accuracy {score.value:.6g}"
         demand(math.isclose(mean, score.value, abs_tol=1e-9), expected, f"{mean:.6g}", where)
-    if score.readings:
-        first = next(iter(score.readings.items()))
+    if score.metrics:
+        first = next(iter(score.metrics.items()))
         fits = math.isclose(first[1][0], score.value, abs_tol=1e-9)
         demand(fits, f"the headline {score.value:.6g} as first reading", f"{first}", where)
     try:
@@ -135,7 +135,7 @@ def check_random_features(task: Task, data: DataRoot | None = None) -> None:
     demand(blind.value <= chance + margin, expected, seen, where)
     if chance <= blind.value + margin:
         return
-    majority = task.controls(splits, _noise()).get("majority", blind)
+    majority = task.baselines(splits, _noise()).get("majority", blind)
     words = task.score(KnowingReader(knows_words=True), splits, _noise())
     guessed = max(blind.value, majority.value, words.value)
     seen = f"{guessed:.4f} at best by knowing no context, and chance {chance}"

@@ -95,8 +95,8 @@ def sampled(
     """
     batch = sample_batch(rows, LENGTH, seed, vocabulary=VOCABULARY)
     text = [sample_batch(ROWS, LENGTH, one, vocabulary=VOCABULARY) for one in mined_seeds]
-    mined = objective.mine(iter(text * 3), VOCABULARY)
-    return dataclasses.replace(batch, progress=progress, mined=mined)
+    statistics = objective.collect_statistics(iter(text * 3), VOCABULARY)
+    return dataclasses.replace(batch, progress=progress, statistics=statistics)
 
 
 def moments(objective: Objective) -> list[float]:
@@ -115,13 +115,13 @@ def moments(objective: Objective) -> list[float]:
 
 def with_mined(objective: Objective, batch: Batch) -> Batch:
     """Other rows with what the objective mines from the sampled ones."""
-    return dataclasses.replace(batch, mined=sampled(objective).mined)
+    return dataclasses.replace(batch, statistics=sampled(objective).statistics)
 
 
 def tensors_of(example: Example) -> dict[str, Tensor]:
     """All tensors of an example by the name a person would look for."""
     attention = {
-        "attention.present": example.attention.present,
+        "attention.attention_mask": example.attention.attention_mask,
         "attention.prefix_lengths": example.attention.prefix_lengths,
     }
     own = {

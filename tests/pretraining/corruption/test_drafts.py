@@ -20,7 +20,7 @@ def row_of(*tokens: int, length: int | None = None) -> Batch:
     """One row, padded."""
     padded = torch.tensor([[*tokens, *[PAD] * ((length or len(tokens)) - len(tokens))]])
     real = padded > MASK
-    return Batch(padded, real, real, real, torch.tensor([7]), present=padded > 0)
+    return Batch(padded, real, real, real, torch.tensor([7]), attention_mask=padded > 0)
 
 
 @settings(max_examples=50, deadline=None)
@@ -43,7 +43,7 @@ def test_edits_compose_and_the_original_is_read_through_them() -> None:
     draft = draft.without(draft.tokens == 10, PAD)
     assert draft.tokens.tolist() == [[2, 12, 11, 3, 13, 0, 0, 0]]
     assert draft.origins.tolist() == [[0, 3, 2, 4, 5, -1, -1, -1]]
-    assert draft.present.tolist() == [[B, B, B, B, B, N, N, N]]
+    assert draft.attention_mask.tolist() == [[B, B, B, B, B, N, N, N]]
     draft = draft.stood_for(draft.tokens == 11, 99).shown(draft.tokens == 13, 77)
     assert draft.tokens.tolist() == [[2, 12, 99, 3, 77, 0, 0, 0]]
     assert draft.origins.tolist() == [[0, 3, INSERTED, 4, 5, -1, -1, -1]]
@@ -57,7 +57,7 @@ def test_tokens_are_put_in_before_places() -> None:
     draft = draft.rewritten(kept, inserted, MASK, PAD)
     assert draft.tokens.tolist() == [[2, 4, 4, 11, 4, 0, 0, 0]]
     assert draft.origins.tolist() == [[0, -1, -1, 2, -1, -1, -1, -1]]
-    assert draft.present.tolist() == [[B] * 5 + [N] * 3]
+    assert draft.attention_mask.tolist() == [[B] * 5 + [N] * 3]
 
 
 def test_what_exceeds_the_row_is_cut_off() -> None:

@@ -47,11 +47,11 @@ def test_a_decoder_sees_what_is_written_and_nothing_after_it(decoder: Decoder) -
 
 def test_a_decoder_reads_the_encoder_s_output_where_a_token_stands(decoder: Decoder) -> None:
     memory = torch.randn(1, 5, 32, requires_grad=True)
-    present = torch.tensor([[True, True, False, True, False]])
-    logits = decoder(torch.full((1, 4), 9), memory, present, torch.randn(500, 32))
+    attention_mask = torch.tensor([[True, True, False, True, False]])
+    logits = decoder(torch.full((1, 4), 9), memory, attention_mask, torch.randn(500, 32))
     logits.logsumexp(-1).sum().backward()
     assert memory.grad is not None
-    assert torch.equal(memory.grad[0].abs().sum(-1) > 0, present[0])
+    assert torch.equal(memory.grad[0].abs().sum(-1) > 0, attention_mask[0])
 
 
 def test_a_decoder_knows_the_order_of_what_is_written(decoder: Decoder) -> None:

@@ -250,10 +250,10 @@ assert not {{"torch", "pandas", "sklearn", "pyarrow"}} & set(sys.modules)
 def test_sst2_bag_of_words_is_as_published_with_the_data():
     sst2 = task("sst2", "SST2")
     loaded = sst2.load(DataRoot(REAL))
-    controls = sst2.controls(loaded, NOISE)
-    assert controls["bag_of_words"].value == pytest.approx(0.840, abs=0.004)
-    assert controls["majority"].value == pytest.approx(0.501, abs=0.003)
-    leak = controls["bag_of_words"].details["leak"]["share"]
+    baselines = sst2.baselines(loaded, NOISE)
+    assert baselines["bag_of_words"].value == pytest.approx(0.840, abs=0.004)
+    assert baselines["majority"].value == pytest.approx(0.501, abs=0.003)
+    leak = baselines["bag_of_words"].details["leak"]["share"]
     assert leak * len(loaded.test) == pytest.approx(2)
 
 
@@ -261,7 +261,7 @@ def test_sst2_bag_of_words_is_as_published_with_the_data():
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the labelled data in ../shared/data")
 def test_upos_controls_on_the_real_data():
     upos = task("upos", "UniversalPartOfSpeech")
-    controls = upos.controls(upos.load(DataRoot(REAL)), NOISE)
-    assert controls["majority"].value == pytest.approx(upos.chance, abs=0.001)
-    assert controls["bag_of_words"].value == pytest.approx(0.862, abs=0.01)
-    assert controls["window_of_words"].value > controls["bag_of_words"].value + 0.02
+    baselines = upos.baselines(upos.load(DataRoot(REAL)), NOISE)
+    assert baselines["majority"].value == pytest.approx(upos.chance, abs=0.001)
+    assert baselines["bag_of_words"].value == pytest.approx(0.862, abs=0.01)
+    assert baselines["window_of_words"].value > baselines["bag_of_words"].value + 0.02

@@ -176,9 +176,9 @@ def test_a_bag_of_words_is_at_chance_where_the_words_say_nothing(
     splits: dict[str, Splits],
 ) -> None:
     for name in ("self_bigram_shift", "self_odd_word_out", "self_sentence_order"):
-        bag = TASKS[name]().controls(splits[name], NOISE)["bag_of_words"]
+        bag = TASKS[name]().baselines(splits[name], NOISE)["bag_of_words"]
         assert abs(bag.value - 0.5) < 3 * bag.stderr + 0.03, name
-    bag = TASKS["self_word_content"]().controls(splits["self_word_content"], NOISE)["bag_of_words"]
+    bag = TASKS["self_word_content"]().baselines(splits["self_word_content"], NOISE)["bag_of_words"]
     assert bag.value > 0.8
 
 

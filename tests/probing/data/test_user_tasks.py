@@ -57,7 +57,7 @@ def test_columns_by_name_a_stratified_split_and_what_guessing_scores(tmp_path: P
     assert again.sha256 == splits.sha256
     other = load(f"classify:{path},text=review,label=stars,seed=1")[1]
     assert set(other.test["text"]) != set(splits.test["text"])
-    bag = task().controls(splits, NOISE)["bag_of_words"]
+    bag = task().baselines(splits, NOISE)["bag_of_words"]
     assert bag.value == 1.0
 
 

@@ -118,17 +118,17 @@ def test_shuffled_labels_are_at_chance():
 
 
 def test_classification_controls():
-    controls = Classes().controls(splits(text_frame(400, 1), text_frame(200, 2)), NOISE)
-    assert list(controls) == ["majority", "bag_of_words"]
-    assert controls["bag_of_words"].value > 0.95
-    assert 0.35 < controls["majority"].value < 0.65
+    baselines = Classes().baselines(splits(text_frame(400, 1), text_frame(200, 2)), NOISE)
+    assert list(baselines) == ["majority", "bag_of_words"]
+    assert baselines["bag_of_words"].value > 0.95
+    assert 0.35 < baselines["majority"].value < 0.65
 
 
 def test_the_probe_is_capped_and_the_controls_are_not():
     train = text_frame(6_000, 3)
     data = splits(train, text_frame(100, 4))
     assert Classes().score(FakeReader(), data, NOISE).details["train_labels"] == 5_000
-    assert Classes().controls(data, NOISE)["majority"].details["train_labels"] == 6_000
+    assert Classes().baselines(data, NOISE)["majority"].details["train_labels"] == 6_000
 
 
 def test_test_texts_that_stand_in_train_are_told():
@@ -184,10 +184,10 @@ def test_tagging_chooses_the_layer_that_knows_the_context(single):
     assert score.value > 0.9
     assert score.outcomes["outcome"].mean() == pytest.approx(score.value)
     assert len(score.outcomes) == 100
-    controls = Tags().controls(data, NOISE)
-    assert list(controls) == ["majority", "bag_of_words", "window_of_words"]
-    assert controls["window_of_words"].value > 0.98
-    assert controls["bag_of_words"].value < 0.75
+    baselines = Tags().baselines(data, NOISE)
+    assert list(baselines) == ["majority", "bag_of_words", "window_of_words"]
+    assert baselines["window_of_words"].value > 0.98
+    assert baselines["bag_of_words"].value < 0.75
 
 
 def test_the_bag_of_a_task_about_one_word_is_its_whole_sentence():
@@ -197,9 +197,9 @@ def test_the_bag_of_a_task_about_one_word_is_its_whole_sentence():
         words = [["the", "bank", "of", "the", "river" if one else "trust"] for one in wet]
         labels = [[None, "shore" if one else "money", None, None, None] for one in wet]
         frames.append(pd.DataFrame({"words": words, "labels": labels}))
-    controls = Tags().controls(splits(*frames), NOISE)
-    assert controls["bag_of_words"].value == 1.0
-    assert controls["window_of_words"].value < 0.7
+    baselines = Tags().baselines(splits(*frames), NOISE)
+    assert baselines["bag_of_words"].value == 1.0
+    assert baselines["window_of_words"].value < 0.7
 
 
 def test_selectivity_sees_a_probe_that_memorises_words():
@@ -237,10 +237,10 @@ def test_span_f1_task():
         )
     data = splits(*frames)
     assert Spans().score(FakeReader(), data, NOISE).value == 1.0
-    controls = Spans().controls(data, NOISE)
-    assert controls["majority"].value == 0.0
-    assert controls["bag_of_words"].value < 0.8  # "Bly" goes to one type always
-    assert controls["window_of_words"].value == 1.0
+    baselines = Spans().baselines(data, NOISE)
+    assert baselines["majority"].value == 0.0
+    assert baselines["bag_of_words"].value < 0.8  # "Bly" goes to one type always
+    assert baselines["window_of_words"].value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -291,8 +291,8 @@ def judge(text, policy):
 def test_minimal_pairs_count_a_tie_as_one_half():
     score = Pairs().score(FakeReader(likelihood=judge), pair_splits(), NOISE)
     assert score.value == 0.75
-    assert score.readings["original"] == (score.value, score.stderr)
-    assert score.readings["word_l2r"] == (1.0, 0.0)
+    assert score.metrics["original"] == (score.value, score.stderr)
+    assert score.metrics["word_l2r"] == (1.0, 0.0)
     original = score.details["original"]
     assert original["tie_rate"] == 0.5
     assert original["buckets"] == {"even": [1.0, 20], "odd": [0.5, 20]}
@@ -312,7 +312,7 @@ def test_a_causal_reader_is_asked_once():
     reader = FakeReader("causal", judge)
     score = Pairs().score(reader, pair_splits(), NOISE)
     assert reader.calls == ["original"]
-    assert score.readings["original"] == score.readings["word_l2r"]
+    assert score.metrics["original"] == score.metrics["word_l2r"]
     assert score.details["policies_coincide"] is True
 
 
@@ -322,5 +322,5 @@ def test_a_reader_without_a_head_is_not_applicable():
 
 
 def test_guessing_pairs_is_one_half():
-    control = Pairs().controls(pair_splits(), NOISE)["majority"]
-    assert (control.value, control.outcomes["outcome"].mean()) == (0.5, 0.5)
+    baseline = Pairs().baselines(pair_splits(), NOISE)["majority"]
+    assert (baseline.value, baseline.outcomes["outcome"].mean()) == (0.5, 0.5)

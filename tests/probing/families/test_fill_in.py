@@ -49,8 +49,8 @@ def test_who_knows_the_word_is_always_right():
     know = Guesser(lambda word, candidates: [float(c == word) for c in candidates])
     score = Missing().score(know, splits(), NOISE)
     assert score.value == 1.0
-    assert list(score.readings) == ["accuracy", "accuracy_5", "reciprocal_rank"]
-    assert all(value == 1.0 for value, _ in score.readings.values())
+    assert list(score.metrics) == ["accuracy", "accuracy_5", "reciprocal_rank"]
+    assert all(value == 1.0 for value, _ in score.metrics.values())
     assert score.details["candidates"] == 20
 
 
@@ -59,9 +59,9 @@ def test_who_guesses_is_at_chance():
     guess = Guesser(lambda word, candidates: generator.random(len(candidates)))
     score = Missing().score(guess, splits(500), NOISE)
     wanted = (1 / 20, 5 / 20, (1 / np.arange(1, 21)).mean())
-    for (value, stderr), expected in zip(score.readings.values(), wanted, strict=True):
+    for (value, stderr), expected in zip(score.metrics.values(), wanted, strict=True):
         assert abs(value - expected) < 3 * stderr
-    for name, (value, _) in score.readings.items():
+    for name, (value, _) in score.metrics.items():
         assert score.outcomes[name].mean() == pytest.approx(value)
 
 
@@ -77,7 +77,7 @@ def test_ranks_by_hand():
 
 
 def test_a_part_is_asked_but_all_are_candidates(monkeypatch):
-    monkeypatch.setattr(Missing, "probe", FillInSettings(max_examples=30))
+    monkeypatch.setattr(Missing, "probe_settings", FillInSettings(max_examples=30))
     know = Guesser(lambda word, candidates: [float(c == word) for c in candidates])
     score = Missing().score(know, splits(300), NOISE)
     assert len(score.outcomes) == 30
@@ -90,10 +90,10 @@ def test_the_control_says_what_train_hides_most():
     frequent = "word07"
     data.train["text"] = [f"0 is a {frequent}"] * 100
     data.train["start"], data.train["end"] = 7, 13
-    control = Missing().controls(data, NOISE)["majority"]
+    baseline = Missing().baselines(data, NOISE)["majority"]
     asked = [text.split(" ")[3] == frequent for text in data.test["text"]]
-    assert control.value == pytest.approx(np.mean(asked))
-    assert Missing().controls(splits(), NOISE)["majority"].value == pytest.approx(1 / 20)
+    assert baseline.value == pytest.approx(np.mean(asked))
+    assert Missing().baselines(splits(), NOISE)["majority"].value == pytest.approx(1 / 20)
 
 
 def test_who_predicts_nothing_is_not_asked():

@@ -142,7 +142,7 @@ def test_the_score_is_that_of_scikit_learn_by_hand(task):
     }[task.metric](data.test["label"], found)
     assert score.value == pytest.approx(by_hand)
     assert score.outcomes["outcome"].mean() == pytest.approx(score.value)
-    assert (list(score.readings) == ["f1", "accuracy"]) == (task is SameF1)
+    assert (list(score.metrics) == ["f1", "accuracy"]) == (task is SameF1)
 
 
 def test_a_word_is_asked_in_each_of_two_texts():
@@ -170,10 +170,10 @@ def test_a_leak_is_a_pair_not_a_text():
 
 
 def test_the_bag_of_two_texts_sees_what_they_share():
-    controls = Same().controls(pair_splits(), NOISE)
-    assert list(controls) == ["majority", "bag_of_words"]
-    assert controls["bag_of_words"].value > 0.9
-    assert controls["majority"].value < 0.7
+    baselines = Same().baselines(pair_splits(), NOISE)
+    assert list(baselines) == ["majority", "bag_of_words"]
+    assert baselines["bag_of_words"].value > 0.9
+    assert baselines["majority"].value < 0.7
 
 
 def similar_frame(count, seed):
@@ -196,17 +196,17 @@ def similar_splits(train=300, test=150):
 
 def test_likeness_is_found_by_both_readings():
     score = Near().score(PairReader(place), similar_splits(), NOISE)
-    assert list(score.readings) == ["ridge", "cosine"]
-    assert score.readings["ridge"] == (score.value, score.stderr)
-    assert min(score.value, score.readings["cosine"][0]) > 0.95
+    assert list(score.metrics) == ["ridge", "cosine"]
+    assert score.metrics["ridge"] == (score.value, score.stderr)
+    assert min(score.value, score.metrics["cosine"][0]) > 0.95
     assert score.details["layer"] == score.details["cosine"]["layer"] == 1
     assert score.outcomes["outcome"].mean() == pytest.approx(score.value)
-    assert score.outcomes["cosine"].mean() == pytest.approx(score.readings["cosine"][0])
+    assert score.outcomes["cosine"].mean() == pytest.approx(score.metrics["cosine"][0])
 
 
 def test_likeness_of_nothing_is_at_chance():
     score = Near().score(PairReader(vector), similar_splits(), NOISE)
-    for value, stderr in score.readings.values():
+    for value, stderr in score.metrics.values():
         assert abs(value) < 3 * stderr
 
 
@@ -227,20 +227,20 @@ def test_ridge_is_that_of_scikit_learn_by_hand():
     assert 0.2 < score.value < 0.97
 
 
-@pytest.mark.parametrize("mode", ["mlp", "knn"])
-def test_every_other_way_has_one_reading(mode):
+@pytest.mark.parametrize("probe", ["mlp", "knn"])
+def test_every_other_way_has_one_reading(probe):
     task = Near()
-    task.mode = mode
+    task.probe = probe
     score = task.score(PairReader(place), similar_splits(), NOISE)
-    assert score.readings == {}
+    assert score.metrics == {}
     assert score.value > 0.8
-    assert task.identity()["mode"] == mode != Near().identity()["mode"]
+    assert task.identity()["probe"] == probe != Near().identity()["probe"]
 
 
 def test_controls_of_similarity():
-    controls = Near().controls(similar_splits(), NOISE)
-    assert controls["majority"].value == 0.0
-    assert controls["bag_of_words"].value > 0.2  # equal numbers are equal words
+    baselines = Near().baselines(similar_splits(), NOISE)
+    assert baselines["majority"].value == 0.0
+    assert baselines["bag_of_words"].value > 0.2  # equal numbers are equal words
 
 
 @pytest.mark.parametrize(

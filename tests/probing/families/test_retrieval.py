@@ -96,12 +96,12 @@ def test_controls_are_asked_the_same_queries():
     data.test["relevant"] = [
         dict.fromkeys(own, 2) | {"d119": None} for own in data.test["relevant"]
     ]
-    controls = Find().controls(data, NOISE)
+    baselines = Find().baselines(data, NOISE)
     score = Find().score(TopicReader(), data, NOISE)
-    assert controls["bag_of_words"].value == 1.0
-    assert controls["majority"].value < 0.3
-    for control in controls.values():
-        assert control.outcomes["example"].tolist() == score.outcomes["example"].tolist()
+    assert baselines["bag_of_words"].value == 1.0
+    assert baselines["majority"].value < 0.3
+    for baseline in baselines.values():
+        assert baseline.outcomes["example"].tolist() == score.outcomes["example"].tolist()
 
 
 @pytest.mark.parametrize(

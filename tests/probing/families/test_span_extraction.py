@@ -103,9 +103,9 @@ def test_what_the_features_know_is_found_across_windows():
     assert reader.longest <= 60 < min(len(context) for context in data.test["context"])
     assert score.details["layer"] == 1
     assert score.value > 0.9
-    assert list(score.readings) == ["f1", "exact_match"]
+    assert list(score.metrics) == ["f1", "exact_match"]
     for name, column in (("f1", "outcome"), ("exact_match", "exact_match")):
-        assert score.outcomes[column].mean() == pytest.approx(score.readings[name][0])
+        assert score.outcomes[column].mean() == pytest.approx(score.metrics[name][0])
 
 
 def test_features_of_nothing_find_nothing_the_same_way_every_time():
@@ -156,14 +156,14 @@ def test_the_overlap_baseline_looks_beside_the_questions_words():
     words = [context[begin:end] for begin, end in words_of(context)]
     assert words[at] not in ("orbits", "earth")
     assert abs(at - words.index("orbits")) < 8
-    controls = Answer().controls(splits(), NOISE)
-    assert list(controls) == ["majority", "bag_of_words"]
-    assert controls["majority"].value < 0.1  # a text begins with a name
+    baselines = Answer().baselines(splits(), NOISE)
+    assert list(baselines) == ["majority", "bag_of_words"]
+    assert baselines["majority"].value < 0.1  # a text begins with a name
 
 
 def test_another_way_of_reading_is_not_applicable():
     task = Answer()
-    task.mode = "knn"
+    task.probe = "knn"
     with pytest.raises(NotApplicableError, match="knn"):
         task.score(WordReader(), splits(), NOISE)
 

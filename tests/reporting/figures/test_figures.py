@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.records.store import read_controls, read_runs
+from bench.records.store import read_baselines, read_runs
 from bench.reporting.comparison import Comparison, comparison
 from bench.reporting.figures import cost as figures_cost
 from bench.reporting.figures import data as frames
@@ -24,7 +24,7 @@ HOSTILE = ["<script>alert(1)</script>", "=cmd|' /C calc'!A0", "$\\frac{x", "_own
 
 def with_curve(folder: Path, losses: list[float]) -> Path:
     tokens = np.linspace(0, 1000, len(losses))
-    pd.DataFrame({"tokens": tokens, "validation_nats": losses}).to_parquet(folder / "curve.parquet")
+    pd.DataFrame({"tokens": tokens, "validation_loss": losses}).to_parquet(folder / "curve.parquet")
     return folder
 
 
@@ -47,12 +47,12 @@ def make_results(out: Path, labels: list[str], tasks: int = 2, seeds: int = 2) -
                 make_score(folder, f"task_{task}", answers(level, str(task), label, seed),
                            details=details)  # fmt: skip
     for task in range(tasks):
-        make_score(out, f"task_{task}", answers(0.4, str(task), "m", 0), control="majority")
+        make_score(out, f"task_{task}", answers(0.4, str(task), "m", 0), baseline="majority")
     return out
 
 
 def compare(out: Path, baseline: str | None = "untrained") -> Comparison:
-    return comparison(read_runs(out), read_controls(out), baseline)
+    return comparison(read_runs(out), read_baselines(out), baseline)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def drawn_of(compared: Comparison, name: str) -> figures.Figure | None:
 
 def numbers_of(drawn: figures.Figure) -> pd.DataFrame:
     data = pd.read_csv(io.StringIO(drawn.csv))
-    return data.assign(label=data["label"].str.removeprefix("'"))
+    return data.assign(display_name=data["display_name"].str.removeprefix("'"))
 
 
 def test_a_drawing_stands_in_a_page(compared: Comparison, rows: Numbers) -> None:
@@ -98,7 +98,7 @@ def test_a_drawing_stands_in_a_page(compared: Comparison, rows: Numbers) -> None
 @pytest.mark.slow
 def test_dots_say_what_they_leave_out(rows: Numbers, monkeypatch: pytest.MonkeyPatch) -> None:
     copies = [rows.frame().assign(column=f"task_{number}") for number in range(6)]
-    many = pd.concat(copies).drop_duplicates(["label", "column"])
+    many = pd.concat(copies).drop_duplicates(["display_name", "column"])
     monkeypatch.setattr(figures_scores, "MOST_DOTS", 1)
     drawn = figures_scores.dots(Numbers(list(many), many.to_numpy().tolist()))
     assert "The first 4 of 6 tasks" in drawn.caption
@@ -111,13 +111,13 @@ def test_a_heat_map_draws_the_differences_of_the_comparison(
 ) -> None:
     drawn = figures_scores.heat_map(rows, "untrained")
     assert drawn is not None
-    data = numbers_of(drawn).set_index(["label", "column"])
+    data = numbers_of(drawn).set_index(["display_name", "column"])
     for row in compared.rows():
         if row["kind"] == "trained":
-            found = data.loc[row["label"], row["column"]]
+            found = data.loc[row["display_name"], row["column"]]
             assert found["difference_mean"] == row["difference"]["mean"]
             assert f">{row['difference']['mean'] * 100:+.1f}" in drawn.svg
-    assert "untrained" not in data.index.get_level_values("label")
+    assert "untrained" not in data.index.get_level_values("display_name")
     bare = figures_scores.heat_map(rows, None)
     assert bare is not None
     assert bare.title.endswith("score")
@@ -131,7 +131,7 @@ def test_the_front_is_what_nothing_beats() -> None:
 
 @pytest.fixture(scope="module")
 def points(rows: Numbers) -> pd.DataFrame:
-    shown = rows.frame()[["label", "kind", "column", "mean", "low", "high"]]
+    shown = rows.frame()[["display_name", "kind", "column", "mean", "low", "high"]]
     one = shown.query("column == 'task_0' and kind != 'control'").reset_index(drop=True)
     return one.assign(**dict.fromkeys(frames.AXES, 1000 * (one.index + 1)))
 
@@ -146,7 +146,7 @@ def test_costs_name_the_front(points: pd.DataFrame) -> None:
 @pytest.mark.slow
 def test_of_many_costs_only_the_front_is_named(points: pd.DataFrame) -> None:
     many = pd.concat([points[points["kind"] == "trained"]] * 6, ignore_index=True)
-    many = many.assign(label=[f"o{i}" for i in range(len(many))])
+    many = many.assign(display_name=[f"o{i}" for i in range(len(many))])
     numbers = Numbers(list(many), many.to_numpy().tolist())
     assert f"of {len(many)} rows, those on a front" in figures_cost.costs(numbers, "task_0").caption
 
@@ -180,7 +180,7 @@ def test_a_grid_that_is_none_is_left_out(tmp_path: Path, grid: object) -> None:
 def test_each_objective_has_its_own_panel_of_loss(compared: Comparison) -> None:
     drawn = drawn_of(compared, "curves")
     assert drawn is not None
-    assert len(numbers_of(drawn)["label"].unique()) == 1 + len(HOSTILE)
+    assert len(numbers_of(drawn)["display_name"].unique()) == 1 + len(HOSTILE)
     assert drawn.svg.count('id="axes_') == 1 + len(HOSTILE)
     assert "ranks nobody" in drawn.caption
 
@@ -190,22 +190,22 @@ def test_a_damaged_curve_is_left_out(tmp_path: Path) -> None:
     (folder / "curve.parquet").write_bytes(b"PAR1 no PAR1")
     assert drawn_of(compare(tmp_path, None), "curves") is None
     other = make_run(tmp_path, "span")
-    pd.DataFrame({"tokens": ["a"], "validation_nats": [None]}).to_parquet(other / "curve.parquet")
+    pd.DataFrame({"tokens": ["a"], "validation_loss": [None]}).to_parquet(other / "curve.parquet")
     assert drawn_of(compare(tmp_path, None), "curves") is None
 
 
 def test_labels_are_printable_and_short() -> None:
-    assert figures.label("a\n\u202eb") == "a??b"
-    assert figures.label("_x") == " _x"
-    assert len(figures.label("n" * 300)) == figures.LONGEST_LABEL
+    assert figures.short_text("a\n\u202eb") == "a??b"
+    assert figures.short_text("_x") == " _x"
+    assert len(figures.short_text("n" * 300)) == figures.LONGEST_LABEL
 
 
 def test_rows_of_one_name_are_told_apart(tmp_path: Path) -> None:
     for objective, attention in (("causal", "bidirectional"), ("token", "native")):
         label = "causal" if objective == "causal" else "causal, bidirectional"
-        make_score(make_run(tmp_path, objective, label=label), attention=attention)
-    make_score(make_run(tmp_path, "span", label="majority"))
-    make_score(tmp_path, control="majority")
+        make_score(make_run(tmp_path, objective, display_name=label), attention=attention)
+    make_score(make_run(tmp_path, "span", display_name="majority"))
+    make_score(tmp_path, baseline="majority")
     (table,) = (compared := compare(tmp_path, None)).tables
     names = [entry.name for entry in table.entries]
     assert len(names) == len({*names})

@@ -125,7 +125,7 @@ def test_strange_names_are_shown_and_nothing_more(written: list[Path]) -> None:
     assert "$\\frac{x" in text
     scores = next(path for path in written if path.name == "scores.csv")
     with scores.open(encoding="utf-8", newline="") as file:
-        names = {row["label"] for row in csv.DictReader(file)}
+        names = {row["display_name"] for row in csv.DictReader(file)}
     assert f"'{HOSTILE[1]}" in names
     assert not any(name.startswith(("=", "+", "@")) for name in names)
 
@@ -193,7 +193,7 @@ def test_commands_say_everything_that_sets_runs_apart(tmp_path: Path) -> None:
         for objective, settings in (("token", {}), ("span", {"mean_length": 4, "rate": 0.15})):
             label = "span[mean_length=4]" if settings else objective
             folder = make_run(tmp_path, objective, seed, label, settings, learning_rate=1e-3)
-            make_score(folder, "sense", probe={"limit": 50, "mode": "knn"})
+            make_score(folder, "sense", probe_settings={"limit": 50, "probe": "knn"})
     folder = make_run(tmp_path, "span", 5, learning_rate=1e-3, corpus="my texts; rm -rf .")
     (table,) = compare(tmp_path, None).tables
     first, second = page_facts.commands(table, "my results")

@@ -37,7 +37,7 @@ class Fine(DrawnObjective):
         chosen = (drawn < self.rate) & batch.real
         inputs = torch.where(chosen, vocabulary.mask_id, batch.tokens)
         labels = torch.where(chosen, batch.tokens, IGNORED)
-        return Example(inputs, Attention("full", batch.present), labels)
+        return Example(inputs, Attention("full", batch.attention_mask), labels)
 
 
 @settings
@@ -53,7 +53,7 @@ class FineCausal(Objective):
     def corrupt(self, batch, vocabulary, noise):
         following = torch.where(batch.real, batch.tokens, IGNORED)[:, 1:]
         labels = nn.functional.pad(following, (0, 1), value=IGNORED)
-        return Example(batch.tokens, Attention(self.pattern, batch.present), labels)
+        return Example(batch.tokens, Attention(self.pattern, batch.attention_mask), labels)
 
 
 class Unsaid(Fine):
@@ -70,7 +70,7 @@ class Stray(Fine):
     def corrupt(self, batch, vocabulary, noise):
         example = super().corrupt(batch, vocabulary, noise)
         lengths = torch.full((len(batch.tokens),), batch.tokens.shape[1])
-        attention = Attention("full", batch.present, lengths)
+        attention = Attention("full", batch.attention_mask, lengths)
         return dataclasses.replace(example, attention=attention)
 
 
