@@ -154,6 +154,7 @@ def _score(
     from bench.probing.data.user_tasks import task_class
     from bench.probing.reader.reader import RunReader
     from bench.probing.task import NotApplicableError
+    from bench.records.score_file import ScoreFile
     from bench.records.run_folder import load_run
 
     readers: dict[str, Reader] = {}
@@ -165,7 +166,7 @@ def _score(
         ways = itertools.product(job["probes"] if task.probes else (task.probe,), attentions)
         for task.probe, attention in ways:
             stop.check()
-            key = _Key(task, splits, job["data"], {"attention": attention, "run": folder.name})
+            key = ScoreFile(task, splits, job["data"], {"attention": attention, "run": folder.name})
             if key.path(folder).is_file():
                 continue
             report({"event": "scoring", "task": task.name, "attention": attention})
@@ -190,6 +191,7 @@ def _attentions(pattern: str) -> tuple[Literal["native", "bidirectional"], ...]:
 def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
     """What needs no encoder, once a task. Majority is written last: where it is, all are."""
     from bench.probing.data.user_tasks import task_class
+    from bench.records.score_file import ScoreFile
     from bench.registry import Registry
 
     registry, out = Registry(), Path(job["out"])
@@ -197,14 +199,14 @@ def _controls(job: dict[str, Any], report: Report, stop: Stop) -> None:
         stop.check()
         task: Task = task_class(reference, registry)()
         splits = task.load(_data_root(job))
-        if _Key(task, splits, job["data"], {"baseline": MAJORITY}).path(out).is_file():
+        if ScoreFile(task, splits, job["data"], {"baseline": MAJORITY}).path(out).is_file():
             continue
         report({"event": "scoring", "task": task.name, "attention": "native"})
         started = time.perf_counter()
         found = task.baselines(splits, _noise(splits))
         seconds = (time.perf_counter() - started) / max(len(found), 1)
         for baseline in sorted(found, key=lambda name: name == MAJORITY):
-            _Key(task, splits, job["data"], {"baseline": baseline}).write(
+            ScoreFile(task, splits, job["data"], {"baseline": baseline}).write(
                 out, _compared(found[baseline], splits, job), seconds
             )
     report({"event": "done", "run": None, "status": "finished"})
@@ -232,56 +234,6 @@ def _noise(splits: Splits) -> Noise:
     from bench.pretraining.noise import Noise
 
     return Noise(0, 0, torch.arange(len(splits.test)))
-
-
-class _Key:
-    """Where a score belongs, and what of its record is known before it is asked for."""
-
-    def __init__(
-        self, task: Task, splits: Splits, data: Mapping[str, Any], whose: Mapping[str, Any]
-    ) -> None:
-        from bench.records.store import score_key
-        from bench.settings import code_sha256
-
-        limit = {} if data["limit"] is None else {"limit": data["limit"]}
-        self._base: dict[str, Any] = {
-            "format": 2,
-            "task": task.name,
-            "family": task.family,
-            "metric": task.metric,
-            "chance": task.chance,
-            "run": None,
-            "baseline": None,
-            "attention": "native",
-            "data_sha256": splits.sha256,
-            "probe_settings": task.identity() | limit,
-            "task_code_sha256": code_sha256(type(task).__mro__[:-2]),  # without ABC and object
-            **whose,
-        }
-        names = ("task", "data_sha256", "probe_settings", "task_code_sha256", "attention")
-        self._key = score_key(*(self._base[name] for name in names))
-
-    def path(self, folder: Path) -> Path:
-        """The file that exists if the score is done."""
-        from bench.records.store import score_path
-
-        return score_path(folder, self._base["task"], self._key, self._base["baseline"])
-
-    def write(self, folder: Path, answer: Score | NotApplicableError, seconds: float) -> None:
-        """Keep an answer, or why there is none."""
-        from bench.probing.task import Score
-        from bench.records.store import write_score
-
-        found: dict[str, Any] = {"seconds": seconds}
-        if isinstance(answer, Score):
-            found |= {"status": "ok", "value": answer.value, "stderr": answer.stderr}
-            found |= {"metrics": {name: list(pair) for name, pair in answer.metrics.items()}}
-            found |= {"details": answer.details, "examples": len(answer.outcomes)}
-            write_score(folder, self._base | found, answer.outcomes)
-            return
-        found |= {"status": "not_applicable", "value": None, "stderr": None, "metrics": {}}
-        found |= {"details": {"reason": str(answer)}, "examples": 0}
-        write_score(folder, self._base | found, None)
 
 
 if __name__ == "__main__":

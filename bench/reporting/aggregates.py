@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.reporting.table import Column, Entry, Table
+from bench.reporting.table import Column, Row, Table
 from bench.statistics.aggregate import Aggregate, Task, aggregated
 
 ALL = "all tasks"
 
 
-def standings(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Aggregate]:
+def aggregates_of(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Aggregate]:
     """Aggregates over all tasks of a table and over its suites; none of fewer than two tasks.
 
     Args:
         table: Is asked for its cells.
         suites: Name -> tasks, as far as they are known.
     """
-    if sum(entry.kind == "trained" for entry in table.entries) < 2:
+    if sum(row.kind == "trained" for row in table.rows) < 2:
         return []
     columns, left_out = _questions(table)
-    entries, lacking = _answerers(table, columns)
+    rows, lacking = _answerers(table, columns)
     families = {ALL: {column.task for column in columns}}
     present = {column.task for column in table.columns}
     for name in sorted(suites):
@@ -33,9 +33,9 @@ def standings(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Aggrega
     found = []
     for name, tasks in families.items():
         asked = [column for column in columns if column.task in tasks]
-        members = entries if name == ALL else _answerers(table, asked)[0]
+        members = rows if name == ALL else _answerers(table, asked)[0]
         reasons = left_out | lacking if name == ALL else {}
-        if len(asked) > 1 and sum(entry.kind == "trained" for entry in members) > 1:
+        if len(asked) > 1 and sum(row.kind == "trained" for row in members) > 1:
             found.append(_aggregate(name, table, asked, members, reasons))
     return found
 
@@ -58,8 +58,8 @@ def _fault(table: Table, column: Column) -> str | None:
     """What keeps a column out of every aggregate."""
     if column.limit is not None:
         return f"asked of {column.limit} examples at most (--limit)"
-    trained = [entry for entry in table.entries if entry.kind == "trained" and entry.finished]
-    cells = {entry.name: table.cells[entry.name, column.name] for entry in trained}
+    trained = [row for row in table.rows if row.kind == "trained" and row.finished]
+    cells = {row.name: table.cells[row.name, column.name] for row in trained}
     refusing = [name for name, cell in cells.items() if cell.status == "not_applicable"]
     if refusing:
         return f"does not apply to {', '.join(refusing)}"
@@ -78,47 +78,47 @@ def _fault(table: Table, column: Column) -> str | None:
     return None if is_above else "no objective is separably above the untrained encoder"
 
 
-def _untrained(table: Table, column: Column) -> Entry | None:
-    known = [entry for entry in table.entries if entry.kind == "untrained"]
+def _untrained(table: Table, column: Column) -> Row | None:
+    known = [row for row in table.rows if row.kind == "untrained"]
     return next((e for e in known if table.cells[e.name, column.name].sample is not None), None)
 
 
-def _answerers(table: Table, columns: Sequence[Column]) -> tuple[list[Entry], dict[str, str]]:
+def _answerers(table: Table, columns: Sequence[Column]) -> tuple[list[Row], dict[str, str]]:
     """The objectives that answered all of it, and what the others lack."""
-    entries, lacking = [], {}
-    for entry in table.entries:
-        if entry.kind == "baseline":
+    rows, lacking = [], {}
+    for row in table.rows:
+        if row.kind == "baseline":
             continue
-        missing = [c.name for c in columns if table.cells[entry.name, c.name].sample is None]
+        missing = [c.name for c in columns if table.cells[row.name, c.name].sample is None]
         if not missing:
-            entries.append(entry)
-        elif not entry.finished:
-            lacking[entry.name] = f"no run counts ({', '.join(entry.excluded)})"
+            rows.append(row)
+        elif not row.finished:
+            lacking[row.name] = f"no run counts ({', '.join(row.excluded)})"
         else:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            lacking[entry.name] = f"no score on {', '.join(missing[:3])}{more}"
-    return entries, lacking
+            lacking[row.name] = f"no score on {', '.join(missing[:3])}{more}"
+    return rows, lacking
 
 
 def _aggregate(
     name: str,
     table: Table,
     columns: Sequence[Column],
-    entries: Sequence[Entry],
+    rows: Sequence[Row],
     left_out: Mapping[str, str],
 ) -> Aggregate:
     tasks = []
     for column in columns:
-        cells = [table.cells[entry.name, column.name] for entry in entries]
+        cells = [table.cells[row.name, column.name] for row in rows]
         floor = column.chance
         if floor is None:
             control = _untrained(table, column)
-            places = [i for i, entry in enumerate(entries) if entry is control]
+            places = [i for i, row in enumerate(rows) if row is control]
             if not places:
                 left_out = {**left_out, column.name: "the untrained encoder lacks other scores"}
                 continue
             floor = places[0]
         samples = [cell.sample for cell in cells if cell.sample is not None]
         tasks.append(Task(column.name, samples, floor))
-    names = [entry.name for entry in entries]
-    return aggregated(name, tasks, names, [e.kind == "trained" for e in entries], left_out)
+    names = [row.name for row in rows]
+    return aggregated(name, tasks, names, [e.kind == "trained" for e in rows], left_out)

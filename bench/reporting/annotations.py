@@ -16,8 +16,8 @@ import numpy as np
 
 from bench.reporting.cells import Cell
 from bench.reporting.formatting import decimal, listing, width
-from bench.reporting.table import Column, Entry, Table
-from bench.statistics.pairwise import letters, smallest_gap
+from bench.reporting.table import Column, Row, Table
+from bench.statistics.pairwise import letters, minimum_detectable_difference
 
 _MORE_SEEDS = "repeat with --seeds 0-2 or more"
 _OVERLAP_SHARE = 0.01
@@ -26,7 +26,7 @@ _MOST_CLEAN = 4
 """Scores without it that a line has room for."""
 
 
-def judge(table: Table, asked_baseline: str | None) -> None:
+def annotate(table: Table, asked_baseline: str | None) -> None:
     """Write letters, warnings and notes into a table."""
     table.warnings.extend(_warnings(table, asked_baseline))
     for column in table.columns:
@@ -38,22 +38,22 @@ def judge(table: Table, asked_baseline: str | None) -> None:
 
 def _warnings(table: Table, baseline: str | None) -> list[str]:
     warnings = []
-    lone = [entry.name for entry in table.entries if len(entry.finished) == 1]
+    lone = [row.name for row in table.rows if len(row.finished) == 1]
     if lone:
         warnings.append(
             f"ONE SEED ({', '.join(lone)}): the ± covers test examples only. Another seed may "
             "reverse these gaps, so none of them is called separable and no winner is marked "
             f"by them; {_MORE_SEEDS}."
         )
-    for entry in table.entries:
-        if entry.attention != "native":
+    for row in table.rows:
+        if row.attention != "native":
             continue
-        for status, seeds in entry.excluded.items():
+        for status, seeds in row.excluded.items():
             which = ", ".join(str(seed) for seed in seeds)
-            warnings.append(f"left out of the means: {entry.name}, seed {which} ({status})")
-        for run in entry.runs:
+            warnings.append(f"left out of the means: {row.name}, seed {which} ({status})")
+        for run in row.runs:
             if run.status == "collapsed":
-                warnings.append(f"{entry.name}, seed {run.data['seed']}: {run.collapse}")
+                warnings.append(f"{row.name}, seed {run.data['seed']}: {run.collapse}")
     limited = [column.name for column in table.columns if column.limit is not None]
     if limited:
         warnings.append(f"LIMITED, asked of a part of the examples only: {', '.join(limited)}")
@@ -67,15 +67,15 @@ def _collapses(table: Table) -> list[str]:
     """Fine-tuning seeds that learned nothing: their scores are not averaged in silence."""
     variants = {column.variant for column in table.columns}
     return [
-        f"{score.data['task']}: {entry.name} seed {run.data['seed']}: "
+        f"{score.data['task']}: {row.name} seed {run.data['seed']}: "
         f"{len(collapsed)} of {len(score.data['details']['seeds'])} fine-tuning seeds collapsed"
         + (" (all: their scores stand)" if is_all else "; the mean is of the others")
-        for entry in table.entries
-        for run in entry.finished
+        for row in table.rows
+        for run in row.finished
         for score in run.scores
         if (collapsed := score.data["details"].get("collapsed_seeds"))
         and score.variant in variants
-        and score.data["attention"] == entry.attention
+        and score.data["attention"] == row.attention
         for is_all in [len(collapsed) == len(score.data["details"]["seeds"])]
     ]
 
@@ -83,31 +83,31 @@ def _collapses(table: Table) -> list[str]:
 def _doubt_best(table: Table, column: Column) -> None:
     """Note what keeps the best objective of a column from being marked, and what it only equals."""
     ranked = table.ranked(column.name)
-    trained = [entry for entry in ranked if entry.kind == "trained"]
+    trained = [row for row in ranked if row.kind == "trained"]
     if not trained:
         return
     best = trained[0]
     if column.name not in table.best:
-        rivals = [entry for entry in trained if entry.runs != best.runs]
+        rivals = [row for row in trained if row.runs != best.runs]
         doubted = (r for r in rivals if not table.is_above(best.name, r.name, column.name))
         for rival in itertools.islice(doubted, 1):
             doubt = _doubt(table, column, best.name, rival.name)
             below = "" if table.has_letters else _below(table, column, ranked)
             table.notes.append(f"{column.name}: not separable: {doubt}{below}")
     level = []
-    for entry in ranked:
-        gap = table.difference(best.name, entry.name, column.name)
-        if entry.kind != "trained" and gap is not None and gap.low <= 0:
-            level.append(entry.name)
+    for row in ranked:
+        gap = table.difference(best.name, row.name, column.name)
+        if row.kind != "trained" and gap is not None and gap.low <= 0:
+            level.append(row.name)
     if level:
         table.notes.append(
             f"{column.name}: {best.name}, the best, is not separably above {', '.join(level)}"
         )
 
 
-def _below(table: Table, column: Column, ranked: list[Entry]) -> str:
+def _below(table: Table, column: Column, ranked: list[Row]) -> str:
     """Who can be told from the best where letters are too many to say it."""
-    names = [entry.name for entry in ranked if (entry.name, column.name) in table.below]
+    names = [row.name for row in ranked if (row.name, column.name) in table.below]
     return f". Separably below it: {listing(names, 8)}" if names else ". None is separably below it"
 
 
@@ -123,40 +123,40 @@ def _doubt(table: Table, column: Column, best: str, rival: str) -> str:
         leads = f"{best}, the best mean, is {behind} on their {gap.seeds} common seeds"
     if gap.seeds == 1:
         return f"{leads}; one seed cannot tell"
-    smallest = width(gap.smallest_gap * unit, table.length(column))
+    smallest = width(gap.minimum_detectable_difference * unit, table.length(column))
     return f"{leads}; the smallest gap this comparison could have seen is {smallest}"
 
 
 def _letter(table: Table, column: Column) -> None:
     """Letters of the objectives, and the smallest gap among those that compete."""
     scored = [
-        (place, cell.interval.mean, entry)
-        for place, entry in enumerate(table.entries)
-        if (cell := table.cells[entry.name, column.name]).interval is not None
-        and entry.kind != "baseline"
+        (place, cell.interval.mean, row)
+        for place, row in enumerate(table.rows)
+        if (cell := table.cells[row.name, column.name]).interval is not None
+        and row.kind != "baseline"
     ]
     pairs = table.pairs(column.name)
     if len(scored) < 2:
         return
     places = [place for place, _, _ in scored]
     means = np.array([mean for _, mean, _ in scored])
-    separable = pairs.part(places, places).separable()
-    rivals = [i for i, (_, _, entry) in enumerate(scored) if entry.kind == "trained"]
+    separable = pairs.part(places, places).significant()
+    rivals = [i for i, (_, _, row) in enumerate(scored) if row.kind == "trained"]
     top = max(rivals, key=lambda i: means[i], default=None)
     for i, text in enumerate(letters(separable, means)):
         key = scored[i][2].name, column.name
         table.letters[key] = text
         if top is not None and separable[top, i] and means[i] < means[top]:
             table.below.add(key)
-    trained = [place for place, _, entry in scored if entry.kind == "trained"]
-    gap = smallest_gap(pairs, trained, trained if len(trained) > 1 else places)
+    trained = [place for place, _, row in scored if row.kind == "trained"]
+    gap = minimum_detectable_difference(pairs, trained, trained if len(trained) > 1 else places)
     if gap is not None:
-        table.gaps[column.name] = gap
+        table.detectable[column.name] = gap
 
 
 def _tell_overlap(table: Table, column: Column) -> None:
     """Note what of the test was seen before, if it is a percent or more, and what that changes."""
-    cells = {e.name: table.cells[e.name, column.name] for e in table.entries if e.kind == "trained"}
+    cells = {e.name: table.cells[e.name, column.name] for e in table.rows if e.kind == "trained"}
     unit = table.scale(column)
     for where, what in (("train", "the training examples"), ("corpus", "the corpus")):
         told = {name: cell.overlap[where] for name, cell in cells.items() if where in cell.overlap}

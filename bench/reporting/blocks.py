@@ -10,7 +10,7 @@ import dataclasses
 
 from bench.reporting.cells import Cell
 from bench.reporting.formatting import BELOW, big_number, decimal, width, width_legend
-from bench.reporting.table import Column, Entry, Table
+from bench.reporting.table import Column, Row, Table
 from bench.statistics.aggregate import Aggregate
 
 _MOST_TASKS = 12
@@ -46,7 +46,7 @@ def table_blocks(table: Table) -> list[Block]:
 def _scores_block(table: Table) -> Block:
     rows: list[list[str]] = []
     bold: set[tuple[int, int]] = set()
-    for entry in table.entries:
+    for entry in table.rows:
         row = [entry.name, _seeds_text(entry)]
         for column in table.columns:
             cell = table.cells[entry.name, column.name]
@@ -63,18 +63,18 @@ def _scores_block(table: Table) -> Block:
     rows.append(
         ["chance", "", *("-" if value is None else decimal(value * by) for value, by in chances)]
     )
-    if table.gaps:
-        gaps = [(table.gaps.get(column.name), column) for column in table.columns]
+    if table.detectable:
+        gaps = [(table.detectable.get(column.name), column) for column in table.columns]
         rows.append(["smallest gap", "", *(_gap_text(gap, table, column) for gap, column in gaps)])
     legend = _scores_legend(table, is_marked=bool(bold)) + _wide(rows)
-    firsts = [next((i for i, e in enumerate(table.entries) if e.kind == kind), len(table.entries))
+    firsts = [next((i for i, e in enumerate(table.rows) if e.kind == kind), len(table.rows))
               for kind in ("untrained", "baseline")]  # fmt: skip
     header = ["objective", "seeds", *(column.name for column in table.columns)]
     rules = frozenset({min(firsts)} - {0})
     return Block("scores", header, rows, 2, rules, frozenset(bold), legend)
 
 
-def _mark(table: Table, entry: Entry, column: Column) -> str:
+def _mark(table: Table, entry: Row, column: Column) -> str:
     """Whom a score cannot be told from, or that it is below the highest."""
     if table.has_letters:
         letters = table.letters.get((entry.name, column.name))
@@ -88,7 +88,7 @@ def _scores_legend(table: Table, is_marked: bool) -> str:
     if is_marked:
         legend += ". * best: separable from every other objective"
     if table.letters:
-        count = sum(entry.kind != "baseline" for entry in table.entries)
+        count = sum(entry.kind != "baseline" for entry in table.rows)
         pairs = count * (count - 1) // 2 if table.has_letters else count - 1
         each = f", each of {pairs} pairs by itself" if pairs > 1 else ""
         if table.has_letters:
@@ -98,7 +98,7 @@ def _scores_legend(table: Table, is_marked: bool) -> str:
         else:
             legend += ". No objective is separably below the highest (paired 95 % intervals"
         legend += f"{each})"
-    if table.gaps:
+    if table.detectable:
         legend += ". smallest gap: of two objectives, that half of such runs would see"
     return legend
 
@@ -118,8 +118,8 @@ def _aggregate_block(table: Table) -> Block:
     """Interquartile mean x 100 and mean rank, for all tasks and for each suite."""
     overall = table.aggregates
     rows = []
-    for entry in table.entries:
-        if not any(entry.name in one.entries for one in overall):
+    for entry in table.rows:
+        if not any(entry.name in one.rows for one in overall):
             continue
         standings = [_standing(one, entry.name, table.has_letters) for one in overall]
         rows.append([entry.name, *(text for texts in standings for text in texts)])
@@ -155,7 +155,7 @@ def _left_out(aggregate: Aggregate) -> str:
 
 
 def _standing(aggregate: Aggregate, name: str, has_letters: bool) -> list[str]:
-    if name not in aggregate.entries:
+    if name not in aggregate.rows:
         return ["left out", "-"]
     iqm, rank = aggregate.of(name)
     shown = f"{decimal(iqm.mean * 100)} ±{width(iqm.half_width * 100, 100)}"
@@ -171,7 +171,7 @@ def _standing(aggregate: Aggregate, name: str, has_letters: bool) -> list[str]:
 def _difference_block(table: Table, baseline: str) -> Block:
     rows: list[list[str]] = []
     bold: set[tuple[int, int]] = set()
-    for entry in table.entries:
+    for entry in table.rows:
         if entry.name == baseline or entry.kind == "baseline":
             continue
         row = [entry.name]
@@ -183,7 +183,7 @@ def _difference_block(table: Table, baseline: str) -> Block:
                 if gap is None
                 else f"{decimal(gap.mean * by, sign='+')} ±{width(gap.half_width * by, length)}"
             )
-            if gap is not None and gap.is_separable:
+            if gap is not None and gap.is_significant:
                 bold.add((len(rows), len(row)))
                 _, stands = table.tests[entry.name, column.name]
                 text += " **" if stands and len(table.columns) > 1 else " *"
@@ -205,7 +205,7 @@ def _selectivity_block(table: Table) -> Block:
     known = {key for key, cell in table.cells.items() if cell.selectivity is not None}
     columns = [column for column in table.columns if column.name in {name for _, name in known}]
     rows = []
-    for entry in table.entries:
+    for entry in table.rows:
         if entry.name not in {name for name, _ in known}:
             continue
         cells = [(table.cells[entry.name, column.name].selectivity, column) for column in columns]
@@ -218,7 +218,7 @@ def _selectivity_block(table: Table) -> Block:
 
 def _cost_block(table: Table) -> Block:
     rows = []
-    for entry in table.entries:
+    for entry in table.rows:
         if entry.kind == "baseline" or entry.attention != "native":
             continue
         tokens, predictions, flops, seconds = entry.spent.values()
@@ -239,7 +239,7 @@ def _cost_block(table: Table) -> Block:
     return Block("cost of one pretraining, mean over seeds", header, rows)
 
 
-def _seeds_text(entry: Entry) -> str:
+def _seeds_text(entry: Row) -> str:
     if not entry.runs:
         return "-"
     finished, total = len(entry.finished), len(entry.runs)

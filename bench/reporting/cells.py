@@ -1,4 +1,4 @@
-"""What an entry got in a column: records read into samples, with their intervals.
+"""What an row got in a column: records read into samples, with their intervals.
 
 A cell pairs examples only where the mean of the outcomes on disk is the score itself; else the
 scores are compared as values, which is wider and always right.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cell:
-    """What an entry got in a column."""
+    """What an row got in a column."""
 
     status: str
     """`ok`, `not_applicable`, `missing`, or why no run counts (`diverged`)."""
@@ -41,9 +41,9 @@ def read_cells(
     """The cells of a column.
 
     Args:
-        answers: Of each entry, its scores by seed (None: a control's).
+        answers: Of each row, its scores by seed (None: a control's).
         column: What they answer.
-        absent: The status of each entry if it has no score.
+        absent: The status of each row if it has no score.
     """
     samples = [_sample(scores, column.metric_key) for scores in answers]
     intervals = iter(means([sample for sample in samples if sample is not None]))

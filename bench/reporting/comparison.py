@@ -16,17 +16,17 @@ from threadpoolctl import threadpool_limits
 
 from bench.errors import unknown_name
 from bench.records.store import RunRecord, ScoreRecord
-from bench.reporting.aggregates import standings
-from bench.reporting.annotations import judge
+from bench.reporting.aggregates import aggregates_of
+from bench.reporting.annotations import annotate
 from bench.reporting.curves import Curve, budget_of, by_curve, curves_of, untrained_for
 from bench.reporting.formatting import big_number, plain
 from bench.reporting.table import (
     Column,
-    Entry,
+    Row,
     Table,
     baselines_of,
     columns_of,
-    entries_of,
+    rows_of,
 )
 from bench.statistics.aggregate import Aggregate
 
@@ -43,16 +43,16 @@ class Comparison:
     curves: list[Curve] = dataclasses.field(default_factory=list)
     """Of tables that differ in the budget alone."""
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The long form: one JSON object per table, entry, task and reading."""
+    def long_form(self) -> list[dict[str, Any]]:
+        """The long form: one JSON object per table, row, task and reading."""
         crossed = _crossings(self.curves)
         return [
-            _long_row(table, entry, column)
-            | {"crossings": crossed.get((table.comparison, entry.name, column.name), [])}
+            _long_row(table, row, column)
+            | {"crossings": crossed.get((table.comparison, row.name, column.name), [])}
             for table in self.tables
-            for entry in table.entries
+            for row in table.rows
             for column in table.columns
-            if entry.kind != "baseline" or table.cells[entry.name, column.name].status != "missing"
+            if row.kind != "baseline" or table.cells[row.name, column.name].status != "missing"
         ]
 
 
@@ -69,7 +69,7 @@ def comparison(
     Args:
         runs: Finished and failed runs; a run given twice counts once.
         controls: What needed no encoder; each joins every table that asks its question.
-        baseline: The entry that differences are taken to, where a table has it.
+        baseline: The row that differences are taken to, where a table has it.
         tasks: The tasks that get columns, in order; all that were scored, as seen, if empty.
         suites: Name -> tasks; a suite that is a part of a table is aggregated by itself too.
         watch: Shown the tables before anything is read off them.
@@ -87,23 +87,23 @@ def comparison(
     # One thread: sums are the same on every machine, and small ones wait for no other thread.
     with threadpool_limits(1, "blas"):
         for index, title in enumerate(_titles(members)):
-            entries = entries_of([*members[index], *lent[index]], baseline)
+            rows = rows_of([*members[index], *lent[index]], baseline)
             columns = columns_of(members[index], tasks)
-            tables.append(_table(title, entries, columns, baselines, baseline))
-        names = [entry.name for table in tables for entry in table.entries]
+            tables.append(_table(title, rows, columns, baselines, baseline))
+        names = [row.name for table in tables for row in table.rows]
         if baseline is not None and tables and baseline not in names:
             raise unknown_name("objective to compare with", baseline, set(names), "bench compare")
         if watch is not None:
             watch(tables)
         for table in tables:
-            table.aggregates.extend(standings(table, suites or {}))
-            judge(table, baseline)
+            table.aggregates.extend(aggregates_of(table, suites or {}))
+            annotate(table, baseline)
     return Comparison(tables, baseline, dict(suites or {}), curves_of(tables))
 
 
 def _table(
     title: tuple[str, str],
-    entries: list[Entry],
+    rows: list[Row],
     columns: list[Column],
     baselines: Sequence[ScoreRecord],
     baseline: str | None,
@@ -112,18 +112,18 @@ def _table(
     names = {name for found in matched.values() for name in found}
     ranked = [name for name in _CONTROL_ORDER if name in names]
     ranked.extend(sorted(names - set(ranked)))
-    present = baseline if any(entry.name == baseline for entry in entries) else None
-    entries.extend(Entry(name, name, "baseline") for name in ranked)
-    return Table(title[1], title[0], _told_apart(entries), columns, matched, present)
+    present = baseline if any(row.name == baseline for row in rows) else None
+    rows.extend(Row(name, name, "baseline") for name in ranked)
+    return Table(title[1], title[0], _told_apart(rows), columns, matched, present)
 
 
-def _told_apart(entries: Sequence[Entry]) -> list[Entry]:
+def _told_apart(rows: Sequence[Row]) -> list[Row]:
     """Each name once: a label may be another's metric_key, `causal, bidirectional`, or a control."""
-    found: dict[str, Entry] = {}
-    for entry in entries:
-        spelled = (f"{entry.name} ({number})" for number in itertools.count(2))
-        name = entry.name if entry.name not in found else next(n for n in spelled if n not in found)
-        found[name] = dataclasses.replace(entry, name=name)
+    found: dict[str, Row] = {}
+    for row in rows:
+        spelled = (f"{row.name} ({number})" for number in itertools.count(2))
+        name = row.name if row.name not in found else next(n for n in spelled if n not in found)
+        found[name] = dataclasses.replace(row, name=name)
     return list(found.values())
 
 
@@ -171,29 +171,28 @@ def _facts(run: RunRecord) -> dict[str, str]:
     return facts
 
 
-def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
-    cell = table.cells[entry.name, column.name]
+def _long_row(table: Table, row: Row, column: Column) -> dict[str, Any]:
+    cell = table.cells[row.name, column.name]
     interval = cell.interval
     gap = None
-    if table.difference_to is not None and table.difference_to != entry.name:
-        gap = table.difference(entry.name, table.difference_to, column.name)
-    key = entry.name, column.name
+    if table.difference_to is not None and table.difference_to != row.name:
+        gap = table.difference(row.name, table.difference_to, column.name)
+    key = row.name, column.name
     test = table.tests.get(key, (None, None))
-    data = entry.runs[0].data if entry.runs else {"settings": {}, "parameters": {"extra": 0}}
-    spent = {axis: plain(cost) for axis, cost in entry.spent.items()}
+    data = row.runs[0].data if row.runs else {"settings": {}, "parameters": {"extra": 0}}
+    spent = {axis: plain(cost) for axis, cost in row.spent.items()}
     return {
         "comparison": table.comparison,
         "budget_axis": budget_of(table)["axis"],
         "budget": plain(budget_of(table)["amount"]),
-        "objective": entry.objective,
-        "display_name": entry.name,
+        "objective": row.objective,
+        "display_name": row.name,
         "settings": data["settings"],
-        "attention": entry.attention,
-        "kind": entry.kind,
-        "baseline": entry.kind == "baseline",
+        "attention": row.attention,
+        "kind": row.kind,
         "task": column.task,
         "column": column.name,
-        "reading": column.metric_key,
+        "policy": column.policy,
         "metric": column.metric,
         "chance": plain(column.chance),
         "status": cell.status,
@@ -203,18 +202,18 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
         "seeds": interval.seeds if interval else 0,
         "examples": cell.examples,
         "limit": column.limit,
-        "best": table.best.get(column.name) == entry.name,
+        "best": table.best.get(column.name) == row.name,
         "letters": table.letters.get(key),
         "below_best": key in table.below if key in table.letters else None,
-        "smallest_gap": plain(table.gaps.get(column.name)),
+        "minimum_detectable_difference": plain(table.detectable.get(column.name)),
         "difference": gap and {
             "baseline": table.difference_to,
             "mean": plain(gap.mean),
             "low": plain(gap.low),
             "high": plain(gap.high),
             "seeds": gap.seeds,
-            "separable": gap.is_separable,
-            "smallest_gap": plain(gap.smallest_gap),
+            "significant": gap.is_significant,
+            "minimum_detectable_difference": plain(gap.minimum_detectable_difference),
             "p": plain(test[0]),
             "holm": test[1],
         },
@@ -225,26 +224,26 @@ def _long_row(table: Table, entry: Entry, column: Column) -> dict[str, Any]:
             for name, suffix in (("share", ""), ("clean_value", "_clean_mean"))
         },
         **spent,
-        "tokens_per_second": plain(entry.cost(lambda run: run["tokens_per_second"])),
+        "tokens_per_second": plain(row.cost(lambda run: run["tokens_per_second"])),
         "extra_parameters": data["parameters"]["extra"],
-        "excluded": entry.excluded,
+        "excluded": row.excluded,
         "aggregates": {
-            one.name: _standing(one, entry.name)
+            one.name: _standing(one, row.name)
             for one in table.aggregates
-            if entry.name in one.entries
+            if row.name in one.rows
         },
     }  # fmt: skip
 
 
 def _crossings(curves: Sequence[Curve]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
-    """By table, entry and column: at the budget that settled it, and for either of the two."""
+    """By table, row and column: at the budget that settled it, and for either of the two."""
     found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for curve in curves:
         for question, search in curve.searches.items():
             for one in search.crossings:
                 told = {
-                    "ahead_before": curve.entries[one.before].name,
-                    "ahead_after": curve.entries[one.after].name,
+                    "ahead_before": curve.rows[one.before].name,
+                    "ahead_after": curve.rows[one.after].name,
                     "at": plain(one.at),
                     "low": plain(one.low),
                     "high": plain(one.high),

@@ -30,7 +30,7 @@ def _scores_block(curve: Curve) -> Block:
     firsts = set()
     for question, column in curve.columns.items():
         firsts.add(len(rows))
-        for maker, entry in curve.entries.items():
+        for maker, entry in curve.rows.items():
             texts = [_text(curve, k, maker, question) for k in range(len(curve.tables))]
             if any(text != "-" for text in texts):
                 rows.append([f"{column.name}: {entry.name}", *texts])
@@ -85,7 +85,7 @@ def _crossings_block(curve: Curve) -> Block:
 
 
 def _row(curve: Curve, one: Crossing) -> list[str]:
-    names = [curve.entries[one.before].name, curve.entries[one.after].name]
+    names = [curve.rows[one.before].name, curve.rows[one.after].name]
     if one.low is None or one.high is None:
         return [*names, "-", f"after {big_number(one.low or 0)}, not bounded above"]
     mark = "**" if one.stands else "*"

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.records.store import RunRecord, Variant
 from bench.reporting.cells import Cell
-from bench.reporting.table import Column, Entry, Table
+from bench.reporting.table import Column, Row, Table
 from bench.settings import sha256_json
 from bench.statistics.crossings import Search, corrected, crossings
 from bench.statistics.intervals import Sample
@@ -46,13 +46,13 @@ class Curve:
         return [float(budget_of(table)["amount"]) for table in self.tables]
 
     @functools.cached_property
-    def entries(self) -> dict[str, Entry]:
+    def rows(self) -> dict[str, Row]:
         """What was pretrained, by what made it, as the longest runs' table names and orders it."""
-        found: dict[str, Entry] = {}
+        found: dict[str, Row] = {}
         for table in reversed(self.tables):
-            for entry in table.entries:
-                if entry.kind != "baseline":
-                    found.setdefault(maker_of(entry), entry)
+            for row in table.rows:
+                if row.kind != "baseline":
+                    found.setdefault(maker_of(row), row)
         return dict(sorted(found.items(), key=lambda pair: pair[1].kind == "untrained"))
 
     @functools.cached_property
@@ -70,11 +70,11 @@ class Curve:
         """The crossings of each question; they name what made the runs."""
         places = range(len(self.tables))
         samples = {
-            asked: [[self._sample(k, who, asked) for who in self.entries] for k in places]
+            asked: [[self._sample(k, who, asked) for who in self.rows] for k in places]
             for asked in self.columns
         }
         with threadpool_limits(1, "blas"):  # the same sums on every machine, as in `comparison`
-            found = [crossings([*self.entries], self.budgets, one) for one in samples.values()]
+            found = [crossings([*self.rows], self.budgets, one) for one in samples.values()]
         return dict(zip(self.columns, corrected(found), strict=True))
 
     def scale(self, question: Question) -> float:
@@ -82,12 +82,12 @@ class Curve:
         asked = zip(self.tables, (columns for _, columns in self._names), strict=True)
         return min(table.scale(own[question]) for table, own in asked if question in own)
 
-    def point(self, place: int, maker: str, question: Question) -> tuple[Entry, Column] | None:
+    def point(self, place: int, maker: str, question: Question) -> tuple[Row, Column] | None:
         """Row and column under one of the budgets; None where it was not run or not asked."""
-        entries, columns = self._names[place]
-        if maker not in entries or question not in columns:
+        rows, columns = self._names[place]
+        if maker not in rows or question not in columns:
             return None
-        return entries[maker], columns[question]
+        return rows[maker], columns[question]
 
     def cell(self, place: int, maker: str, question: Question) -> Cell | None:
         """What an objective got under one of the budgets."""
@@ -95,10 +95,10 @@ class Curve:
         return None if point is None else self.tables[place].cells[point[0].name, point[1].name]
 
     @functools.cached_property
-    def _names(self) -> list[tuple[dict[str, Entry], dict[Question, Column]]]:
+    def _names(self) -> list[tuple[dict[str, Row], dict[Question, Column]]]:
         return [
             (
-                {maker_of(entry): entry for entry in table.entries if entry.kind != "baseline"},
+                {maker_of(row): row for row in table.rows if row.kind != "baseline"},
                 {(column.variant, column.metric_key): column for column in table.columns},
             )
             for table in self.tables
@@ -118,7 +118,7 @@ def curves_of(tables: Sequence[Table]) -> list[Curve]:
     """The curves among tables: two budgets at least, under which something trained was asked."""
     groups: dict[str, list[Table]] = {}
     for table in tables:
-        if any(entry.kind == "trained" for entry in table.entries) and table.columns:
+        if any(row.kind == "trained" for row in table.rows) and table.columns:
             groups.setdefault(curve_key(_first(table).data), []).append(table)
     return [
         Curve(sorted(group, key=lambda table: float(budget_of(table)["amount"])))
@@ -175,11 +175,11 @@ def _but_budget(data: Mapping[str, Any]) -> str:
     return sha256_json({key: value for key, value in data["spec"].items() if key not in _OWN})
 
 
-def maker_of(entry: Entry) -> str:
+def maker_of(row: Row) -> str:
     """Equal for the same objective with the same settings, read the same way, at any budget."""
-    data = entry.runs[0].data
+    data = row.runs[0].data
     code = data["spec"].get("objective_code")
-    return sha256_json([entry.objective, data["settings"], code, entry.attention])
+    return sha256_json([row.objective, data["settings"], code, row.attention])
 
 
 def budget_of(table: Table) -> Mapping[str, Any]:
@@ -190,4 +190,4 @@ def budget_of(table: Table) -> Mapping[str, Any]:
 
 def _first(table: Table) -> RunRecord:
     """A run of the table's own: an untrained encoder of another budget comes last."""
-    return next(run for entry in table.entries for run in entry.runs)
+    return next(run for row in table.rows for run in row.runs)

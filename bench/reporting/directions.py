@@ -22,7 +22,7 @@ from bench._layout import part_folder
 from bench.errors import BenchError
 from bench.reporting.comparison import Comparison
 from bench.reporting.formatting import decimal, plain
-from bench.reporting.table import Column, Entry, Table
+from bench.reporting.table import Column, Row, Table
 from bench.statistics.intervals import Interval
 from bench.statistics.pairwise import Pairs
 
@@ -88,8 +88,8 @@ def verified(compared: Comparison, directions: Sequence[Direction]) -> list[dict
     return found
 
 
-def _sides(direction: Direction, table: Table) -> list[tuple[Entry, Entry]]:
-    """The pairs of a table's entries that a direction is about."""
+def _sides(direction: Direction, table: Table) -> list[tuple[Row, Row]]:
+    """The pairs of a table's rows that a direction is about."""
     return [
         (better, worse)
         for better in _matching(direction.better, table)
@@ -98,31 +98,29 @@ def _sides(direction: Direction, table: Table) -> list[tuple[Entry, Entry]]:
     ]
 
 
-def _matching(side: Side, table: Table) -> list[Entry]:
-    known = [e for e in table.entries if e.attention == "native" and e.kind != "baseline"]
+def _matching(side: Side, table: Table) -> list[Row]:
+    known = [e for e in table.rows if e.attention == "native" and e.kind != "baseline"]
     if side.objective == _ANY:
-        return [entry for entry in known if entry.kind == "trained"]
-    named = [entry for entry in known if entry.objective == side.objective]
+        return [row for row in known if row.kind == "trained"]
+    named = [row for row in known if row.objective == side.objective]
     if not side.settings:
-        return [entry for entry in named if entry.runs[0].data["display_name"] == entry.objective]
+        return [row for row in named if row.runs[0].data["display_name"] == row.objective]
     return [e for e in named if side.settings.items() <= e.runs[0].data["settings"].items()]
 
 
-def _is_fair(direction: Direction, better: Entry, worse: Entry) -> bool:
+def _is_fair(direction: Direction, better: Row, worse: Row) -> bool:
     """Settings of one objective that the direction does not name are the same on both sides."""
     if better.objective != worse.objective:
         return True
     named = {*direction.better.settings, *direction.worse.settings}
     kept = [
-        {key: value for key, value in entry.runs[0].data["settings"].items() if key not in named}
-        for entry in (better, worse)
+        {key: value for key, value in row.runs[0].data["settings"].items() if key not in named}
+        for row in (better, worse)
     ]
     return bool(kept[0] == kept[1])
 
 
-def _answer(
-    direction: Direction, table: Table, better: Entry, worse: Entry
-) -> dict[str, Any] | None:
+def _answer(direction: Direction, table: Table, better: Row, worse: Row) -> dict[str, Any] | None:
     """What a table says about a direction; None where it lacks the scores."""
     columns = [
         column
@@ -134,7 +132,7 @@ def _answer(
     if interval is None:
         return None
     verdict = TOO_SMALL
-    if interval.is_separable:
+    if interval.is_significant:
         verdict = REPRODUCED if interval.mean > 0 else CONTRADICTED
     return {
         "verdict": verdict,
@@ -156,9 +154,9 @@ def _is_asked(direction: Direction, table: Table, column: Column) -> bool:
     return column.task in direction.tasks or column.family in direction.families
 
 
-def _figures(table: Table, column: Column, better: Entry, worse: Entry) -> dict[str, Any]:
+def _figures(table: Table, column: Column, better: Row, worse: Row) -> dict[str, Any]:
     gap = table.difference(better.name, worse.name, column.name)
-    means = [table.cells[entry.name, column.name].interval for entry in (better, worse)]
+    means = [table.cells[row.name, column.name].interval for row in (better, worse)]
     return {
         "better": plain(means[0].mean if means[0] else None),
         "worse": plain(means[1].mean if means[1] else None),
@@ -170,7 +168,7 @@ def _figures(table: Table, column: Column, better: Entry, worse: Entry) -> dict[
 def mean_difference(
     table: Table, columns: Sequence[Column], ours: str, theirs: str
 ) -> Interval | None:
-    """The paired difference of two entries, averaged over columns; None where there is none."""
+    """The paired difference of two rows, averaged over columns; None where there is none."""
     values, parts = [], []
     for column in columns:
         samples = [table.cells[name, column.name].sample for name in (ours, theirs)]

@@ -98,7 +98,7 @@ def _parse(compared: Comparison, expression: str) -> _Gate:
     is_single = gate.scope in tasks or _is_overall(gate, compared)
     if not gate.left or (gate.number is not None and not gate.scope):
         raise BenchError(f"--fail-if {expression!r} names no task; write {GRAMMAR}")
-    names = {entry.name for table in compared.tables for entry in table.entries}
+    names = {row.name for table in compared.tables for row in table.rows}
     for name in (gate.left,) if gate.number is not None else (gate.left, gate.right):
         if name not in names:
             raise unknown_name("objective to compare", name, names, "bench compare")
@@ -134,7 +134,7 @@ def _overall(compared: Comparison, table: Table, gate: _Gate) -> Iterator[tuple[
         interval = None
         if one.name in wanted and gate.number is None:
             interval = one.difference(gate.left, gate.right)
-        elif one.name in wanted and gate.left in one.entries:
+        elif one.name in wanted and gate.left in one.rows:
             interval = one.of(gate.left)[0]
         if interval is not None:
             yield _outcome(gate, f"{OVERALL}, {one.name}", interval, True)
@@ -142,7 +142,7 @@ def _overall(compared: Comparison, table: Table, gate: _Gate) -> Iterator[tuple[
 
 def _tasks(compared: Comparison, table: Table, gate: _Gate) -> Iterator[tuple[bool, str]]:
     """Every task in the scope, corrected for how many there are."""
-    here = {entry.name for entry in table.entries}
+    here = {row.name for row in table.rows}
     if not ({gate.left} if gate.number is not None else {gate.left, gate.right}) <= here:
         return
     columns = [column for column in table.columns if _is_asked(column, gate, compared)]

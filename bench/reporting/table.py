@@ -1,4 +1,4 @@
-"""What a table is made of: entries (rows) and columns, and what is read off them when asked for."""
+"""What a table is made of: rows and columns, and what is read off them when asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.statistics.pairwise import Pairs, beside, holm, paired_differences
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Entry:
+class Row:
     """A row: an objective with its settings, read one way; or a control."""
 
     name: str
@@ -72,6 +72,11 @@ class Column:
     limit: int | None = None
     """`--limit`: the examples it was asked of at most."""
 
+    @property
+    def policy(self) -> str | None:
+        """How the metric was obtained where there are several ways: `word_l2r`, `cosine`."""
+        return None if self.metric_key == self.metric else self.metric_key
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
@@ -79,7 +84,7 @@ class Table:
 
     title: str
     comparison: str
-    entries: list[Entry]
+    rows: list[Row]
     columns: list[Column]
     baseline_scores: Mapping[str, Mapping[str, ScoreRecord]]
     """By column name: what each control scored."""
@@ -89,58 +94,58 @@ class Table:
     notes: list[str] = dataclasses.field(default_factory=list)
     """What may not be concluded from the numbers; shown below them."""
     letters: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
-    """By entry and column: two objectives share a letter where they are not separable."""
+    """By row and column: two objectives share a letter where they are not separable."""
     below: set[tuple[str, str]] = dataclasses.field(default_factory=set)
-    """By entry and column: objectives separably below the highest of the column."""
-    gaps: dict[str, float] = dataclasses.field(default_factory=dict)
+    """By row and column: objectives separably below the highest of the column."""
+    detectable: dict[str, float] = dataclasses.field(default_factory=dict)
     """Column name -> the smallest gap between objectives that this very run could have seen."""
     aggregates: list[Aggregate] = dataclasses.field(default_factory=list)
     """Over all tasks, and over suites that are a part of them."""
 
     def difference(self, name: str, other: str, column: str) -> Interval | None:
-        """The paired difference of two entries, or None where they share no seed or score."""
+        """The paired difference of two rows, or None where they share no seed or score."""
         return self.pairs(column).interval(self.place(name), self.place(other))
 
     def pairs(self, column: str) -> Pairs:
-        """All paired differences of a column, in order of the entries."""
+        """All paired differences of a column, in order of the rows."""
         if column not in self._pairs:
-            samples = [self.cells[entry.name, column].sample for entry in self.entries]
+            samples = [self.cells[row.name, column].sample for row in self.rows]
             self._pairs[column] = paired_differences(samples)
         return self._pairs[column]
 
     def is_above(self, name: str, other: str, column: str) -> bool:
         """One is separably above another."""
         gap = self.difference(name, other, column)
-        return gap is not None and gap.is_separable and gap.mean > 0
+        return gap is not None and gap.is_significant and gap.mean > 0
 
-    def ranked(self, column: str) -> list[Entry]:
-        """The entries that have a score, the highest first."""
+    def ranked(self, column: str) -> list[Row]:
+        """The rows that have a score, the highest first."""
         means = {
-            entry.name: interval.mean
-            for entry in self.entries
-            if (interval := self.cells[entry.name, column].interval) is not None
+            row.name: interval.mean
+            for row in self.rows
+            if (interval := self.cells[row.name, column].interval) is not None
         }
-        known = [entry for entry in self.entries if entry.name in means]
-        return sorted(known, key=lambda entry: -means[entry.name])
+        known = [row for row in self.rows if row.name in means]
+        return sorted(known, key=lambda row: -means[row.name])
 
     @functools.cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:
-        """By entry name and column name.
+        """By row name and column name.
 
         Raises:
             RefusedError: Outcomes on disk are damaged.
         """
         found: dict[tuple[str, str], Cell] = {}
-        answers = [_answers(entry) for entry in self.entries]
+        answers = [_answers(row) for row in self.rows]
         absent = [next(iter(e.excluded), "missing") if not e.finished else "missing"
-                  for e in self.entries]  # fmt: skip
+                  for e in self.rows]  # fmt: skip
         for column in self.columns:
             scores = [own.get(column.variant, {}) for own in answers]
             alone = self.baseline_scores[column.name]
-            for place, entry in enumerate(self.entries):
-                if entry.kind == "baseline" and entry.objective in alone:
-                    scores[place] = {None: alone[entry.objective]}
-            keys = [(entry.name, column.name) for entry in self.entries]
+            for place, row in enumerate(self.rows):
+                if row.kind == "baseline" and row.objective in alone:
+                    scores[place] = {None: alone[row.objective]}
+            keys = [(row.name, column.name) for row in self.rows]
             found |= zip(keys, read_cells(scores, column, absent), strict=True)
         return found
 
@@ -149,8 +154,8 @@ class Table:
         """Column name -> the objective separably above every other, where there is one."""
         found = {}
         for column in self.columns:
-            trained = [entry for entry in self.ranked(column.name) if entry.kind == "trained"]
-            rivals = [entry for entry in trained if entry.runs != trained[0].runs]
+            trained = [row for row in self.ranked(column.name) if row.kind == "trained"]
+            rivals = [row for row in trained if row.runs != trained[0].runs]
             if rivals and all(
                 self.is_above(trained[0].name, rival.name, column.name) for rival in rivals
             ):
@@ -159,20 +164,20 @@ class Table:
 
     @functools.cached_property
     def tests(self) -> dict[tuple[str, str], tuple[float, bool]]:
-        """By entry and column: p of the difference to the baseline, and if it stands (Holm)."""
+        """By row and column: p of the difference to the baseline, and if it stands (Holm)."""
         found: dict[tuple[str, str], tuple[float, bool]] = {}
         if self.difference_to is None or not self.columns:
             return found
-        theirs, everyone = self.place(self.difference_to), range(len(self.entries))
+        theirs, everyone = self.place(self.difference_to), range(len(self.rows))
         columns = [self.pairs(column.name).part(everyone, [theirs]) for column in self.columns]
-        for entry, row in zip(self.entries, beside(columns).p_values(), strict=True):
-            if entry.name != self.difference_to and entry.kind != "baseline":
-                stands = zip(self.columns, row.tolist(), holm(row).tolist(), strict=True)
-                found |= {(entry.name, column.name): (p, is_so) for column, p, is_so in stands}
+        for row, p_row in zip(self.rows, beside(columns).p_values(), strict=True):
+            if row.name != self.difference_to and row.kind != "baseline":
+                stands = zip(self.columns, p_row.tolist(), holm(p_row).tolist(), strict=True)
+                found |= {(row.name, column.name): (p, is_so) for column, p, is_so in stands}
         return found
 
     def place(self, name: str) -> int:
-        """Where an entry stands."""
+        """Where an row stands."""
         return self._places[name]
 
     def scale(self, column: Column) -> float:
@@ -198,20 +203,20 @@ class Table:
 
     @functools.cached_property
     def _places(self) -> dict[str, int]:
-        return {entry.name: place for place, entry in enumerate(self.entries)}
+        return {row.name: place for place, row in enumerate(self.rows)}
 
     @functools.cached_property
     def _scales(self) -> dict[str, float]:
         scales = {}
         for column in self.columns:
-            shown = [self.cells[entry.name, column.name].interval for entry in self.entries]
+            shown = [self.cells[row.name, column.name].interval for row in self.rows]
             values = [interval.mean for interval in shown if interval is not None]
             is_share = all(abs(value) <= 1 for value in [*values, column.chance or 0.0])
             scales[column.name] = 100.0 if is_share else 1.0
         return scales
 
 
-def entries_of(runs: list[RunRecord], baseline: str | None) -> list[Entry]:
+def rows_of(runs: list[RunRecord], baseline: str | None) -> list[Row]:
     """The baseline, objectives as first seen, the untrained; a run's second reading follows it."""
     versions: dict[tuple[str, str], list[RunRecord]] = {}
     for run in runs:
@@ -219,18 +224,18 @@ def entries_of(runs: list[RunRecord], baseline: str | None) -> list[Entry]:
         code = sha256_json([*made_by, run.data["spec"].get("objective_code")])
         versions.setdefault((run.data["display_name"], code), []).append(run)
     labels = [label for label, _ in versions]
-    entries = []
+    rows = []
     for (label, code), members in versions.items():
         name = label if labels.count(label) == 1 else f"{label} #{code[:4]}"
         is_trained = any(run.data["spent"]["tokens"] > 0 for run in members)
         kind: Literal["trained", "untrained"] = "trained" if is_trained else "untrained"
         objective = members[0].data["objective"]
-        entries.append(Entry(name, objective, kind, tuple(members)))
+        rows.append(Row(name, objective, kind, tuple(members)))
         seen = {score.data["attention"] for run in members for score in run.scores}
         if "bidirectional" in seen:
             other = f"{name}, bidirectional"
-            entries.append(Entry(other, objective, kind, tuple(members), "bidirectional"))
-    return sorted(entries, key=lambda entry: (entry.kind == "untrained", entry.name != baseline))
+            rows.append(Row(other, objective, kind, tuple(members), "bidirectional"))
+    return sorted(rows, key=lambda row: (row.kind == "untrained", row.name != baseline))
 
 
 def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
@@ -297,11 +302,11 @@ def baselines_of(column: Column, baselines: Sequence[ScoreRecord]) -> dict[str, 
     return found
 
 
-def _answers(entry: Entry) -> dict[Variant, dict[Any, ScoreRecord]]:
-    """An entry's scores by question and seed."""
+def _answers(row: Row) -> dict[Variant, dict[Any, ScoreRecord]]:
+    """An row's scores by question and seed."""
     answers: dict[Variant, dict[Any, ScoreRecord]] = {}
-    for run in entry.finished:
+    for run in row.finished:
         for score in run.scores:
-            if score.data["attention"] == entry.attention:
+            if score.data["attention"] == row.attention:
                 answers.setdefault(score.variant, {})[run.data["seed"]] = score
     return answers

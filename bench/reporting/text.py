@@ -46,9 +46,9 @@ def render(
     if format not in get_args(Format):
         raise unknown_name("format", format, get_args(Format), "bench compare --help")
     if format == "json":
-        return json.dumps(compared.rows(), indent=1, allow_nan=False) + "\n"
+        return json.dumps(compared.long_form(), indent=1, allow_nan=False) + "\n"
     if format == "csv":
-        return _csv(compared.rows())
+        return _csv(compared.long_form())
     if not compared.tables:
         return "no finished runs to compare\n"
     if format == "table":
@@ -230,8 +230,8 @@ def _csv(rows: list[dict[str, Any]]) -> str:
         "low",
         "high",
         "seeds",
-        "separable",
-        "smallest_gap",
+        "significant",
+        "minimum_detectable_difference",
         "p",
         "holm",
     )

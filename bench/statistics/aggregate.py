@@ -53,7 +53,7 @@ class Aggregate:
 
     name: str
     tasks: tuple[str, ...]
-    entries: tuple[str, ...]
+    rows: tuple[str, ...]
     seeds: tuple[int, ...]
     iqm: Float[np.ndarray, " K"]
     rank: Float[np.ndarray, " K"]
@@ -65,8 +65,8 @@ class Aggregate:
     """Task or objective -> why."""
 
     def of(self, name: str) -> tuple[Interval, Interval | None]:
-        """Interquartile mean and mean rank of an entry."""
-        k = self.entries.index(name)
+        """Interquartile mean and mean rank of an row."""
+        k = self.rows.index(name)
         found = []
         for mean, half in zip((self.iqm[k], self.rank[k]), self.half_widths[k], strict=True):
             found.append(
@@ -76,9 +76,9 @@ class Aggregate:
 
     def difference(self, name: str, other: str) -> Interval | None:
         """The paired difference of two interquartile means, where both have one."""
-        if not {name, other} <= {*self.entries}:
+        if not {name, other} <= {*self.rows}:
             return None
-        i, j = self.entries.index(name), self.entries.index(other)
+        i, j = self.rows.index(name), self.rows.index(other)
         gap, half = float(self.iqm[i] - self.iqm[j]), float(self.gap_widths[i, j])
         return Interval(gap, gap - half, gap + half, min(self.seeds[i], self.seeds[j]))
 
@@ -90,14 +90,14 @@ class Aggregate:
     @functools.cached_property
     def letters(self) -> dict[str, str]:
         """Entries by the letters of those they are not separable from."""
-        return dict(zip(self.entries, letters(self._separable, self.iqm), strict=True))
+        return dict(zip(self.rows, letters(self._separable, self.iqm), strict=True))
 
     @functools.cached_property
     def below(self) -> list[str]:
         """Entries separably below the highest of those that compete."""
         top = int(np.nanargmax(np.where(np.isnan(self.rank), np.nan, self.iqm)))
         is_below = self._separable[top] & (self.iqm < self.iqm[top])
-        return [name for name, below in zip(self.entries, is_below, strict=True) if below]
+        return [name for name, below in zip(self.rows, is_below, strict=True) if below]
 
     @functools.cached_property
     def _separable(self) -> Bool[np.ndarray, "K K"]:
@@ -109,7 +109,7 @@ class Aggregate:
 def aggregated(
     name: str,
     tasks: Sequence[Task],
-    entries: Sequence[str],
+    rows: Sequence[str],
     is_rival: Sequence[bool],
     left_out: Mapping[str, str] | None = None,
 ) -> Aggregate:
@@ -118,7 +118,7 @@ def aggregated(
     Args:
         name: Of these tasks.
         tasks: Two or more.
-        entries: The objectives, as each task's samples are ordered.
+        rows: The objectives, as each task's samples are ordered.
         is_rival: Which of them compete: the best and the ranks are among these.
         left_out: What is not in here, and why.
     """
@@ -136,7 +136,7 @@ def aggregated(
     return Aggregate(
         name=name,
         tasks=tuple(task.name for task in tasks),
-        entries=tuple(entries),
+        rows=tuple(rows),
         seeds=tuple(int(count) for count in is_known.sum(axis=1)),
         iqm=found[0],
         rank=np.where(rivals, _mean_over_seeds(of_seeds)[1], np.nan),
@@ -153,8 +153,8 @@ def _scale(
 ) -> Float[np.ndarray, "2 T 1 R"]:
     """What is 0, and how far from it 1 is."""
     zero = np.stack(
-        [row[floor] if isinstance(floor, int) else np.full(row.shape[1], floor)
-         for row, floor in zip(scores, floors, strict=True)]
+        [score[floor] if isinstance(floor, int) else np.full(score.shape[1], floor)
+         for score, floor in zip(scores, floors, strict=True)]
     )[:, None]  # fmt: skip
     reach = scores[:, rivals].max(axis=1, keepdims=True) - zero
     return np.stack([zero, np.where(reach == 0.0, 1.0, reach)])

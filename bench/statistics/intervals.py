@@ -63,7 +63,7 @@ class Interval:
         return value < self.low or value > self.high
 
     @property
-    def is_separable(self) -> bool:
+    def is_significant(self) -> bool:
         """As a difference: zero lies outside, and more than one seed says so.
 
         One seed never separates two objectives: what another seed would do was not seen. Where
@@ -72,7 +72,7 @@ class Interval:
         return self.seeds != 1 and self.excludes(0.0)
 
     @property
-    def smallest_gap(self) -> float:
+    def minimum_detectable_difference(self) -> float:
         """The smallest difference these data could have called separable (one seed: no less)."""
         return self.half_width
 

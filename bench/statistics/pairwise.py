@@ -68,7 +68,7 @@ class Pairs:
         picked = np.ix_(ours, theirs)
         return Pairs(*(getattr(self, name)[picked] for name in _PARTS))
 
-    def separable(self) -> Bool[np.ndarray, "K K"]:
+    def significant(self) -> Bool[np.ndarray, "K K"]:
         """Zero lies outside, and more than one seed says so."""
         return np.asarray((np.abs(self.mean) > self.half) & (self.seeds != 1))
 
@@ -238,7 +238,9 @@ def letters(separable: Bool[np.ndarray, "K K"], means: Float[np.ndarray, " K"]) 
     return shown
 
 
-def smallest_gap(pairs: Pairs, ours: Sequence[int], theirs: Sequence[int]) -> float | None:
+def minimum_detectable_difference(
+    pairs: Pairs, ours: Sequence[int], theirs: Sequence[int]
+) -> float | None:
     """The median over pairs of the gap that could just have been called separable.
 
     A true gap of this size is seen by half of such runs. None where no pair has two seeds.

@@ -32,7 +32,7 @@ def shown(out: Path, cache: Path | None) -> Any:
     runs = read_runs(out) if cache is None else read_cached_runs(out, (), cache)
     baselines = read_baselines(out) if cache is None else read_cached_baselines(out, cache)
     compared = comparison(runs, baselines, "token")
-    return compared.rows(), render(compared)
+    return compared.long_form(), render(compared)
 
 
 def test_tables_are_the_same_from_records_and_from_summaries(store: Path, tmp_path: Path) -> None:

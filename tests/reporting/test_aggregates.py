@@ -40,11 +40,11 @@ def test_all_tasks_then_each_suite_that_is_a_part(tmp_path: Path) -> None:
     first, second = compared.tables[0].aggregates
     assert (first.name, first.tasks) == (ALL, ("one", "three", "two"))
     assert (second.name, second.tasks) == ("pair", ("one", "two"))
-    assert first.entries == ("span", "token", "untrained")
+    assert first.rows == ("span", "token", "untrained")
     assert first.iqm[0] == pytest.approx(1.0)
     assert 0.0 < first.iqm[1] < 0.8
     assert first.letters["span"] != first.letters["token"]
-    row = next(r for r in compared.rows() if (r["display_name"], r["task"]) == ("span", "one"))
+    row = next(r for r in compared.long_form() if (r["display_name"], r["task"]) == ("span", "one"))
     assert row["aggregates"][ALL]["iqm"] == pytest.approx(1.0)
     assert row["aggregates"]["pair"]["rank"] == 1
     assert "pair: mean" in flat(compared)
@@ -118,7 +118,7 @@ def test_letters_and_the_smallest_gap_stand_in_the_table(tmp_path: Path) -> None
     assert table.letters == {("token", "one"): "b", ("span", "one"): "a", ("untrained", "one"): "c"}
     gap = table.difference("span", "token", "one")
     assert gap is not None
-    assert table.gaps == {"one": pytest.approx(gap.half_width)}
+    assert table.detectable == {"one": pytest.approx(gap.half_width)}
     lines = render(compared).splitlines()
     assert next(line for line in lines if line.startswith("span")).endswith("a *")
     shown = next(line for line in lines if line.startswith("smallest gap"))
@@ -128,7 +128,7 @@ def test_letters_and_the_smallest_gap_stand_in_the_table(tmp_path: Path) -> None
 def test_one_seed_shares_every_letter(tmp_path: Path) -> None:
     (table,) = compare(build(tmp_path, seeds=1)).tables
     assert {*table.letters.values()} == {"a"}
-    assert table.gaps == {}
+    assert table.detectable == {}
     assert {*table.aggregates[0].letters.values()} == {"a"}
 
 
@@ -157,7 +157,7 @@ def test_a_run_that_learned_nothing_has_collapsed_and_does_not_count(tmp_path: P
         pq.write_table(curve, run.folder / "curve.parquet")
         write_manifest(run.folder, ["run.json", "curve.parquet"])
     compared = compare(tmp_path)
-    row = next(r for r in compared.rows() if r["display_name"] == "token")
+    row = next(r for r in compared.long_form() if r["display_name"] == "token")
     assert (row["seeds"], row["excluded"]) == (1, {"collapsed": [1]})
     text = flat(compared)
     assert "! left out of the means: token, seed 1 (collapsed)" in text

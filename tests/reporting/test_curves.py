@@ -47,20 +47,20 @@ def test_every_budget_has_its_table_and_the_one_untrained(compared: Comparison) 
     assert curve.budgets == [1e5, 2e5, 4e5]
     assert curve.tables == compared.tables[::-1]  # the largest budget is read first
     for table in compared.tables:
-        names = [entry.name for entry in table.entries]
+        names = [entry.name for entry in table.rows]
         assert names[-2:] == ["untrained", "majority"]
-        assert len(table.entries[-2].runs) == 3
+        assert len(table.rows[-2].runs) == 3
         assert table.difference_to == "untrained"
     # What only the untrained of another budget was asked is no question of this one.
     asked = [[column.name for column in table.columns] for table in compared.tables]
     assert asked == [["sense", "asked_once"], ["sense"], ["sense"]]
-    assert sum(row["display_name"] == "untrained" for row in compared.rows()) == 4
+    assert sum(row["display_name"] == "untrained" for row in compared.long_form()) == 4
 
 
 def test_a_budget_with_an_untrained_of_its_own_keeps_it(tmp_path: Path) -> None:
     tables = compare(build(tmp_path, (1e5, 4e5), seeds=1)).tables
     given = [
-        {run.data["budget"]["amount"] for entry in table.entries if entry.kind == "untrained"
+        {run.data["budget"]["amount"] for entry in table.rows if entry.kind == "untrained"
          for run in entry.runs} for table in tables
     ]  # fmt: skip
     assert given[0] == {4e5}
@@ -93,7 +93,7 @@ def test_score_over_budget_is_told_after_the_tables(compared: Comparison) -> Non
 
 
 def test_the_crossing_is_in_every_format(compared: Comparison) -> None:
-    crossed = [row for row in compared.rows() if row["crossings"]]
+    crossed = [row for row in compared.long_form() if row["crossings"]]
     assert {row["display_name"] for row in crossed} >= {"token", "causal"}
     (found,) = [one for one in crossed[0]["crossings"] if one["ahead_before"] == "causal"
                 and one["ahead_after"] == "token"]  # fmt: skip

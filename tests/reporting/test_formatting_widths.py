@@ -67,7 +67,7 @@ def test_an_interval_wider_than_the_scale_is_no_number(crowded: Comparison) -> N
 
 
 def test_the_long_form_keeps_letters_and_tells_the_rest(crowded: Comparison) -> None:
-    rows = {(row["display_name"], row["task"]): row for row in crowded.rows()}
+    rows = {(row["display_name"], row["task"]): row for row in crowded.long_form()}
     assert rows["named_0", "apart"]["letters"] == "j"
     assert rows["named_0", "apart"]["below_best"] is True
     assert rows["named_9", "apart"]["below_best"] is False

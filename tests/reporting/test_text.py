@@ -64,7 +64,9 @@ def small(out: Path, levels: dict[str, float], seeds: int = 3, task: str = "sens
 
 
 def row_of(compared: Comparison, label: str, column: str = "sense") -> dict[str, Any]:
-    (row,) = [r for r in compared.rows() if (r["display_name"], r["column"]) == (label, column)]
+    (row,) = [
+        r for r in compared.long_form() if (r["display_name"], r["column"]) == (label, column)
+    ]
     return row
 
 
@@ -115,7 +117,7 @@ def test_golden(full: Comparison, format: Format) -> None:
 
 def test_the_order_of_rows_and_columns(full: Comparison) -> None:
     (table,) = full.tables
-    assert [entry.name for entry in table.entries] == [
+    assert [entry.name for entry in table.rows] == [
         "token", "causal", "causal, bidirectional", "rtd", "span[mean_length=4]", "untrained",
         "majority", "bag_of_words", "window_of_words",
     ]  # fmt: skip
@@ -135,7 +137,7 @@ def test_every_row_of_the_long_form_is_complete(full: Comparison) -> None:
     assert len(rows) == 6 * 4 + 3 + 4
     control = next(row for row in rows if row["objective"] == "majority")
     assert (control["tokens"], control["seconds"], control["seeds"]) == (0, 0, 0)
-    assert control["baseline"] is True
+    assert control["kind"] == "baseline"
 
 
 def test_two_readings_are_two_columns(full: Comparison) -> None:
@@ -145,7 +147,7 @@ def test_two_readings_are_two_columns(full: Comparison) -> None:
     assert original["difference"] is None
     # Paired by example: what is hard for all cancels, and the interval is narrower for it.
     gap = row_of(full, "span[mean_length=4]", "agreement word_l2r")["difference"]
-    assert gap["smallest_gap"] < 0.9 * (original["high"] - original["low"])
+    assert gap["minimum_detectable_difference"] < 0.9 * (original["high"] - original["low"])
 
 
 def test_another_metric_beside_the_task_s_has_no_chance_level_of_it(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_winner_is_marked_only_where_it_is_separable(tmp_path: Path) -> None:
     compared = compare(small(tmp_path, {"token": 0.5, "span": 0.9}), "token")
     assert compared.tables[0].best == {"sense": "span"}
     assert row_of(compared, "span")["best"]
-    assert row_of(compared, "span")["difference"]["separable"]
+    assert row_of(compared, "span")["difference"]["significant"]
     assert compared.tables[0].notes == []
 
 
@@ -190,8 +192,10 @@ def test_without_a_winner_the_smallest_visible_gap_is_told(tmp_path: Path) -> No
     assert gap is not None
     (note,) = compared.tables[0].notes
     assert note.startswith("sense: not separable: ")
-    assert note.endswith(f"could have seen is {gap.smallest_gap * 100:.1f}")
-    assert row_of(compared, "span")["difference"]["smallest_gap"] == pytest.approx(gap.smallest_gap)
+    assert note.endswith(f"could have seen is {gap.minimum_detectable_difference * 100:.1f}")
+    assert row_of(compared, "span")["difference"]["minimum_detectable_difference"] == pytest.approx(
+        gap.minimum_detectable_difference
+    )
 
 
 def test_third_with_one_seed_keeps_the_first_from_being_marked(tmp_path: Path) -> None:
@@ -213,7 +217,7 @@ def test_a_seed_of_one_alone_may_turn_the_order_around(tmp_path: Path) -> None:
 def test_one_seed_says_what_it_cannot_show(tmp_path: Path) -> None:
     compared = compare(small(tmp_path, {"token": 0.1, "span": 0.9}, seeds=1), "token")
     assert compared.tables[0].best == {}
-    assert row_of(compared, "span")["difference"]["separable"] is False
+    assert row_of(compared, "span")["difference"]["significant"] is False
     for format in ("table", "markdown", "latex"):
         text = " ".join(render(compared, format).split()).replace(r"$\pm$", "±")  # type: ignore[arg-type]
         assert "ONE SEED (token, span): the ± covers test examples only" in text
@@ -254,7 +258,7 @@ def test_what_is_not_comparable_never_shares_a_table(tmp_path: Path) -> None:
         folder = make_run(tmp_path, "span", **keys)  # type: ignore[arg-type]
         make_score(folder, "sense", answers(0.9, "sense", "span", 0))
     compared = compare(tmp_path, "token")
-    assert [len(table.entries) for table in compared.tables] == [1, 1, 1]
+    assert [len(table.rows) for table in compared.tables] == [1, 1, 1]
     titles = [table.title for table in compared.tables]
     assert titles[0].startswith("Table 1 of 3: corpus micro (abababab), size mini, budget 2.0M")
     assert "they differ in size, training.learning_rate" in titles[0]
@@ -268,7 +272,7 @@ def test_what_is_not_comparable_never_shares_a_table(tmp_path: Path) -> None:
 def test_edited_objective_code_is_another_row(tmp_path: Path) -> None:
     for seed, code in enumerate([HASH, "cd" * 32]):
         make_score(make_run(tmp_path, "span", seed, code=code))
-    names = [entry.name for entry in compare(tmp_path).tables[0].entries]
+    names = [entry.name for entry in compare(tmp_path).tables[0].rows]
     assert len(names) == 2
     assert all(name.startswith("span #") for name in names)
 
@@ -299,7 +303,7 @@ def test_a_control_on_other_data_stays_out(tmp_path: Path) -> None:
     small(tmp_path, {"token": 0.5})
     make_score(tmp_path, "sense", baseline="majority", data_sha256="cd" * 32)
     make_score(tmp_path, "sense", baseline="bag_of_words", probe_settings={"c": 3})
-    assert [entry.name for entry in compare(tmp_path).tables[0].entries][1:] == ["bag_of_words"]
+    assert [entry.name for entry in compare(tmp_path).tables[0].rows][1:] == ["bag_of_words"]
 
 
 def test_values_that_are_no_mean_of_outcomes_are_compared_as_values(tmp_path: Path) -> None:
@@ -311,12 +315,14 @@ def test_values_that_are_no_mean_of_outcomes_are_compared_as_values(tmp_path: Pa
     gap = row_of(compare(tmp_path, "token"), "span")["difference"]
     # The differences of the three seeds are all 0.2, so that sampling alone is left.
     assert gap["mean"] == pytest.approx(0.2)
-    assert gap["smallest_gap"] == pytest.approx(1.959964 * 0.02**0.5 * 0.1, rel=1e-5)
+    assert gap["minimum_detectable_difference"] == pytest.approx(
+        1.959964 * 0.02**0.5 * 0.1, rel=1e-5
+    )
 
 
 def test_a_run_given_twice_counts_once(tmp_path: Path) -> None:
     runs = read_runs(small(tmp_path, {"token": 0.5}))
-    assert comparison(runs + runs).rows() == comparison(runs).rows()
+    assert comparison(runs + runs).long_form() == comparison(runs).long_form()
 
 
 def test_no_runs_is_an_empty_table() -> None:

@@ -76,7 +76,7 @@ def test_one_seed_is_never_separable() -> None:
     found = aggregated("both", tasks, NAMES[:2], [True, True])
     gap = found.difference("a", "b")
     assert gap is not None
-    assert not gap.is_separable
+    assert not gap.is_significant
     assert found.letters == {"a": "a", "b": "a"}
 
 

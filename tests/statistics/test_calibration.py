@@ -54,7 +54,7 @@ def exchanged_verbs(words, labels):
 
 
 def moved_ending(words, labels):
-    """`the nurse plans ... were long after the judge walks ... .`: `were long` at the other end.
+    """`the nurse plans ... were long after the annotate walks ... .`: `were long` at the other end.
 
     None if the question is no garden path, or is about its second word, which the first decides.
     """

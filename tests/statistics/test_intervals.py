@@ -62,8 +62,8 @@ def test_difference_by_hand() -> None:
     assert found is not None
     assert found.mean == 0.25
     assert found.half_width == pytest.approx(3.1824463053 * (0.1875 * 4 / 3 / 4) ** 0.5)
-    assert not found.is_separable
-    assert found.smallest_gap == found.half_width
+    assert not found.is_significant
+    assert found.minimum_detectable_difference == found.half_width
 
 
 def test_pairing_cancels_what_is_hard_for_both() -> None:
@@ -75,7 +75,7 @@ def test_pairing_cancels_what_is_hard_for_both() -> None:
     found = paired_difference(sample(better, (0, 1, 2)), sample(rows, (0, 1, 2)))
     (alone,) = means([sample(rows, (0, 1, 2))])
     assert found is not None
-    assert found.is_separable
+    assert found.is_significant
     assert found.half_width < alone.half_width / 2
 
 
@@ -111,10 +111,10 @@ def test_other_examples_fall_back_on_values() -> None:
 
 
 def test_one_seed_is_never_separable() -> None:
-    assert not Interval(0.5, 0.4, 0.6, seeds=1).is_separable
-    assert Interval(0.5, 0.4, 0.6, seeds=2).is_separable
-    assert Interval(-0.5, -0.6, -0.4, seeds=0).is_separable
-    assert not Interval(0.1, 0.0, 0.2, seeds=3).is_separable
+    assert not Interval(0.5, 0.4, 0.6, seeds=1).is_significant
+    assert Interval(0.5, 0.4, 0.6, seeds=2).is_significant
+    assert Interval(-0.5, -0.6, -0.4, seeds=0).is_significant
+    assert not Interval(0.1, 0.0, 0.2, seeds=3).is_significant
 
 
 @pytest.mark.parametrize("array", [np.ones((1, 1)), np.full((2, 3), np.nan), np.ones((0, 5))])
@@ -156,7 +156,7 @@ def rates(repeats: int, num_seeds: int, spread: float) -> tuple[float, float]:
     truth = simulate(20_000, 1, spread, np.random.default_rng(99)).mean()
     alarms, covered = 0, 0
     for ours, theirs in drawn:
-        alarms += interval_of_outcomes(ours - theirs).is_separable
+        alarms += interval_of_outcomes(ours - theirs).is_significant
         covered += not interval_of_outcomes(ours).excludes(float(truth))
     return alarms / repeats, covered / repeats
 

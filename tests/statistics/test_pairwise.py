@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from bench.statistics.intervals import Sample, paired_difference
-from bench.statistics.pairwise import Pairs, holm, letters, paired_differences, smallest_gap
+from bench.statistics.pairwise import (
+    Pairs,
+    holm,
+    letters,
+    minimum_detectable_difference,
+    paired_differences,
+)
 
 
 def right(
@@ -64,9 +70,9 @@ def test_p_is_the_level_at_which_the_interval_touches_zero() -> None:
     both = one(0.5, 0.01, 0.02, 3, 100.0)
     p = both.p_values()[0, 0]
     assert both.half_width(p / 2)[0, 0] == pytest.approx(0.5)
-    assert (p < 0.05) == bool(both.separable()[0, 0])
+    assert (p < 0.05) == bool(both.significant()[0, 0])
     assert np.isnan(one(0.5, 0.0, 0.01, 1, 100.0).p_values()[0, 0])
-    assert not one(0.5, 0.0, 1e-9, 1, 100.0).separable()[0, 0]
+    assert not one(0.5, 0.0, 1e-9, 1, 100.0).significant()[0, 0]
 
 
 def test_holm_by_hand() -> None:
@@ -111,9 +117,9 @@ def test_the_smallest_gap_is_the_median_over_pairs_with_seeds() -> None:
     samples = [right(rng, (0, 1, 2)) for _ in range(3)] + [right(rng, (0,))]
     pairs = paired_differences(samples)
     wanted = np.median([pairs.half[i, j] for i, j in ((0, 1), (0, 2), (1, 2))])
-    assert smallest_gap(pairs, [0, 1, 2], [0, 1, 2]) == pytest.approx(wanted)
-    assert smallest_gap(pairs, [0, 1, 2, 3], [0, 1, 2, 3]) == pytest.approx(wanted)
-    assert smallest_gap(pairs, [0, 3], [0, 3]) is None
+    assert minimum_detectable_difference(pairs, [0, 1, 2], [0, 1, 2]) == pytest.approx(wanted)
+    assert minimum_detectable_difference(pairs, [0, 1, 2, 3], [0, 1, 2, 3]) == pytest.approx(wanted)
+    assert minimum_detectable_difference(pairs, [0, 3], [0, 3]) is None
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def points_of(curve: Curve) -> pd.DataFrame:
 
     rows = []
     for question, column in curve.columns.items():
-        for maker, entry in curve.entries.items():
+        for maker, entry in curve.rows.items():
             for place, budget in enumerate(curve.budgets):
                 cell = curve.cell(place, maker, question)
                 point = curve.point(place, maker, question)
@@ -157,7 +157,7 @@ def _mark_crossings(
     import numpy as np
 
     for one in curve.searches[question].crossings:
-        names = [curve.entries[maker].name for maker in (one.before, one.after)]
+        names = [curve.rows[maker].name for maker in (one.before, one.after)]
         lines = [seen[seen["display_name"] == name].sort_values("budget") for name in names]
         if one.low is None or one.high is None or any(line.empty for line in lines):
             continue
@@ -178,7 +178,7 @@ def _said(curve: Curve, question: Question) -> str:
     for place in (0, len(curve.tables) - 1):
         found = [
             (cell.interval.mean * scale, entry.name)
-            for maker, entry in curve.entries.items()
+            for maker, entry in curve.rows.items()
             if entry.kind == "trained"
             and (cell := curve.cell(place, maker, question)) is not None
             and cell.interval is not None
@@ -191,6 +191,6 @@ def _said(curve: Curve, question: Question) -> str:
             )
     for one in curve.searches[question].crossings:
         if one.is_shown:
-            names = [short_text(curve.entries[maker].name) for maker in (one.after, one.before)]
+            names = [short_text(curve.rows[maker].name) for maker in (one.after, one.before)]
             said.append(f"{names[0]} passes {names[1]} at {big_number(one.at)}")
     return f"{short_text(column.name)}: {'; '.join(said)}."

@@ -52,7 +52,7 @@ def scores(table: Table) -> Numbers:
     Controls that did not answer have no row.
     """
     rows = []
-    for entry in table.entries:
+    for entry in table.rows:
         for column in table.columns:
             cell = table.cells[entry.name, column.name]
             if entry.kind == "baseline" and cell.status == "missing":
@@ -66,7 +66,7 @@ def scores(table: Table) -> Numbers:
                  table.scale(column), table.best.get(column.name) == entry.name,
                  *ends(interval), interval.seeds if interval else 0,
                  cell.sample and cell.sample.values.tolist(),
-                 *ends(gap), gap and gap.is_separable)
+                 *ends(gap), gap and gap.is_significant)
             )  # fmt: skip
     keys = [
         "display_name",
@@ -80,7 +80,7 @@ def scores(table: Table) -> Numbers:
         "low",
         "high",
     ]
-    gaps = [f"difference_{key}" for key in ("mean", "low", "high", "separable")]
+    gaps = [f"difference_{key}" for key in ("mean", "low", "high", "significant")]
     return Numbers([*keys, "seeds", "values", *gaps], rows)
 
 
@@ -92,11 +92,11 @@ def costs(table: Table) -> tuple[Numbers, str]:
     found, score = {}, ""
     if table.aggregates:
         overall, score, scale = table.aggregates[0], "interquartile mean x 100", 100.0
-        found = {name: overall.of(name)[0] for name in overall.entries}
+        found = {name: overall.of(name)[0] for name in overall.rows}
     elif len(table.columns) == 1:
         (column,) = table.columns
         scale, score = table.scale(column), column.name
-        cells = {entry.name: table.cells[entry.name, column.name] for entry in table.entries}
+        cells = {entry.name: table.cells[entry.name, column.name] for entry in table.rows}
         found = {name: cell.interval for name, cell in cells.items() if cell.interval is not None}
     rows = [
         (
@@ -105,7 +105,7 @@ def costs(table: Table) -> tuple[Numbers, str]:
             *(float(plain(entry.spent[axis]) or 0) for axis in AXES),
             *(scale * x for x in (one.mean, one.low, one.high)),
         )
-        for entry in table.entries
+        for entry in table.rows
         if entry.kind != "baseline" and (one := found.get(entry.name)) is not None
     ]
     return Numbers(["display_name", "kind", *AXES, "mean", "low", "high"], rows), score
@@ -121,7 +121,7 @@ def layers(table: Table) -> Numbers:
     """label, column, criterion, layer, score: means over seeds of each layer's best pooling."""
     columns = {column.variant: column.name for column in table.columns}
     found: dict[tuple[str, str, str], list[list[float]]] = {}
-    for entry in table.entries:
+    for entry in table.rows:
         for score in (score for run in entry.finished for score in run.scores):
             if score.variant in columns and score.data["attention"] == entry.attention:
                 details = score.data["details"]
@@ -145,7 +145,7 @@ def _best_poolings(grid: Any) -> list[float]:
 
 def losses(table: Table) -> tuple[Numbers, int]:
     """label, seed, tokens, validation_loss; and of how many objectives there could be any."""
-    entries = [e for e in table.entries if e.kind == "trained" and e.attention == "native"]
+    entries = [e for e in table.rows if e.kind == "trained" and e.attention == "native"]
     read = entries if len(entries) <= MOST_CURVES else entries[:SOME_CURVES]
     rows = [
         (entry.name, run.data["seed"], *pair)
@@ -158,7 +158,7 @@ def losses(table: Table) -> tuple[Numbers, int]:
 
 def references(table: Table) -> dict[str, float]:
     """Losses of what knows nothing and of what knows frequencies."""
-    for entry in table.entries:
+    for entry in table.rows:
         for run in entry.runs:
             found = run.data.get("reference_nats")
             if isinstance(found, dict):

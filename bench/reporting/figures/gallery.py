@@ -69,7 +69,7 @@ def of_training(table: Table, prefix: str = "") -> Iterator[Drawing]:
     """The figures of what training and probing saw, yet to be drawn."""
     layers = frames.layers(table)
     if layers.rows:
-        kinds = {entry.name: entry.kind for entry in table.entries}
+        kinds = {entry.name: entry.kind for entry in table.rows}
         columns = [column.name for column in table.columns]
         yield partial(figures_training.layers, layers, kinds, columns, f"{prefix}layers")
     losses, count = frames.losses(table)

@@ -137,7 +137,7 @@ def heat_map(numbers: Numbers, base: str | None, name: str = "heat_map") -> Figu
     entries, columns = (list(dict.fromkeys(picked[key])) for key in ("display_name", "column"))
     shown = picked["mean" if base is None else "difference_mean"] * picked["scale"]
     values = shown.to_numpy().reshape(len(entries), len(columns))
-    is_sure = picked["difference_separable"].eq(True).to_numpy().reshape(values.shape)
+    is_sure = picked["difference_significant"].eq(True).to_numpy().reshape(values.shape)
     known = np.isfinite(values).any(axis=0)
     values, is_sure = values[:, known], is_sure[:, known]
     columns = [column for column, is_known in zip(columns, known, strict=True) if is_known]
@@ -155,7 +155,7 @@ def heat_map(numbers: Numbers, base: str | None, name: str = "heat_map") -> Figu
         if base is not None:
             alt += f"{int(is_sure.sum())} of {int(np.isfinite(values).sum())} differences are "
             alt += "separable from zero."
-        gaps = [f"difference_{key}" for key in ("mean", "low", "high", "separable")]
+        gaps = [f"difference_{key}" for key in ("mean", "low", "high", "significant")]
         data = picked[["display_name", "column", "mean"]].assign(
             baseline=base, **picked[gaps].infer_objects()
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.pretraining.objective import Objective
     from bench.records.store import RunRecord
     from bench.registry import Registry
-    from bench.reporting.table import Entry, Table
+    from bench.reporting.table import Row, Table
 
 ROWS = 256
 """Of the corpus that figures are counted over."""
@@ -71,7 +71,7 @@ def corruptions(
         registry: The objectives installed here.
         code_of: The sha256 of an objective's code, as a run records it.
     """
-    entries = [e for e in table.entries if e.kind == "trained" and e.attention == "native"]
+    entries = [e for e in table.rows if e.kind == "trained" and e.attention == "native"]
     if not entries:
         return Corruptions([], "", "", [])
     try:
@@ -105,7 +105,7 @@ def _prepared(run: RunRecord) -> PreparedCorpus | None:
 
 
 def _corruption(
-    entry: Entry,
+    entry: Row,
     prepared: PreparedCorpus,
     text: str,
     registry: Registry,

@@ -19,7 +19,7 @@ from bench.settings import as_mapping
 from bench.spec import SIZES
 
 if TYPE_CHECKING:
-    from bench.reporting.table import Entry, Table
+    from bench.reporting.table import Row, Table
 
 _LONGEST = 300
 _UNITS = {"tokens": "", "predictions": "pred", "flops": "flop", "seconds": "s"}
@@ -27,11 +27,11 @@ _UNITS = {"tokens": "", "predictions": "pred", "flops": "flop", "seconds": "s"}
 
 def verdict(table: Table) -> str:
     """The one sentence that the table carries: over all tasks together where it can be said."""
-    trained = [entry for entry in table.entries if entry.kind == "trained" and entry.finished]
+    trained = [entry for entry in table.rows if entry.kind == "trained" and entry.finished]
     if not table.aggregates or len({entry.runs for entry in trained}) < 2:
         return by_task(table)
     overall = table.aggregates[0]
-    rivals = [name for name in overall.entries if name in {entry.name for entry in trained}]
+    rivals = [name for name in overall.rows if name in {entry.name for entry in trained}]
     if max(overall.seeds) < 2:
         return by_task(table)
     best = max(rivals, key=lambda name: overall.of(name)[0].mean)
@@ -52,7 +52,7 @@ def verdict(table: Table) -> str:
 
 def by_task(table: Table) -> str:
     """What the table carries task by task."""
-    trained = [entry for entry in table.entries if entry.kind == "trained" and entry.finished]
+    trained = [entry for entry in table.rows if entry.kind == "trained" and entry.finished]
     columns = [column.name for column in table.columns]
     if not trained:
         return "No pretrained objective finished here, so there is nothing to choose between."
@@ -89,13 +89,13 @@ def by_task(table: Table) -> str:
     return said + (f"; on the other {left}, who leads is not separable." if left else ".")
 
 
-def _against_untrained(table: Table, entry: Entry, total: str) -> str:
+def _against_untrained(table: Table, entry: Row, total: str) -> str:
     """The sentence for a single objective: what it learned beyond its own beginning."""
-    control = next((other for other in table.entries if other.kind == "untrained"), None)
+    control = next((other for other in table.rows if other.kind == "untrained"), None)
     if control is None:
         return f"{entry.name} stands alone here: nothing was pretrained beside it on {total}."
     gaps = {c.name: table.difference(entry.name, control.name, c.name) for c in table.columns}
-    sure = {name: gap.mean > 0 for name, gap in gaps.items() if gap and gap.is_separable}
+    sure = {name: gap.mean > 0 for name, gap in gaps.items() if gap and gap.is_significant}
     parts = [
         f"separably {where} {control.name} on {len(names)} ({listing(names)})"
         for where, is_above in (("above", True), ("below", False))
@@ -116,15 +116,15 @@ def support(table: Table) -> list[str]:
 
 def _learned(table: Table) -> str | None:
     """What every objective learned beyond the untrained encoder; None where that is not known."""
-    control = next((entry.name for entry in table.entries if entry.kind == "untrained"), None)
-    trained = [entry for entry in table.entries if entry.kind == "trained" and entry.finished]
+    control = next((entry.name for entry in table.rows if entry.kind == "untrained"), None)
+    trained = [entry for entry in table.rows if entry.kind == "trained" and entry.finished]
     if control is None or not table.columns or len({entry.runs for entry in trained}) < 2:
         return None
     found = []
     for entry in trained:
         gaps = [table.difference(entry.name, control, column.name) for column in table.columns]
         known = [gap for gap in gaps if gap is not None]
-        above = sum(gap.is_separable and gap.mean > 0 for gap in known)
+        above = sum(gap.is_significant and gap.mean > 0 for gap in known)
         found.append((above, f"{quoted(entry.name)} on {above} of {len(known)}"))
     found.sort(key=lambda pair: -pair[0])
     return f"Separably above {control}: {listing([text for _, text in found], 8)}."
@@ -133,7 +133,7 @@ def _learned(table: Table) -> str | None:
 def provenance(table: Table) -> list[tuple[str, list[str]]]:
     """(what, values found) of all that made the runs; one value where they agree."""
     found: dict[str, dict[str, None]] = {}
-    runs = [run.data for entry in table.entries for run in entry.runs]
+    runs = [run.data for entry in table.rows for run in entry.runs]
     for data in runs:
         spec = data["spec"]
         facts = {
@@ -164,7 +164,7 @@ def run_ids(table: Table) -> list[tuple[str, list[str]]]:
     """(entry, its runs) of what was pretrained."""
     return [
         (entry.name, [f"{run.data['id']} ({run.data['status']})" for run in entry.runs])
-        for entry in table.entries
+        for entry in table.rows
         if entry.runs and entry.attention == "native"
     ]
 
@@ -172,7 +172,7 @@ def run_ids(table: Table) -> list[tuple[str, list[str]]]:
 def commands(table: Table, out: str) -> list[str]:
     """What to type for the same runs: one command for all, unless settings or seeds differ."""
     batches: list[tuple[list[int], dict[str, Mapping[str, Any]]]] = []
-    for entry in table.entries:
+    for entry in table.rows:
         if not entry.runs or entry.attention != "native":
             continue
         seeds = sorted({run.data["seed"] for run in entry.runs})
@@ -197,7 +197,7 @@ def commands(table: Table, out: str) -> list[str]:
     return lines
 
 
-def _changed(entry: Entry) -> dict[str, Any]:
+def _changed(entry: Row) -> dict[str, Any]:
     """Settings that are not the default ones: those that its label names."""
     data = entry.runs[0].data
     bracket = re.fullmatch(r"[^\[]*\[(.*)\]", data["display_name"], re.DOTALL)
@@ -207,7 +207,7 @@ def _changed(entry: Entry) -> dict[str, Any]:
 
 def _shared_flags(table: Table) -> list[tuple[str, str]]:
     """What all runs of a table have in common."""
-    data = next(run.data for entry in table.entries for run in entry.runs)
+    data = next(run.data for entry in table.rows for run in entry.runs)
     budget = data["budget"]
     flags = [
         ("--corpus", str(data.get("corpus", "FILES"))),

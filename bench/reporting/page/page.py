@@ -151,7 +151,7 @@ def render_page(
         undefined=jinja2.StrictUndefined,
     )
     baseline = f" --baseline {shlex.quote(compared.baseline)}" if compared.baseline else ""
-    runs = {run.data["id"] for section in sections for e in section.table.entries for run in e.runs}
+    runs = {run.data["id"] for section in sections for e in section.table.rows for run in e.runs}
     facts: dict[str, Any] = {
         "sections": sections,
         "over": over,

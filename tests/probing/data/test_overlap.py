@@ -165,7 +165,7 @@ def test_a_comparison_tells_what_was_seen_before(tmp_path: Path) -> None:
             folder = make_run(tmp_path, objective, seed)
             make_score(folder, "sense", answers(0.6, "sense", objective, seed), details=told)
     compared = comparison(read_runs(tmp_path))
-    (row,) = [row for row in compared.rows() if row["display_name"] == "span"]
+    (row,) = [row for row in compared.long_form() if row["display_name"] == "span"]
     assert (row["train_overlap"], row["train_overlap_clean_mean"]) == (0.001, 0.6)
     assert (row["corpus_overlap"], row["corpus_overlap_clean_mean"]) == (0.04, 0.6)
     (note,) = [note for note in compared.tables[0].notes if "overlap" in note]

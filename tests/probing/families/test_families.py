@@ -278,7 +278,7 @@ def pair_splits(count=40):
     return splits(pairs[:0], pairs)
 
 
-def judge(text, policy):
+def annotate(text, policy):
     """Good wins in even pairs, ties in odd ones; per token good loses the even pairs too."""
     number = int(text.split(" ")[-1])
     is_good = text.startswith("good")
@@ -289,7 +289,7 @@ def judge(text, policy):
 
 
 def test_minimal_pairs_count_a_tie_as_one_half():
-    score = Pairs().score(FakeReader(likelihood=judge), pair_splits(), NOISE)
+    score = Pairs().score(FakeReader(likelihood=annotate), pair_splits(), NOISE)
     assert score.value == 0.75
     assert score.metrics["original"] == (score.value, score.stderr)
     assert score.metrics["word_l2r"] == (1.0, 0.0)
@@ -309,7 +309,7 @@ def test_a_tie_is_what_float32_cannot_tell_apart():
 
 
 def test_a_causal_reader_is_asked_once():
-    reader = FakeReader("causal", judge)
+    reader = FakeReader("causal", annotate)
     score = Pairs().score(reader, pair_splits(), NOISE)
     assert reader.calls == ["original"]
     assert score.metrics["original"] == score.metrics["word_l2r"]

@@ -112,7 +112,7 @@ def test_a_heat_map_draws_the_differences_of_the_comparison(
     drawn = figures_scores.heat_map(rows, "untrained")
     assert drawn is not None
     data = numbers_of(drawn).set_index(["display_name", "column"])
-    for row in compared.rows():
+    for row in compared.long_form():
         if row["kind"] == "trained":
             found = data.loc[row["display_name"], row["column"]]
             assert found["difference_mean"] == row["difference"]["mean"]
@@ -207,7 +207,7 @@ def test_rows_of_one_name_are_told_apart(tmp_path: Path) -> None:
     make_score(make_run(tmp_path, "span", display_name="majority"))
     make_score(tmp_path, baseline="majority")
     (table,) = (compared := compare(tmp_path, None)).tables
-    names = [entry.name for entry in table.entries]
+    names = [entry.name for entry in table.rows]
     assert len(names) == len({*names})
     assert {"causal, bidirectional", "causal, bidirectional (2)", "majority (2)"} <= {*names}
     assert table.cells["majority (2)", table.columns[0].name].interval is not None

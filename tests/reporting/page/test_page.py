@@ -147,8 +147,8 @@ def test_nothing_to_report_and_nowhere_to_write(compared: Comparison, tmp_path: 
     with pytest.raises(BenchError, match="no finished runs under results/runs to report"):
         page.write_report(Comparison([], None), tmp_path, "results")
     (tmp_path / "file").write_text("")
-    entries = compared.tables[0].entries[-2:]  # the untrained and a control: nothing to draw
-    bare = dataclasses.replace(compared.tables[0], columns=[], entries=entries)
+    entries = compared.tables[0].rows[-2:]  # the untrained and a control: nothing to draw
+    bare = dataclasses.replace(compared.tables[0], columns=[], rows=entries)
     with pytest.raises(BenchError, match="--to"):
         page.write_report(Comparison([bare], None), tmp_path / "file", "results")
 
