@@ -2,10 +2,12 @@
 PYTHON ?= python3
 PIP := .venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test slow check wheel reference clean
+.PHONY: run test slow check wheel docs reference clean
 
 run: .venv/.installed
 	.venv/bin/bench run --objective span
+	@echo
+	@echo 'To type bench alone: source .venv/bin/activate; then bench --help'
 
 test: .venv/.installed
 	.venv/bin/pytest
@@ -17,13 +19,20 @@ check: .venv/.developed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 
 wheel: .venv/.developed
 	rm -rf dist
 	.venv/bin/python -m build --wheel
 	.venv/bin/check-wheel-contents dist
 
-# The committed results, from their records: tables, pages, and what README shows of them.
+# The site in build/docs; first the parts of docs/ that are made from code and records.
+docs: .venv/.documented
+	.venv/bin/python docs/site/tables.py
+	.venv/bin/python docs/figures/how_to_read.py
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+
+# The committed results, from their records: tables, pages, and what their README shows of them.
 reference: .venv/.installed
 	.venv/bin/python -m tests.helpers.reference
 
@@ -39,4 +48,8 @@ clean:
 
 .venv/.developed: .venv/.installed
 	$(PIP) -e '.[dev]'
+	touch $@
+
+.venv/.documented: .venv/.installed
+	$(PIP) -e '.[docs]'
 	touch $@

@@ -1,7 +1,8 @@
-"""Where `objectives/` and `tasks/` are: beside `bench/` (a checkout) or inside it (a wheel).
+"""The place of `objectives/` and `tasks/`: beside `bench/` (a checkout) or inside it (a wheel).
 
-Nested in the wheel because top-level packages of those names collide silently with other
-distributions; beside it in the repository because the folder is the list people read.
+The wheel nests them because top-level packages with these names would silently collide with other
+distributions. The repository has them at the top level, where readers look for the list of
+objectives and tasks.
 """
 
 import importlib
@@ -20,10 +21,10 @@ def part_folder(name: str) -> Path:
 
 
 def import_part(name: str) -> ModuleType:
-    """Import a part, and make sure that it is ours and not a stranger's package of that name.
+    """Import a part, and never another package with the same name.
 
-    In a checkout the part is loaded from its file under the name it has in the wheel, so that a
-    foreign top-level `tasks` on the path can never be picked up instead.
+    In a checkout the part is loaded from its file, under the name that it has in the wheel. So a
+    top-level package `tasks` of another distribution is never imported instead.
     """
     qualified = f"bench.{name}"
     if qualified in sys.modules:

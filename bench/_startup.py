@@ -1,8 +1,9 @@
-"""Imports that happen when they are needed, so that `bench list` does not wait seconds for torch.
+"""Fast start and fast end of a command: deferred imports, and no work on objects nobody needs.
 
-Objectives and tasks `import torch` at their top as anybody would. The standard `LazyLoader` was
-tried: a second `import torch` already loads it, because the import statement itself looks at the
-module's `__spec__`; here that and the other names that tools look at are there from the start.
+Objectives and tasks `import torch` at their top, as anybody would, and `bench list` must not wait
+seconds for it. The standard `LazyLoader` was tried: a second `import torch` already loads it,
+because the import statement itself reads the module's `__spec__`. Here `__spec__` and the other
+attributes that tools read exist from the start.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+_OWN_PROCESS: list[bool] = []
+
 
 class _Deferred(ModuleType):
-    """Stands in for a module until something of it is used."""
+    """Stands in for a module until an attribute of it is used."""
 
     def __getattr__(self, name: str) -> Any:
         if sys.modules.get(self.__name__) is self:
@@ -43,9 +45,10 @@ def defer(*names: str) -> None:
 
 @contextlib.contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Let nobody see what is deferred: scipy asks whether arrays are tensors, if torch is loaded.
+    """Hide deferred modules, so that code which tests for a loaded module does not find them.
 
-    A stand-in is taken for the module, and answering the question would load all of it.
+    scipy tests whether arrays are tensors if torch is in `sys.modules`. It would take the stand-in
+    for torch, and the test would load all of torch.
     """
     hidden = {
         name: module for name in names if isinstance(module := sys.modules.get(name), _Deferred)
@@ -59,12 +62,9 @@ def without(*names: str) -> Iterator[None]:
             sys.modules.setdefault(name, module)
 
 
-_OWN: list[bool] = []
-
-
-@contextmanager
+@contextlib.contextmanager
 def paused_collection() -> Iterator[None]:
-    """No garbage collection meanwhile: a look at thirty thousand records costs 0.3 s."""
+    """Disable garbage collection while loading records: a pass over 30,000 of them costs 0.3 s."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -75,17 +75,17 @@ def paused_collection() -> Iterator[None]:
 
 
 def own_process() -> None:
-    """This process is a command's: nobody needs it once the command is done."""
-    _OWN.append(True)
+    """Declare that this process serves one command, so that `leave` may end it."""
+    _OWN_PROCESS.append(True)
 
 
 def leave() -> None:
-    """End a process of one's own as it stands, as mypy does; nothing happens in another's.
+    """End a process that serves one command without freeing its objects one by one, as mypy does.
 
-    Python would first take apart all that was read, object by object.
+    In any other process this does nothing.
     """
-    if _OWN:
-        atexit._run_exitfuncs()  # temporary folders are removed by these
+    if _OWN_PROCESS:
+        atexit._run_exitfuncs()  # these remove temporary folders
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

@@ -1,253 +1,399 @@
-"""The two things `bench` does, callable from Python: run a comparison, and read one off records."""
+"""The Python API: everything the command line does, for scripts and notebooks.
+
+`bench.run`, `bench.compare`, `bench.load_run`, `bench.features`, `bench.fill` and `bench.variants`
+are what researchers call. `bench.engines.execution` has the steps of a run.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from bench.errors import BenchError, FailedError
-from bench.experiment import UNTRAINED, Experiment, Request, raise_for, resolve
+from bench.errors import BenchError, FailedError, StoppedError, unknown_name
+from bench.experiment import UNTRAINED, resolve
+from bench.experiment.objectives import variants as all_variants
+from bench.experiment.tasks import expand_suites, task_suites
 from bench.registry import Registry
+from bench.spec import Budget
 
 if TYPE_CHECKING:
-    from bench.corpus.preparation import PreparedCorpus
-    from bench.engines.local import Job, Watcher
-    from bench.probing.reader.filling import Filled
+    import numpy as np
+    from jaxtyping import Float
+
+    from bench.corpus.sources import Corpus
+    from bench.corpus.tokenizer import TextTokenizer
+    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.objective import Objective
+    from bench.probing.reader.filling import FillResult
+    from bench.probing.task import Task
+    from bench.records.store import RunRecord
     from bench.reporting.comparison import Comparison
     from bench.reporting.table import Table
 
+    ObjectiveLike = str | type[Objective] | Objective
+    TaskLike = str | type[Task] | Task
+    CorpusLike = str | PathLike[str] | Corpus | Sequence[str | PathLike[str]]
+
 DEFAULT_OUT = Path("results")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a run of jobs came to."""
+def _checked_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """Raise a `BenchError` with a suggestion for an unknown or missing argument."""
+    signature = inspect.signature(function)
+    name = f"bench.{function.__name__}"
 
-    jobs: list[Job]
-    tasks: list[str]
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        is_open = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        for keyword in () if is_open else kwargs:
+            if keyword not in signature.parameters:
+                raise unknown_name(
+                    f"argument of {name}", keyword, signature.parameters, f"help({name})"
+                )
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise BenchError(f"{name}: {error}; its arguments are {signature}") from None
+        return function(*args, **kwargs)
 
-    @property
-    def exit_code(self) -> int:
-        """0 all well; 4 some failed; what all the asked runs failed with; a stop wins."""
-        stopped = [job.exit_code for job in self.jobs if job.status == "stopped"]
-        bad = [job for job in self.jobs if job.status != "finished"]
-        if stopped or not bad:
-            return stopped[0] if stopped else 0
-        runs = [job for job in self.jobs if job.payload["kind"] == "run"]
-        asked = [j for j in runs if j.payload["spec"]["objective"] != UNTRAINED] or runs
-        if any(job.status == "finished" for job in asked):
-            return 4
-        codes = {job.exit_code or 4 for job in asked}
-        return codes.pop() if len(codes) == 1 else 1
-
-    @property
-    def finished(self) -> list[str]:
-        """Ids of the runs that have a folder."""
-        return [job.run for job in self.jobs if job.run is not None]
+    return call
 
 
+@_checked_keywords
 def run(
-    objectives: str | Sequence[str],
+    objectives: ObjectiveLike | Iterable[ObjectiveLike],
     *,
-    out: Path | str = DEFAULT_OUT,
+    corpus: CorpusLike = "micro",
+    tasks: TaskLike | Iterable[TaskLike] | None = None,
+    task: str | Sequence[str] = (),
+    size: str = "tiny",
+    budget: str | float | Budget | None = None,
+    seeds: str | int | Iterable[int] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | Iterable[str] = (),
+    data: str | PathLike[str] | None = None,
+    tokenizer: str | PathLike[str] | None = None,
+    text_column: str = "text",
+    device: str = "auto",
+    limit: int | None = None,
+    probe: str | Iterable[str] = "linear",
+    curve: int = 1,
+    out: str | PathLike[str] = DEFAULT_OUT,
+    baseline: str | None = None,
     allow_inexact: bool = False,
-    watch: Watcher = lambda job, event: None,
-    **request: Any,
+    progress: bool = True,
 ) -> Comparison:
-    """Pretrain, probe and compare, as `bench run` does.
+    """Pretrain with each objective, probe the encoders, and compare them, as `bench run` does.
+
+    Finished runs are found in `out`, and unfinished runs are resumed. Each run is a process of its
+    own; the calling script is not imported by it and needs no `__main__` guard.
 
     Args:
-        objectives: Names; the untrained control is added.
-        out: Where records go.
-        allow_inexact: Resume although thread count or torch version changed.
-        watch: Told of every report of every worker.
-        request: The fields of `bench.experiment.Request`.
+        objectives: Names, text with variants (`"span(rate=0.15|0.3)"`), classes, instances, or a
+            list of these. The untrained baseline is added.
+        corpus: `"micro"` (generated), the name of a registered corpus, `"hf:NAME"`, files or
+            folders, or a `Corpus`.
+        tasks: Names and suites, classes of tasks, or a list of these; `"none"`: pretrain only.
+            Default: the tasks of the generated corpus, if that is the corpus.
+        task: Your own labels, each `"KIND:FILE,text=COLUMN,label=COLUMN"`.
+        size: `"tiny"`, `"mini"`, `"small"` or `"base"`.
+        budget: Tokens per run (2_000_000 or `"2M"`), `"300kpred"`, `"1e15flop"` or `"60s"`.
+        seeds: The number of seeds (3), a list ([0, 1]) or text (`"0-2"`).
+        settings: Settings by owner: `{"encoder": {"num_layers": 6}, "span": {"rate": 0.3}}`.
+        data: Folder of task data, `NAME/SPLIT.parquet`; default: the hub.
+        tokenizer: A tokenizer.json, or `"char"`; default: byte-level BPE, trained on the corpus.
+        text_column: The column of the text in csv, jsonl and parquet files.
+        device: `"auto"`, `"cpu"` or `"cuda"`.
+        limit: Number of examples of each split of a task at most.
+        probe: `"linear"`, `"mlp"`, `"knn"`, `"finetune"`, or several.
+        curve: Number of budgets per objective, each half of the previous one.
+        out: Folder of the records.
+        baseline: The objective that differences are taken to; default: the untrained encoder.
+        allow_inexact: Resume although the thread count or the version of torch changed.
+        progress: Show progress bars (in a notebook too); False: show nothing.
+
+    Returns:
+        The comparison of the runs that finished.
 
     Raises:
-        BenchError: Something asked for does not exist or does not fit.
+        BenchError: An argument names something that does not exist or does not fit.
         FailedError: No run finished.
+        StoppedError: The runs were stopped; the same call resumes them.
+
+    Examples:
+        >>> import bench
+        >>> comparison = bench.run("token", budget="20k", seeds=1, tasks="agreement", limit=100,
+        ...                        out=folder, progress=False)
+        >>> sorted(comparison.to_dataframe()["display_name"].unique())[-2:]
+        ['token', 'untrained']
     """
-    names = [objectives] if isinstance(objectives, str) else objectives
-    for listed in ("corpus", "task"):
-        if isinstance(request.get(listed), str):
-            request[listed] = [request[listed]]
-    experiment = resolve(Request(names, **request), Registry())
-    prepared = prepare(experiment)
-    outcome = execute(experiment, prepared, Path(out), watch, allow_inexact)
-    if not outcome.finished:
-        reasons = {job.message for job in outcome.jobs if job.message}
-        raise FailedError(f"no run finished: {'; '.join(sorted(reasons))}")
-    return compare(outcome.finished, out=out, tasks=outcome.tasks)
+    registry = Registry()
+    experiment = resolve(
+        objectives, registry, corpus=corpus, tasks=tasks, task=task, size=size, budget=budget,
+        seeds=seeds, settings=settings, data=data, tokenizer=tokenizer, text_column=text_column,
+        device=device, limit=limit, probe=probe, curve=curve,
+    )  # fmt: skip
+    from bench.engines.execution import run_experiment
+
+    result = run_experiment(experiment, _folder(out), progress, allow_inexact)
+    if not result.run_ids:
+        if 130 in (state.exit_code for state in result.states):
+            raise KeyboardInterrupt
+        reasons = sorted({state.message for state in result.states if state.message})
+        if any(state.status == "stopped" for state in result.states):
+            raise StoppedError("the runs were stopped; the same call resumes them")
+        raise FailedError(f"no run finished: {'; '.join(reasons)}")
+    failed = [state for state in result.states if state.status != "finished"]
+    if failed:
+        reasons = [f"{s.job.title} {s.status}: {s.message or 'no reason known'}" for s in failed]
+        text = f"{len(failed)} of {len(result.states)} jobs did not finish: {'; '.join(reasons)}"
+        warnings.warn(text, stacklevel=3)
+    if baseline is None and experiment_baseline(result.run_ids):
+        baseline = UNTRAINED
+    return compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
 
 
-def prepare(
-    experiment: Experiment, on_progress: Callable[[str, int], None] | None = None
-) -> PreparedCorpus:
-    """Token stores of the experiment's corpus, from the cache or built into it."""
-    from bench.corpus.preparation import default_cache, prepare_corpus
-
-    return prepare_corpus(
-        experiment.corpus,
-        experiment.tokenizer,
-        experiment.shape.vocab_size,
-        default_cache(),
-        on_progress,
-    )
-
-
-def execute(
-    experiment: Experiment,
-    prepared: PreparedCorpus,
-    out: Path,
-    watch: Watcher,
-    allow_inexact: bool = False,
-) -> Outcome:
-    """Do all the runs of an experiment on this machine, finding what is done already."""
-    from bench.engines.local import Job, run_jobs
-    from bench.probing.data.user_tasks import reference_of
-
-    try:
-        (out / "runs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchError(
-            f"--out {out}: records cannot be written there ({error.strerror}); name another folder"
-        ) from None
-    check_tasks(experiment, prepared)
-    # Longest first: what is short fills the end, when cores fall idle.
-    trained = {label for label, objective in experiment.objectives.items() if objective.trains}
-    specs = sorted(
-        experiment.specs(prepared),
-        key=lambda spec: -spec.budget.amount * (spec.display_name in trained),
-    )
-    shared = {
-        "out": str(out.resolve()),
-        "tasks": [reference_of(task) for task in experiment.tasks.values()],
-        "probes": experiment.probes,
-        "prepared": str(prepared.folder),
-        "data": {
-            "folder": experiment.data.folder and str(experiment.data.folder.resolve()),
-            "limit": experiment.data.limit,
-            "size": experiment.data.size,
-        },
-    }
-    run = {"kind": "run", "allow_inexact": allow_inexact}
-    is_curve = len(experiment.budgets) > 1
-    jobs = [
-        Job(
-            f"{spec.display_name} s{spec.seed}" + (f", {spec.budget}" if is_curve else ""),
-            {**shared, **run, "spec": spec.to_json()},
-        )
-        for spec in specs
-    ]
-    if experiment.tasks:
-        jobs.append(Job("baselines", {**shared, "kind": "baselines"}))
-    run_jobs(jobs, experiment.workers, experiment.training.threads, watch)
-    return Outcome(jobs, list(experiment.tasks))
-
-
-def check_tasks(experiment: Experiment, prepared: PreparedCorpus) -> None:
-    """Load and check every task's examples, before an encoder is trained for them.
-
-    Raises:
-        BenchError: What keeps tasks from being asked, all of it at once.
-    """
-    data = dataclasses.replace(experiment.data, prepared=prepared.folder)
-    unusable: dict[str, BenchError] = {}
-    for name, task in experiment.tasks.items():
-        asked = task()
-        try:
-            asked.check(asked.load(data))
-        except BenchError as error:
-            unusable[name] = error
-    raise_for(unusable, experiment.tasks, "cannot be asked")
-
-
+@_checked_keywords
 def compare(
-    runs: Sequence[str] = (),
+    runs: str | Sequence[str] = (),
     *,
-    out: Path | str = DEFAULT_OUT,
+    out: str | PathLike[str] = DEFAULT_OUT,
     baseline: str | None = None,
-    tasks: Sequence[str] = (),
+    tasks: str | Sequence[str] = (),
     watch: Callable[[list[Table]], None] | None = None,
 ) -> Comparison:
-    """The comparison of finished runs.
+    """Compare finished runs, as `bench compare` does.
 
     Args:
-        runs: Ids, prefixes of ids, or folders; all runs of `out` if empty.
-        out: Where records are.
+        runs: Ids, prefixes of ids, or folders; default: all runs of `out`.
+        out: Folder of the records.
         baseline: The objective that differences are taken to.
-        tasks: The columns, in order; all that were scored if empty.
-        watch: Shown the tables before anything is read off them.
+        tasks: Tasks or suites: the columns, in order; default: every scored task.
+        watch: Called with the tables before any statistic is computed.
 
     Raises:
-        BenchError: No such run.
+        BenchError: No such run, no finished run, or no such task among the runs.
         RefusedError: A record is damaged.
+
+    Examples:
+        >>> import bench
+        >>> comparison = bench.compare(out=folder)
+        >>> comparison.to_dataframe().columns[:3].tolist()
+        ['comparison', 'budget_axis', 'budget']
     """
     from bench._startup import paused_collection, without
     from bench.corpus.preparation import default_cache
     from bench.records.cache import read_cached_baselines, read_cached_runs
-    from bench.reporting.comparison import comparison
+    from bench.reporting.comparison import Comparison
 
-    cache, suites = default_cache(), task_suites()
+    folder, cache, suites = _folder(out), default_cache(), task_suites(Registry())
+    selection = [runs] if isinstance(runs, str) else [str(run) for run in runs]
+    columns = expand_suites(tasks, suites)
     with without("torch"), paused_collection():
-        return comparison(
-            read_cached_runs(Path(out), runs, cache),
-            read_cached_baselines(Path(out), cache),
+        result = Comparison.from_records(
+            read_cached_runs(folder, selection, cache),
+            read_cached_baselines(folder, cache),
             baseline=baseline,
-            tasks=tasks,
+            tasks=columns,
             suites=suites,
             watch=watch,
         )
+    if not result.tables:
+        raise BenchError(
+            f"no finished runs under {folder / 'runs'} (--out {folder}); bench run makes them"
+        )
+    if columns and not any(table.columns for table in result.tables):
+        raise BenchError(
+            f"--tasks {','.join(columns)}: no run has a score on any of them; bench run with the "
+            "same --tasks adds scores to finished runs"
+        )
+    return result
 
 
-def tasks_named(written: str) -> list[str]:
-    """Tasks from names and suites by comma, each once, in the order asked.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run, loaded: `bench.load_run` returns it.
 
-    A name that is no suite's is taken as it stands: records may hold tasks of one's own files.
+    Examples:
+        >>> import bench
+        >>> run = bench.load_run("token", out=folder)
+        >>> run.record.data["objective"]
+        'token'
+        >>> sum(parameter.numel() for parameter in run.encoder.parameters()) > 0
+        True
     """
-    suites = task_suites()
-    names = [part.strip().replace("-", "_") for part in written.split(",") if part.strip()]
-    return list(dict.fromkeys(task for name in names for task in suites.get(name, [name])))
+
+    id: str
+    encoder: Encoder
+    """The pretrained encoder, in evaluation mode."""
+    tokenizer: TextTokenizer
+    objective: Objective
+    head: Any
+    """What predicted tokens beside the encoder (a `torch.nn.Module`)."""
+    record: RunRecord
+    """The contents of run.json, and the scores."""
+
+    def __repr__(self) -> str:
+        data = self.record.data
+        shape = self.encoder.shape
+        return (
+            f"<bench run {self.id}: {data['display_name']}, seed {data['seed']}, {data['size']}, "
+            f"{shape.num_layers} layers x {shape.hidden_size}, {len(self.record.scores)} scores>"
+        )
 
 
-def task_suites() -> dict[str, list[str]]:
-    """The tasks of each suite, of all that are installed."""
-    suites: dict[str, list[str]] = {}
-    for name, task in Registry().of("task").items():
-        for suite in getattr(task, "suites", ()):
-            suites.setdefault(suite, []).append(name)
-    return suites
-
-
-def fill(run: str, text: str, *, k: int = 5, out: Path | str = DEFAULT_OUT) -> Filled:
-    """What a finished run would put where a text has [MASK]; a causal run continues it.
+@_checked_keywords
+def load_run(
+    run: str | PathLike[str], *, out: str | PathLike[str] = DEFAULT_OUT, device: str = "cpu"
+) -> Run:
+    """Load a finished run: encoder, tokenizer and record.
 
     Args:
-        run: Its id, a prefix of it that no other has, or its folder.
-        text: With [MASK] where a token is missing.
-        k: How many tokens to name at each.
-        out: Where records are.
+        run: The id, a prefix of it that no other run has, or the run's folder.
+        out: Folder of the records.
+        device: Where the weights go, for example `"cuda"`.
 
     Raises:
-        BenchError: No such run, nothing to fill in, or the run predicts no tokens.
-        RefusedError: The run was changed after it was written.
+        BenchError: No such run, or several.
+        RefusedError: A file of the run was changed after it was written.
+
+    Examples:
+        >>> import bench
+        >>> bench.load_run("token-tiny-s0", out=folder).id[:13]
+        'token-tiny-s0'
     """
-    from bench.probing.reader.reader import RunReader
-    from bench.probing.task import NotApplicableError
-    from bench.records.run_folder import load_run
+    from bench.experiment.experiment import choose_device
+    from bench.records.run_folder import load_run as load
     from bench.reporting.run_summary import run_named
     from bench.settings import from_mapping
 
-    record = run_named(Path(out), run)
+    record = run_named(_folder(out), str(run))
     name = record.data["objective"]
     objective = from_mapping(Registry().get("objective", name), record.data["settings"], name)
-    reader = RunReader(*load_run(record.folder, objective), objective.scoring, objective.attention)
+    encoder, head, tokenizer = load(record.folder, objective, choose_device(device))
+    return Run(record.data["id"], encoder, tokenizer, objective, head, record)
+
+
+@_checked_keywords
+def features(
+    run: Run | str | PathLike[str],
+    texts: str | Sequence[str],
+    *,
+    out: str | PathLike[str] = DEFAULT_OUT,
+    device: str = "cpu",
+) -> dict[tuple[int, str], Float[np.ndarray, "N D"]]:
+    """The frozen features of texts, as probes read them.
+
+    Args:
+        run: From `load_run`, or what `load_run` takes.
+        texts: One text or a list of N texts; each is cut to the encoder's length.
+        out: Folder of the records, where `run` is not loaded yet.
+        device: Where the encoder runs, where `run` is not loaded yet.
+
+    Returns:
+        For each layer (0: the embeddings) and pooling (`mean`, `first` or `last` over the tokens of
+        a text) an array of shape [N, D], float32.
+
+    Raises:
+        BenchError: No such run, or something that is not text.
+        RefusedError: A file of the run was changed after it was written.
+
+    Examples:
+        >>> import bench
+        >>> features = bench.features("token", ["the old gate", "a red wall"], out=folder)
+        >>> features[0, "mean"].shape
+        (2, 64)
+    """
+    from bench.probing.reader.reader import RunReader
+    from bench.probing.task import POOLINGS
+
+    loaded = run if isinstance(run, Run) else load_run(run, out=out, device=device)
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    for text in listed:
+        if not isinstance(text, str):
+            raise BenchError(f"texts: give text or a list of texts, got {text!r}")
+    if not listed:
+        raise BenchError("texts: the list is empty; give one text or more")
+    reader = RunReader(loaded.encoder, None, loaded.tokenizer, None, loaded.objective.attention)
+    pooled = reader.features(listed).pooled
+    return {
+        (layer, pooling): pooled[:, layer, place]
+        for layer in range(pooled.shape[1])
+        for place, pooling in enumerate(POOLINGS)
+    }
+
+
+@_checked_keywords
+def fill(
+    run: Run | str | PathLike[str], text: str, *, k: int = 5, out: str | PathLike[str] = DEFAULT_OUT
+) -> FillResult:
+    """Predict the tokens at each [MASK] of a text; a causal run continues the text.
+
+    Args:
+        run: From `load_run`, or what `load_run` takes.
+        text: Text with [MASK] where a token is missing.
+        k: Number of predictions at each [MASK].
+        out: Folder of the records, where `run` is not loaded yet.
+
+    Raises:
+        BenchError: No such run, no [MASK] in the text, or the objective predicts no tokens.
+        RefusedError: A file of the run was changed after it was written.
+
+    Examples:
+        >>> import bench
+        >>> filled = bench.fill("token", "the [MASK] was old .", k=3, out=folder)
+        >>> len(filled.places[0])
+        3
+    """
+    from bench.probing.reader.reader import RunReader
+    from bench.probing.task import NotApplicableError
+
+    loaded = run if isinstance(run, Run) else load_run(run, out=out)
+    objective = loaded.objective
+    reader = RunReader(
+        loaded.encoder, loaded.head, loaded.tokenizer, objective.scoring, objective.attention
+    )
     try:
         return reader.fill(text, k)
     except NotApplicableError as reason:
         raise BenchError(
-            f"{record.data['id']} fills nothing in: {reason}; runs of masked and causal "
-            "objectives do (bench list objectives)"
+            f"{loaded.id} cannot fill in tokens: {reason}; runs of masked and causal objectives "
+            "can (bench list objectives)"
         ) from None
+
+
+@_checked_keywords
+def variants(objective: str | type[Objective], **settings: Any) -> list[Objective]:
+    """All combinations of some values of an objective's settings, to be compared in one run.
+
+    Args:
+        objective: A name or a class.
+        settings: For each setting one value, or a list of values.
+
+    Raises:
+        BenchError: An unknown name or setting, or a value out of range.
+
+    Examples:
+        >>> import bench
+        >>> [one.display_name for one in bench.variants("span", rate=[0.15, 0.3, 0.4])]
+        ['span', 'span[rate=0.3]', 'span[rate=0.4]']
+    """
+    return all_variants(objective, Registry(), **settings)
+
+
+def experiment_baseline(run_ids: Sequence[str]) -> str | None:
+    """The untrained baseline, where it is among the runs."""
+    return UNTRAINED if any(run.startswith(f"{UNTRAINED}-") for run in run_ids) else None
+
+
+def _folder(out: Any) -> Path:
+    if not isinstance(out, str | PathLike) or not str(out):
+        raise BenchError(f"--out: give a folder, got {out!r}")
+    return Path(out)

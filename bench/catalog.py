@@ -1,146 +1,251 @@
-"""What there is, for `bench list` and `bench describe`: as plain values, and as text."""
+"""`bench list` and `bench describe`: everything that exists by name, as typed items and as text."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bench.errors import BenchError, unknown_name
-from bench.experiment import sizes
-from bench.registry import PLURALS, Entry, Kind, Registry
-from bench.settings import knobs
-from bench.spec import EncoderShape, Training
+from bench.experiment.tasks import task_suites
+from bench.registry import PLURALS, Kind, Plugin, Registry
+from bench.settings import Knob, as_mapping, knobs
+from bench.spec import SIZES, EncoderShape, Training
+
+if TYPE_CHECKING:
+    from bench.reporting.run_summary import RunSummary
+
+Listing = Literal["objectives", "tasks", "suites", "corpora", "sizes", "runs"]
 
 
-def catalogue(what: str | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Kind -> rows; broken plugins are rows of `broken`, with the reason.
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One thing that `bench list` shows: an objective, a task, a suite, a corpus, a size or a run.
+
+    A field that does not apply is None or empty, and is left out of the JSON.
+    """
+
+    name: str
+    kind: str
+    summary: str = ""
+    provider: str | None = None
+    """`built-in:FILE`, or `DISTRIBUTION:ENTRY_POINT` for an installed plugin."""
+    source: str | None = None
+    """The citation."""
+    family: str | None = None
+    metric: str | None = None
+    chance: float | None = None
+    """The score of guessing, in the metric."""
+    size: tuple[int, int] | None = None
+    """Numbers of training and test examples."""
+    suites: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    """The tasks of a suite."""
+    encoder: dict[str, Any] = dataclasses.field(default_factory=dict)
+    training: dict[str, Any] = dataclasses.field(default_factory=dict)
+    budget: str | None = None
+    seeds: str | None = None
+    settings: tuple[Knob, ...] = ()
+    about: str | None = None
+    """The docstring of the module."""
+    problem: str | None = None
+    """Why a plugin cannot be used."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without the fields that do not apply."""
+        plain = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) not in (None, "", (), {})
+        }
+        if self.settings:
+            plain["settings"] = [vars(knob) for knob in self.settings]
+        return plain
+
+
+def catalog(listing: Listing | None = None, out: Path = Path("results")) -> dict[str, list[Item]]:
+    """The items of each listing; broken plugins are items of `broken`, with the reason.
 
     Args:
-        what: "objectives", "tasks", "corpora" or "sizes"; None: all of them.
+        listing: One listing; None: all but the runs.
+        out: Folder of the records, for `runs`.
+
+    Raises:
+        RefusedError: The record of a run is damaged.
     """
     registry = Registry()
     kinds: dict[str, Kind] = {plural: kind for kind, plural in PLURALS.items()}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for plural in (*kinds, "sizes") if what is None else (what,):
-        if plural == "sizes":
-            found["sizes"] = [{"name": name, **facts} for name, facts in sizes().items()]
+    names = [name for name in get_args(Listing) if name != "runs"] if listing is None else [listing]
+    items: dict[str, list[Item]] = {}
+    for name in names:
+        if name == "sizes":
+            items[name] = list(_sizes().values())
+        elif name == "suites":
+            items[name] = _suites(registry)
+        elif name == "runs":
+            items[name] = _runs(out)
         else:
-            found[plural] = [_row(e, registry) for e in registry.entries if e.kind == kinds[plural]]
-    broken = [e for e in registry.entries if e.problem is not None]
-    if broken and what != "sizes":
-        found["broken"] = [
-            {"name": e.name, "provider": e.provider, "problem": e.problem} for e in broken
+            plugins = [plugin for plugin in registry.plugins if plugin.kind == kinds[name]]
+            items[name] = [_plugin_item(plugin, registry) for plugin in plugins]
+    broken = [plugin for plugin in registry.plugins if plugin.problem is not None]
+    if broken and listing not in ("sizes", "suites", "runs"):
+        items["broken"] = [
+            Item(plugin.name, "plugin", provider=plugin.provider, problem=plugin.problem)
+            for plugin in broken
         ]
-    return found
+    return items
 
 
-def _row(entry: Entry, registry: Registry) -> dict[str, Any]:
-    item: Any = entry.item
-    row = {"name": entry.name, "summary": item.summary, "provider": entry.provider}
-    for field in ("source", "family", "metric", "chance", "size", "suites"):
-        if hasattr(item, field):
-            row[field] = getattr(item, field)
-    if entry.name not in registry.of(entry.kind):  # type: ignore[arg-type]
-        row["problem"] = "two plugins provide this name"
-    if entry.kind == "objective":
-        row["settings"] = [vars(knob) for knob in knobs(item)]
-    return row
-
-
-def describe(name: str, out: Path) -> dict[str, Any]:
-    """One thing by name, with its settings; or a run under `out`, with its scores.
+def describe(name: str, out: Path) -> Item | RunSummary:
+    """One thing by name with its settings; or a run under `out` with its scores.
 
     Raises:
-        BenchError: Nothing of that name, or a broken plugin.
-        RefusedError: A run of that name is damaged.
+        BenchError: Nothing has that name, or it is a broken plugin.
+        RefusedError: The record of a run of that name is damaged.
     """
     for owner, settings in (("encoder", EncoderShape), ("training", Training)):
         if name == owner:
             summary = (inspect.getdoc(settings) or "").splitlines()[0]
-            rows = [vars(knob) for knob in knobs(settings)]
-            return {"name": owner, "kind": "settings", "summary": summary, "settings": rows}
-    if name in sizes():
-        return {"name": name, "kind": "size", **sizes()[name]}
+            return Item(owner, "settings", summary, settings=tuple(knobs(settings)))
+    if name in SIZES:
+        return _sizes()[name]
     registry = Registry()
-    wanted = name.replace("-", "_")
-    for entry in registry.entries:
-        if entry.name == wanted and entry.kind is not None:
-            item: Any = registry.get(entry.kind, name)
-            about = sys.modules[item.__module__].__doc__ or ""
-            return {"kind": entry.kind, **_row(entry, registry), "about": about.strip()}
-        if entry.name == wanted or entry.provider == name:
-            raise BenchError(f"plugin {entry.provider} is broken: {entry.problem}")
-    known = [e.name for e in registry.entries] + ["encoder", "training", *sizes()]
+    module_name = name.replace("-", "_")
+    for plugin in registry.plugins:
+        if plugin.name == module_name and plugin.kind is not None:
+            item = _plugin_item(plugin, registry)
+            cls = registry.get(plugin.kind, name)
+            about = sys.modules[cls.__module__].__doc__ or ""
+            return dataclasses.replace(item, about=about.strip())
+        if plugin.name == module_name or plugin.provider == name:
+            raise BenchError(f"plugin {plugin.provider} is broken: {plugin.problem}")
+    suites = {suite.name: suite for suite in _suites(registry)}
+    if module_name in suites:
+        return suites[module_name]
+    known = [plugin.name for plugin in registry.plugins]
+    known += ["encoder", "training", *SIZES, *suites]
     runs = [path.name for path in (out / "runs").glob("*-*")]
     if any(run.startswith(name) for run in runs) or (Path(name) / "run.json").is_file():
-        from bench.reporting.run_summary import facts_of, run_named
+        from bench.reporting.run_summary import run_named, summarize
 
-        return facts_of(run_named(out, name))
+        return summarize(run_named(out, name))
     listing = f"bench list and {out}/runs"
-    raise unknown_name("objective, task, corpus, size or run", name, known + runs, listing)
+    raise unknown_name("objective, task, suite, corpus, size or run", name, known + runs, listing)
 
 
-def render(found: dict[str, list[dict[str, Any]]]) -> str:
-    """The catalogue as text, a line a thing."""
+def _plugin_item(plugin: Plugin, registry: Registry) -> Item:
+    cls: Any = plugin.item
+    assert plugin.kind is not None
+    problem = None
+    if plugin.name not in registry.of(plugin.kind):
+        problem = "two plugins provide this name"
+    return Item(
+        plugin.name,
+        plugin.kind,
+        cls.summary,
+        plugin.provider,
+        problem=problem,
+        settings=tuple(knobs(cls)) if plugin.kind == "objective" else (),
+        **{
+            field: getattr(cls, field)
+            for field in ("source", "family", "metric", "chance", "size", "suites")
+            if hasattr(cls, field)
+        },
+    )
+
+
+def _sizes() -> dict[str, Item]:
+    return {
+        size.name: Item(
+            size.name,
+            "size",
+            size.summary,
+            encoder=as_mapping(size.encoder),
+            training=as_mapping(size.training),
+            budget=size.budget,
+            seeds=size.seeds,
+        )
+        for size in SIZES.values()
+    }
+
+
+def _suites(registry: Registry) -> list[Item]:
+    return [
+        Item(name, "suite", f"{len(tasks)} tasks: {', '.join(tasks)}", tasks=tuple(tasks))
+        for name, tasks in sorted(task_suites(registry).items())
+    ]
+
+
+def _runs(out: Path) -> list[Item]:
+    from bench.records.store import read_runs
+
+    return [
+        Item(
+            run.data["id"],
+            "run",
+            f"{run.data['display_name']}, seed {run.data['seed']}, {run.data['size']}, "
+            f"{run.status}, {len(run.scores)} scores",
+        )
+        for run in read_runs(out)
+    ]
+
+
+def render_list(items: dict[str, list[Item]]) -> str:
+    """The catalog as text, one line per item."""
     lines: list[str] = []
-    for kind, rows in found.items():
-        lines.append(f"{kind} ({len(rows)})")
-        width = max((len(row["name"]) for row in rows), default=0)
-        for row in rows:
-            text = row.get("problem") or row["summary"]
-            notes = [_asked(row)] if "metric" in row else []
-            notes += [row["source"]] if row.get("source") else []
-            if not row.get("provider", "built-in:").startswith("built-in:"):
-                notes.append(f"from {row['provider']}")
+    for listing, members in items.items():
+        lines.append(f"{listing} ({len(members)})")
+        width = max((len(item.name) for item in members), default=0)
+        for item in members:
+            notes = [_task_note(item)] if item.metric else []
+            notes += [item.source] if item.source else []
+            if item.provider and not item.provider.startswith("built-in:"):
+                notes.append(f"from {item.provider}")
             note = f"  ({'; '.join(notes)})" if notes else ""
-            lines.append(f"  {row['name']:<{width}}  {text}{note}")
-            lines += _knobs(row.get("settings", ()), indent=" " * (width + 4))
+            lines.append(f"  {item.name:<{width}}  {item.problem or item.summary}{note}")
+            lines += _default_lines(item.settings, indent=" " * (width + 4))
         lines.append("")
     return "\n".join(lines).rstrip()
 
 
-def _knobs(settings: Sequence[dict[str, Any]], indent: str) -> list[str]:
-    """What can be set and its default: `rate=0.15 mask_fraction=0.8`."""
-    pairs = (f"{knob['name']}={knob['default']}" for knob in settings)
+def _default_lines(settings: Sequence[Knob], indent: str) -> list[str]:
+    """The settings and their defaults: `rate=0.15 mask_fraction=0.8`."""
+    pairs = (f"{knob.name}={knob.default}" for knob in settings)
     return textwrap.wrap(
         " ".join(pairs), 100, initial_indent=indent, subsequent_indent=indent,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
 
 
-def _asked(row: dict[str, Any]) -> str:
-    """A task in a few words: `tagging, span_f1, chance 0.000, 8,936/2,012`."""
-    chance = row["chance"]
-    known = f"{chance:.3f}" if isinstance(chance, int | float) else "unknown"
-    parts = [row["family"], row["metric"], f"chance {known}"]
-    if row.get("size"):
-        parts.append("/".join(f"{count:,}" for count in row["size"]))
+def _task_note(item: Item) -> str:
+    """A task in short: `tagging, span_f1, chance 0.000, 8,936/2,012`."""
+    is_known = isinstance(item.chance, int | float)
+    chance = f"{item.chance:.3f}" if is_known else "known after loading"
+    parts = [str(item.family), str(item.metric), f"chance {chance}"]
+    if item.size:
+        parts.append("/".join(f"{count:,}" for count in item.size))
     return ", ".join(parts)
 
 
-def render_one(found: dict[str, Any]) -> str:
-    """One thing as text."""
-    if found["kind"] == "run":
-        from bench.reporting.run_summary import render_run
-
-        return render_run(found)
-    lines = [f"{found['name']} ({found['kind']}): {found['summary']}"]
+def render_item(item: Item) -> str:
+    """One item as text, with all its settings."""
+    lines = [f"{item.name} ({item.kind}): {item.summary}"]
     for field in ("source", "provider", "family", "metric", "chance", "size", "budget", "seeds"):
-        if found.get(field) not in (None, "", ()):
-            lines.append(f"  {field}: {found[field]}")
+        if getattr(item, field) is not None:
+            lines.append(f"  {field}: {getattr(item, field)}")
     for part in ("encoder", "training"):
-        for name, value in found.get(part, {}).items():
+        for name, value in getattr(item, part).items():
             lines.append(f"  {part}.{name} = {value}")
-    if found.get("about"):
-        lines += ["", found["about"]]
-    if found.get("settings"):
+    if item.about:
+        lines += ["", item.about]
+    if item.settings:
         lines += ["", "settings (--set NAME.SETTING=VALUE):"]
-        for knob in found["settings"]:
-            default = "" if knob["default"] is None else f" = {knob['default']}"
-            lines.append(f"  {found['name']}.{knob['name']}{default}  [{knob['kind']}]")
-            lines.append(f"      {knob['help']}")
+        for knob in item.settings:
+            default = "" if knob.default is None else f" = {knob.default}"
+            lines.append(f"  {item.name}.{knob.name}{default}  [{knob.kind}]")
+            lines.append(f"      {knob.help}")
     return "\n".join(lines)

@@ -1,61 +1,419 @@
-"""The command line: flags in, exit code out. The commands are in `bench.commands`.
+"""The command line: one function for each command, options in, exit code out.
 
-Heavy packages are deferred, not avoided (see `bench._startup`): `bench list` answers at once.
+Heavy packages are deferred, not avoided (see `bench._startup`), so `bench list` answers at once.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
-from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench._startup import defer, own_process
-from bench.commands.looking import describe, fill, list_, show
-from bench.commands.making import check, new
-from bench.commands.results import compare, report, verify
-from bench.commands.running import plan, run
+from bench._startup import defer, leave, own_process, paused_collection
+from bench.cli_options import (
+    AllowInexact,
+    Baseline,
+    CheckCorpus,
+    CheckedName,
+    ColumnTasks,
+    CorpusNames,
+    CorruptionSeed,
+    DataFolder,
+    DescribedName,
+    FailIf,
+    FigureFile,
+    Format,
+    FormatName,
+    Json,
+    Limit,
+    ListingArgument,
+    MaskedText,
+    NewKind,
+    NewName,
+    Out,
+    Overrides,
+    Parent,
+    ReportBaseline,
+    ReportFolder,
+    RunName,
+    Runs,
+    SampleRows,
+    ScheduleProgress,
+    ShowExamples,
+    ShownObjective,
+    ShownRows,
+    ShownText,
+    SizeName,
+    TextColumn,
+    Tokenizer,
+    TopK,
+    resolved,
+    takes_experiment,
+)
 from bench.errors import BenchError, FailedError
 from bench.storage import FULL
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.text import Text
+
+    from bench.reporting.comparison import Comparison
+
+_RESULTS = Path("results")
 app = typer.Typer(
     name="bench",
     help="Which self-supervised objective should I pretrain my text encoder with?",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS: dict[str, Callable[..., None]] = {
-    "run": run,
-    "plan": plan,
-    "list": list_,
-    "describe": describe,
-    "show": show,
-    "new": new,
-    "fill": fill,
-    "check": check,
-    "compare": compare,
-    "verify": verify,
-    "report": report,
-}
-for name, command in COMMANDS.items():
-    app.command(name)(command)
 
 
-def spread(arguments: list[str], option: str = "--corpus") -> list[str]:
-    """`--corpus A B` as `--corpus A --corpus B`: a shell's `*.txt` comes as many words."""
-    found: list[str] = []
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        import bench
+
+        typer.echo(f"bench {bench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Which self-supervised objective should I pretrain my text encoder with?"""
+
+
+@app.command()
+@takes_experiment
+def run(
+    experiment: Any,
+    out: Out = _RESULTS,
+    as_json: Json = False,
+    allow_inexact: AllowInexact = False,
+) -> None:
+    """Pretrain with each objective, probe, and compare.
+
+    All runs have one budget. The untrained encoder is always compared too. Finished work is found,
+    and unfinished work is resumed.
+    """
+    from bench import api
+    from bench.engines.execution import run_experiment
+    from bench.engines.progress import log
+
+    result = run_experiment(experiment, out, allow_inexact=allow_inexact)
+    if result.run_ids:
+        baseline = api.experiment_baseline(result.run_ids)
+        comparison = api.compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
+        _print_comparison(comparison, Format.JSON if as_json else Format.TABLE)
+        log(f"records: {out}/runs; compare them again at any time: bench compare --out {out}")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+@takes_experiment
+def plan(experiment: Any, out: Out = _RESULTS, as_json: Json = False) -> None:
+    """Show what `run` would do and cost, without doing it."""
+    from bench.plan import make_plan, render
+
+    found = make_plan(experiment, out)
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else render(found))
+
+
+@app.command("list")
+def list_(
+    listing: ListingArgument = None,
+    out: Out = _RESULTS,
+    as_json: Json = False,
+) -> None:
+    """List objectives, tasks, suites, corpora, sizes or runs.
+
+    Broken plugins are listed with the reason.
+    """
+    from bench.catalog import catalog, render_list
+
+    items = catalog(None if listing is None else listing.value, out)
+    if as_json:
+        plain = {name: [item.to_json() for item in members] for name, members in items.items()}
+        typer.echo(json.dumps(plain, indent=1))
+    else:
+        typer.echo(render_list(items))
+
+
+@app.command()
+def describe(
+    name: DescribedName,
+    out: Out = _RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Show one thing with all its settings, or one run.
+
+    A run is shown with every layer behind its scores.
+    """
+    from bench.catalog import Item, render_item
+    from bench.catalog import describe as find
+
+    found = find(name, out)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        typer.echo(render_item(found) if isinstance(found, Item) else found.to_text())
+
+
+@app.command()
+def show(
+    objective: ShownObjective,
+    text: ShownText = None,
+    corpus: CorpusNames = ["micro"],  # noqa: B006 (typer copies it)
+    size: SizeName = "tiny",
+    settings: Overrides = None,
+    tokenizer: Tokenizer = None,
+    text_column: TextColumn = "text",
+    seed: CorruptionSeed = 0,
+    progress: ScheduleProgress = 0.0,
+    rows: ShownRows = None,
+    sample: SampleRows = 512,
+    figure: FigureFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show what an objective does to text, token by token.
+
+    Each token is shown above its input and its target. Realised rates, run lengths and positions
+    stand beside the nominal ones.
+    """
+    from bench.engines.execution import prepare
+    from bench.engines.progress import log, log_stages
+    from bench.showing.examples import ShowOptions, select_objective
+    from bench.showing.examples import show as corrupt
+    from bench.showing.json_values import as_json as to_json
+    from bench.showing.plot import check_figure, draw
+    from bench.showing.text import demonstration_lines
+
+    if figure is not None:
+        check_figure(figure)
+    experiment = resolved(
+        objective, corpus=corpus, tasks="none", size=size, settings=settings,
+        tokenizer=tokenizer, text_column=text_column, device="cpu",
+    )  # fmt: skip
+    instance = select_objective(experiment.objectives, objective)
+    prepared = prepare(experiment, log_stages())
+    options = ShowOptions(text, rows or (2 if text is None else 3), sample, seed, progress)
+    demonstration = corrupt(instance, prepared, experiment.shape, options)
+    if figure is not None:
+        draw(demonstration.statistics, instance.display_name, figure)
+        log(f"figure: {figure}")
+    if as_json:
+        typer.echo(json.dumps(to_json(demonstration), indent=1))
+    else:
+        _print_lines(demonstration_lines(demonstration, _stdout_width()))
+
+
+@app.command()
+def new(
+    kind: NewKind,
+    name: NewName,
+    parent: Parent = Path(),
+) -> None:
+    """Make a package with an objective or a task of your own.
+
+    The package can be installed and passes its tests. Its README.md explains the next steps.
+    """
+    from bench.registry import Registry
+    from bench.scaffold import scaffold
+
+    folder = scaffold(kind.value, name, parent, Registry())
+    steps = [f"pip install -e {folder}", f"pytest {folder}", f"bench describe {folder.name}"]
+    typer.echo("\n    ".join([f"{folder} is ready; next:", *steps]))
+
+
+@app.command()
+def fill(
+    run: RunName,
+    text: MaskedText,
+    k: TopK = 5,
+    out: Out = _RESULTS,
+    as_json: Json = False,
+) -> None:
+    """Predict the tokens at each [MASK] of a text, with probabilities.
+
+    A causal run reads the text up to the first [MASK], or all of it, and continues it.
+    """
+    from bench import api
+
+    filled = api.fill(run, text, k=k, out=out)
+    if as_json:
+        places = [
+            [{"token": token, "probability": p} for token, p in tokens] for tokens in filled.places
+        ]
+        plain = {"places": places, "text": filled.text, "continued": filled.is_continued}
+        typer.echo(json.dumps(plain, indent=1))
+        return
+    for number, tokens in enumerate(filled.places, 1):
+        typer.echo("next" if filled.is_continued else f"[MASK] {number}")
+        for token, probability in tokens:
+            typer.echo(f"  {probability:7.2%}  {token!r}")
+    typer.echo(filled.text)
+
+
+@app.command()
+def check(
+    name: CheckedName,
+    settings: Overrides = None,
+    data: DataFolder = None,
+    corpus: CheckCorpus = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Check that an objective or a task keeps its contract.
+
+    The checks are those of the conformance kit. Exit 0 if every check that applies passes, 1 if one
+    fails, 4 if one could not run.
+    """
+    from bench.testing.report import data_root, exit_code, items_named, render, report
+
+    found = report(items_named(name, settings or ()), data_root(data, corpus, limit))
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else render(found))
+    raise typer.Exit(exit_code(found))
+
+
+@app.command()
+@paused_collection()
+def compare(
+    runs: Runs = None,
+    out: Out = _RESULTS,
+    baseline: Baseline = None,
+    format: FormatName = Format.TABLE,
+    tasks: ColumnTasks = None,
+    fail_if: FailIf = None,
+) -> None:
+    """Compare finished runs.
+
+    The tables show means, intervals, paired differences, cost and baselines.
+    """
+    from bench import api
+    from bench.engines.progress import log
+
+    comparison = api.compare(runs or (), out=out, baseline=baseline, tasks=tasks or ())
+    results = [comparison.fail_if(expression) for expression in fail_if or ()]
+    _print_comparison(comparison, format)
+    for line in (line for result in results for line in result.lines):
+        log(line)
+    if any(result.failed for result in results):
+        raise typer.Exit(1)
+    leave()
+
+
+@app.command()
+@paused_collection()
+def verify(runs: Runs = None, out: Out = _RESULTS, as_json: Json = False) -> None:
+    """Compare published directions with the results.
+
+    Each direction is reproduced, contradicted, or the runs are too few to decide.
+    """
+    from bench import api
+    from bench.reporting import directions
+
+    comparison = api.compare(runs or (), out=out)
+    verified = directions.verify(comparison, directions.read_directions())
+    text = directions.render(verified, str(out))
+    typer.echo(directions.as_json(verified) if as_json else text, nl=as_json)
+
+
+@app.command()
+@paused_collection()
+def report(
+    runs: Runs = None,
+    out: Out = _RESULTS,
+    to: ReportFolder = None,
+    baseline: ReportBaseline = None,
+    examples: ShowExamples = True,
+) -> None:
+    """Write one self-contained page of the results.
+
+    The figures are written as files beside it.
+    """
+    from bench.reporting.figures.workers import ReportFigures, drawing_processes
+
+    with drawing_processes() as draw_figures:
+        import functools
+
+        from bench import api
+        from bench.engines.progress import log
+        from bench.experiment import UNTRAINED, own_classes
+        from bench.registry import Registry
+        from bench.reporting.page.corruption import corruptions
+        from bench.reporting.page.page import write_report
+        from bench.settings import code_sha256
+
+        names = [path.parent.name for path in (out / "runs").glob(f"{UNTRAINED}-*/manifest.json")]
+        if baseline is None and any(name.startswith(tuple(runs or [""])) for name in names):
+            baseline = UNTRAINED
+        figures = ReportFigures(draw_figures)
+        comparison = api.compare(runs or (), out=out, baseline=baseline, watch=figures.start)
+        draw = examples and functools.partial(
+            corruptions,
+            registry=Registry(),
+            code_of=lambda objective: code_sha256(own_classes(objective)),
+        )
+        files = write_report(comparison, to or out / "report", str(out), draw or None, figures)
+    log(f"{files[0]}, with {len(files) - 1} files of its figures")
+    leave()
+
+
+def _print_comparison(comparison: Comparison, format: Format) -> None:
+    """Print in a format, no wider than the terminal."""
+    from bench.reporting.text import render
+
+    text = render(comparison, format.value, _stdout_width(), sys.stdout.isatty())
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _print_lines(lines: Iterable[Text]) -> None:
+    """Print styled lines, in colour on a terminal that supports it."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)
+
+
+def _stdout_width() -> int:
+    from rich.console import Console
+
+    return Console(file=sys.stdout).width if sys.stdout.isatty() else 100
+
+
+def spread_corpus(arguments: list[str]) -> list[str]:
+    """`--corpus A B` as `--corpus A --corpus B`: a shell expands `*.txt` to several words.
+
+    Only for commands without positional arguments: elsewhere a word after the corpus may be the
+    text to show.
+    """
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if command not in ("run", "plan"):
+        return arguments
+    spread: list[str] = []
     is_open = False
     for argument in arguments:
         if argument.startswith("-"):
-            is_open = argument == option
-        elif is_open and found[-1] != option:
-            found.append(option)
-        found.append(argument)
-    return found
+            is_open = argument == "--corpus"
+        elif is_open and spread[-1] != "--corpus":
+            spread.append("--corpus")
+        spread.append(argument)
+    return spread
 
 
 def main() -> None:
@@ -65,21 +423,29 @@ def main() -> None:
         if stream is None:  # closed: `bench run >&-`, as some daemons do
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # where ± cannot be shown the rest still can
+            stream.reconfigure(errors="replace")  # a locale without ± still shows the rest
     defer("torch", "pandas", "sklearn", "seaborn", "scipy")
     try:
-        app(spread(sys.argv[1:]))
+        app(spread_corpus(sys.argv[1:]))
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `bench list | head`: the reader has seen enough
+        _discard_stdout()
+        sys.exit(0)
     except OSError as error:
         if error.errno not in FULL or error.filename is not None:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.stderr.write(f"bench: the output was not written whole ({error.strerror})\n")
+        _discard_stdout()
+        sys.stderr.write(f"bench: the output could not be written completely ({error.strerror})\n")
         sys.exit(FailedError.exit_code)
+
+
+def _discard_stdout() -> None:
+    """Make the flush at exit succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def process() -> None:

@@ -1,7 +1,7 @@
-"""What can go wrong that is not a bug: one exception family, one exit code each.
+"""Errors that are not bugs: one family of exceptions, each with its exit code.
 
 Every message says what is wrong, what was got, where, and the way out. The command line catches
-`BenchError` once and prints the message alone; anything else is a bug and keeps its traceback.
+`BenchError` once and prints only the message; any other exception is a bug and keeps its traceback.
 """
 
 import difflib
@@ -9,13 +9,24 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """The user can mend it: bad input, an unknown name, a missing file (exit 2)."""
+    """The user can fix the cause: bad input, an unknown name, a missing file (exit 2).
+
+    Every error that `bench` raises for a user's mistake is one of these.
+
+    Examples:
+        >>> import bench
+        >>> try:
+        ...     bench.run("spam", progress=False)
+        ... except bench.BenchError as error:
+        ...     print(str(error).split(" (")[0], error.exit_code)
+        no objective named 'spam'; did you mean 'span'? 2
+    """
 
     exit_code = 2
 
 
 class RefusedError(BenchError):
-    """What is on disk is not what it claims to be, or not what was asked for (exit 3)."""
+    """A file differs from its manifest, or from what the command requires (exit 3)."""
 
     exit_code = 3
 
@@ -27,14 +38,14 @@ class FailedError(BenchError):
 
 
 class StoppedError(BenchError):
-    """A signal asked for a stop; the state is saved and the same command resumes (exit 75)."""
+    """A signal stopped the run; the state is saved and the same command resumes (exit 75)."""
 
     exit_code = 75
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> BenchError:
-    """An error for a name nobody answers to, with the nearest known one."""
+    """The error for an unknown name, with the most similar known name."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return BenchError(f"no {kind} named {name!r}{hint} ({listing} shows all {len(names)})")

@@ -1,30 +1,44 @@
-"""The three hooks a plugin may implement. Each returns classes; nothing is instantiated here."""
+"""The three hooks that a plugin can implement. Each returns classes, not instances."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pluggy
 
-if TYPE_CHECKING:
-    from bench.corpus.sources import Corpus
-    from bench.pretraining.objective import Objective
-    from bench.probing.task import Task
-
 hookspec = pluggy.HookspecMarker("bench")
-hookimpl = pluggy.HookimplMarker("bench")
+F = TypeVar("F", bound=Callable[..., Any])
+_marker = pluggy.HookimplMarker("bench")
+
+
+def hookimpl(function: F) -> F:
+    """Mark the function of a plugin that returns its classes.
+
+    The function is named after one of the hooks: `bench_objectives`, `bench_tasks` or
+    `bench_corpora`. An entry point of the group `bench` names the module (`bench new` writes both).
+
+    Examples:
+        >>> import bench
+        >>> @bench.hookimpl
+        ... def bench_objectives():
+        ...     return []
+        >>> bench_objectives()
+        []
+    """
+    return _marker(function)
 
 
 @hookspec
-def bench_objectives() -> list[type[Objective]]:  # type: ignore[empty-body]
+def bench_objectives() -> list[type[Any]]:  # type: ignore[empty-body]
     """Pretraining objectives, as classes."""
 
 
 @hookspec
-def bench_tasks() -> list[type[Task]]:  # type: ignore[empty-body]
+def bench_tasks() -> list[type[Any]]:  # type: ignore[empty-body]
     """Downstream tasks, as classes."""
 
 
 @hookspec
-def bench_corpora() -> list[type[Corpus]]:  # type: ignore[empty-body]
+def bench_corpora() -> list[type[Any]]:  # type: ignore[empty-body]
     """Named corpora for `--corpus NAME`, as classes."""

@@ -1,24 +1,76 @@
-"""What a `run` would do, for `bench plan`: counts from formulas, time from runs already made."""
+"""`bench plan`: the cost of a `run` before it starts.
+
+Counts come from formulas, and the time comes from runs that this machine has already made.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.experiment.curve import share_of_longest
 from bench.pretraining.ledger import TRAINING_FACTOR, encoder_parameters, encoder_row_flops
 from bench.settings import as_mapping
-from bench.spec import share_of_longest
 
 if TYPE_CHECKING:
     from bench.experiment import Experiment
 
 _FLOPS_PER_SECOND = 2e10
-"""Of one core, if no run on this machine says better: good to a factor of three."""
+"""Of one core, where no earlier run is known: correct within a factor of three."""
 
 
-def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
-    """Runs, parameters, tokens, FLOPs, time, disk, and what is there already, as plain values."""
+@dataclasses.dataclass(frozen=True)
+class CurvePlan:
+    """The budgets of a curve and their cost."""
+
+    budgets: list[str]
+    """The longest first."""
+    cost_of_longest: float
+    """The cost of all runs of an objective, as a multiple of its longest run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a `run` with the same options would do. None stands for a figure that is unknown."""
+
+    runs: list[str]
+    """Display names of the objectives."""
+    seeds: list[int]
+    tasks: list[str]
+    size: str
+    device: str
+    threads: int
+    budget: str
+    curve: CurvePlan | None
+    encoder_parameters: int
+    extra_parameters: dict[str, int]
+    """By objective: parameters that are discarded after pretraining."""
+    tokens_per_run: float | None
+    encoder_flops_per_run: float | None
+    tokens_per_second: float | None
+    speed_source: str
+    """Where `tokens_per_second` comes from."""
+    pretraining_seconds: float | None
+    disk_megabytes: float
+    corpus: str
+    corpus_is_prepared: bool
+    finished_runs: int | None
+    """None before the corpus is prepared, because ids of runs are unknown until then."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+
+def make_plan(experiment: Experiment, out: Path) -> Plan:
+    """Compute runs, parameters, tokens, FLOPs, time and disk, and count the finished runs.
+
+    Args:
+        experiment: From `bench.experiment.resolve`.
+        out: Folder of the records.
+    """
     from bench.corpus.preparation import default_cache, find_prepared
 
     shape, training, budget = experiment.shape, experiment.training, experiment.budget
@@ -30,65 +82,67 @@ def forecast(experiment: Experiment, out: Path) -> dict[str, Any]:
         "flops": budget.amount / row * shape.max_length,
         "seconds": None if speed is None else budget.amount * speed,
     }[budget.axis]
-    trained = [o for o in experiment.objectives.values() if o.trains]
+    trained = [one for one in experiment.objectives.values() if one.trains]
     seconds = None if tokens is None or speed is None else tokens / speed
     if budget.axis == "seconds":
         seconds = budget.amount
     waves = -(-len(trained) * len(experiment.seeds) // experiment.workers)
     parameters = encoder_parameters(shape)
-    extra = {o.display_name: o.extra_cost(shape).parameters for o in trained}
+    extra = {one.display_name: one.extra_cost(shape).parameters for one in trained}
     prepared = find_prepared(
         experiment.corpus, experiment.tokenizer, shape.vocab_size, default_cache()
     )
     points = len(experiment.budgets)
-    num_models = len(experiment.objectives) + (points - 1) * len(trained)
-    num_runs = num_models * len(experiment.seeds)
+    num_encoders = len(experiment.objectives) + (points - 1) * len(trained)
+    num_runs = num_encoders * len(experiment.seeds)
     share = share_of_longest(points)
-    curve = {"budgets": [str(one) for one in experiment.budgets], "cost_of_longest": share}
-    return {
-        "runs": [o.display_name for o in experiment.objectives.values()],
-        "seeds": experiment.seeds,
-        "tasks": list(experiment.tasks),
-        "size": experiment.size.name,
-        "device": experiment.device,
-        "threads": training.threads,
-        "budget": str(budget),
-        "curve": curve if points > 1 else None,
-        "encoder_parameters": parameters,
-        "extra_parameters": extra,
-        "tokens_per_run": tokens,
-        "encoder_flops_per_run": None if tokens is None else tokens * row / shape.max_length,
-        "tokens_per_second": speed,
-        "speed_is": speed_source,
-        "pretraining_seconds": None if seconds is None else seconds * waves * share,
-        "disk_megabytes": num_runs * 4e-6 * (parameters + max(extra.values(), default=0)),
-        "corpus": experiment.corpus.display_name,
-        "corpus_is_prepared": prepared is not None,
-        "finished_runs": _finished(experiment, out, prepared),
-    }
+    curve = CurvePlan([str(one) for one in experiment.budgets], share) if points > 1 else None
+    return Plan(
+        runs=list(experiment.objectives),
+        seeds=experiment.seeds,
+        tasks=list(experiment.tasks),
+        size=experiment.size.name,
+        device=experiment.device,
+        threads=training.threads,
+        budget=str(budget),
+        curve=curve,
+        encoder_parameters=parameters,
+        extra_parameters=extra,
+        tokens_per_run=tokens,
+        encoder_flops_per_run=None if tokens is None else tokens * row / shape.max_length,
+        tokens_per_second=speed,
+        speed_source=speed_source,
+        pretraining_seconds=None if seconds is None else seconds * waves * share,
+        disk_megabytes=num_runs * 4e-6 * (parameters + max(extra.values(), default=0)),
+        corpus=experiment.corpus.display_name,
+        corpus_is_prepared=prepared is not None,
+        finished_runs=_count_finished(experiment, out, prepared),
+    )
 
 
-def _tokens_per_second(experiment: Experiment, out: Path, flops: float) -> tuple[float | None, str]:
-    """From the newest run of this encoder under `out`, else from a rule of thumb for a CPU."""
+def _tokens_per_second(
+    experiment: Experiment, out: Path, flops_per_token: float
+) -> tuple[float | None, str]:
+    """The speed of the newest run of this encoder under `out`, else a rule of thumb for a CPU."""
     shape = as_mapping(experiment.shape)
     paths = (out / "runs").glob(f"*-{experiment.size.name}-*/run.json")
     for path in sorted(paths, key=lambda p: p.stat().st_mtime, reverse=True):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             speed, spec = record["tokens_per_second"], record["spec"]
-        except (ValueError, KeyError, OSError):  # damaged: `run` and `compare` will say so
+        except (ValueError, KeyError, OSError):  # damaged: `run` and `compare` report it
             continue
         is_alike = all(spec["encoder"][k] == v for k, v in shape.items() if k != "vocab_size")
         if speed and is_alike and spec["device"] == experiment.device:
             return speed, f"as in {record['id']}"
     if experiment.device != "cpu":
         return None, "no run on this device yet"
-    cores = experiment.training.threads
-    return _FLOPS_PER_SECOND * cores / flops, "a rule of thumb, good to a factor of three"
+    threads = experiment.training.threads
+    speed = _FLOPS_PER_SECOND * threads / flops_per_token
+    return speed, "a rule of thumb, correct within a factor of three"
 
 
-def _finished(experiment: Experiment, out: Path, folder: Path | None) -> int | None:
-    """How many of the runs are done; None before the corpus is prepared, when ids are unknown."""
+def _count_finished(experiment: Experiment, out: Path, folder: Path | None) -> int | None:
     from bench.corpus.preparation import open_prepared
 
     if folder is None:
@@ -97,43 +151,39 @@ def _finished(experiment: Experiment, out: Path, folder: Path | None) -> int | N
     return sum((out / "runs" / spec.id).is_dir() for spec in specs)
 
 
-def render(found: dict[str, Any]) -> str:
-    """The forecast as text."""
-
-    def number(value: float | None) -> str:
-        if value is None:
-            return "unknown until run"
-        return f"{value:,.0f}" if value < 1e9 else f"{value:.2g}".replace("e+", "e")
-
-    seconds = found["pretraining_seconds"]
-    extra = ", ".join(f"{name} +{count:,}" for name, count in found["extra_parameters"].items())
-    finished = found["finished_runs"]
+def render(plan: Plan) -> str:
+    """The plan as text, one line per topic."""
+    seconds = plan.pretraining_seconds
+    extra = ", ".join(f"{name} +{count:,}" for name, count in plan.extra_parameters.items())
+    finished = "" if plan.finished_runs is None else f"; {plan.finished_runs} finished already"
     lines = [
-        f"runs        {', '.join(found['runs'])} x seeds {found['seeds']}"
-        + ("" if finished is None else f"; {finished} finished already"),
-        f"tasks       {', '.join(found['tasks']) or 'none'}",
-        f"encoder     {found['size']}: {found['encoder_parameters']:,} parameters; thrown away: "
-        f"{extra or 'nothing'}",
-        f"corpus      {found['corpus']}"
-        f" ({'prepared' if found['corpus_is_prepared'] else 'to be prepared'})",
-        f"budget      {found['budget']} a run: {number(found['tokens_per_run'])} tokens, "
-        f"{number(found['encoder_flops_per_run'])} FLOPs of the encoder",
-        *_curve_lines(found["curve"]),
+        f"runs        {', '.join(plan.runs)} x seeds {plan.seeds}{finished}",
+        f"tasks       {', '.join(plan.tasks) or 'none'}",
+        f"encoder     {plan.size}: {plan.encoder_parameters:,} parameters; discarded after "
+        f"pretraining: {extra or 'none'}",
+        f"corpus      {plan.corpus}, {'' if plan.corpus_is_prepared else 'not yet '}prepared",
+        f"budget      {plan.budget} per run: {_number(plan.tokens_per_run)} tokens, "
+        f"{_number(plan.encoder_flops_per_run)} FLOPs of the encoder",
+        *_curve_lines(plan.curve),
         f"time        {'unknown' if seconds is None else f'{seconds / 60:.1f} minutes'} of "
-        f"pretraining on {found['device']} at {number(found['tokens_per_second'])} tokens/s "
-        f"({found['speed_is']}); probing comes on top",
-        f"disk        {found['disk_megabytes']:.1f} MB",
+        f"pretraining on {plan.device} at {_number(plan.tokens_per_second)} tokens/s "
+        f"({plan.speed_source}), plus the time of probing",
+        f"disk        {plan.disk_megabytes:.1f} MB",
     ]
     return "\n".join(lines)
 
 
-def _curve_lines(curve: dict[str, Any] | None) -> list[str]:
-    """What a curve adds, in proportion to the longest run."""
+def _number(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:,.0f}" if value < 1e9 else f"{value:.2g}".replace("e+", "e")
+
+
+def _curve_lines(curve: CurvePlan | None) -> list[str]:
     if curve is None:
         return []
-    longest, *others = curve["budgets"]
-    share = curve["cost_of_longest"]
+    longest, *others = curve.budgets
     return [
-        f"curve       and {', '.join(others)}, each a complete run on the same corpus: in all "
-        f"{share:.4g} times the cost of {longest} alone"
+        f"curve       also {', '.join(others)}, each a complete run on the same corpus: in all "
+        f"{curve.cost_of_longest:.4g} times the cost of {longest} alone"
     ]

@@ -1,9 +1,9 @@
-"""What there is: objectives, tasks and corpora by name, ours and strangers' through the same hooks.
+"""Objectives, tasks and corpora by name; built-in and third-party ones use the same hooks.
 
-pluggy's own entry-point loader is not enough (tried): one broken entry point aborts all loading,
-two distributions with one entry-point name lose one in silence, and a misspelt hook goes unnoticed.
-So each plugin is loaded, registered and checked by itself; a broken one is a row with its reason
-and an error only when it is asked for by name.
+pluggy's own entry-point loader is not enough (tried): one broken entry point aborts all loading; of
+two distributions with the same entry-point name one is lost silently; and a misspelt hook goes
+unnoticed. So each plugin is loaded, registered and checked separately. A broken plugin is listed
+with its reason, and is an error only when it is requested by name.
 """
 
 from __future__ import annotations
@@ -42,81 +42,85 @@ _METADATA: dict[Kind, tuple[str, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """One provided class, or a provider and the reason why it gives none."""
+class Plugin:
+    """A class with its provider, or a provider with the reason why it is broken."""
 
     kind: Kind | None
+    """None for a broken plugin."""
     name: str
     provider: str
+    """`built-in:FILE`, or `DISTRIBUTION:ENTRY_POINT`."""
     item: type[Any] | None = None
+    """The class; None for a broken plugin."""
     problem: str | None = None
+    """The reason why the plugin is broken."""
 
 
 class Registry:
-    """All that was found, the broken included, in order of kind and name."""
+    """All plugins, broken ones included, sorted by kind and name."""
 
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager("bench")
         self._manager.add_hookspecs(hookspecs)
-        found: list[Entry] = []
+        plugins: list[Plugin] = []
         for provider, load in (*_built_in(), *_installed()):
-            found.extend(self._load(provider, load))
-        self.entries = sorted(found, key=lambda e: (e.kind or "~", e.name, e.provider))
+            plugins.extend(self._load(provider, load))
+        self.plugins = sorted(plugins, key=lambda p: (p.kind or "~", p.name, p.provider))
 
-    def _load(self, provider: str, load: Callable[[], Any]) -> list[Entry]:
-        """Load, register and ask one plugin; whatever it raises becomes its row."""
-        plugin = None
+    def _load(self, provider: str, load: Callable[[], Any]) -> list[Plugin]:
+        """Load and register one provider; an exception makes it a broken plugin."""
+        module = None
         try:
-            plugin = load()
-            self._manager.register(plugin, name=provider)
+            module = load()
+            self._manager.register(module, name=provider)
             self._manager.check_pending()
             return [
-                _entry(HOOKS[caller.name], item, provider)
-                for caller in self._manager.get_hookcallers(plugin) or []
+                _checked_plugin(HOOKS[caller.name], item, provider)
+                for caller in self._manager.get_hookcallers(module) or []
                 for implementation in caller.get_hookimpls()
-                if implementation.plugin is plugin
+                if implementation.plugin is module
                 for item in cast("list[Any]", implementation.function())
             ]
         except (Exception, SystemExit) as error:
-            if plugin is not None and self._manager.is_registered(plugin):
-                self._manager.unregister(plugin)
+            if module is not None and self._manager.is_registered(module):
+                self._manager.unregister(module)
             problem = f"{type(error).__name__}: {error}".splitlines()[0]
-            return [Entry(None, provider.rpartition(":")[2], provider, problem=problem)]
+            return [Plugin(None, provider.rpartition(":")[2], provider, problem=problem)]
 
     def of(self, kind: Kind) -> dict[str, type[Any]]:
         """The usable classes of a kind by name; names with two providers are left out."""
-        names = [e.name for e in self.entries if e.kind == kind and e.item is not None]
+        names = [p.name for p in self.plugins if p.kind == kind and p.item is not None]
         return {
-            entry.name: entry.item
-            for entry in self.entries
-            if entry.kind == kind and entry.item is not None and names.count(entry.name) == 1
+            plugin.name: plugin.item
+            for plugin in self.plugins
+            if plugin.kind == kind and plugin.item is not None and names.count(plugin.name) == 1
         }
 
     def get(self, kind: Kind, name: str) -> type[Any]:
-        """The class of a name; `-` and `_` are the same.
+        """The class with a name; `-` and `_` are equivalent.
 
         Raises:
-            BenchError: Unknown, broken, or provided twice.
+            BenchError: The name is unknown, broken, or provided twice.
         """
-        wanted = name.replace("-", "_")
-        named = [e for e in self.entries if e.name == wanted and e.kind in (kind, None)]
-        usable = [e for e in named if e.item is not None]
+        module_name = name.replace("-", "_")
+        plugins = [p for p in self.plugins if p.name == module_name and p.kind in (kind, None)]
+        usable = [p for p in plugins if p.item is not None]
         if len(usable) > 1:
-            providers = " and ".join(e.provider for e in usable)
+            providers = " and ".join(p.provider for p in usable)
             raise BenchError(
-                f"two {PLURALS[kind]} are named {wanted!r}, by {providers}; uninstall one, or name "
-                "the plugins to load in BENCH_PLUGINS"
+                f"two {PLURALS[kind]} are named {module_name!r}, by {providers}; uninstall one, or "
+                "list the plugins to load in BENCH_PLUGINS"
             )
         if usable and usable[0].item is not None:
             return usable[0].item
-        for entry in named or [e for e in self.entries if e.provider.split(":")[0] == name]:
-            if entry.problem is not None:
-                raise BenchError(f"plugin {entry.provider} is broken: {entry.problem}")
+        for plugin in plugins or [p for p in self.plugins if p.provider.split(":")[0] == name]:
+            if plugin.problem is not None:
+                raise BenchError(f"plugin {plugin.provider} is broken: {plugin.problem}")
         raise unknown_name(kind, name, self.of(kind), f"bench list {PLURALS[kind]}")
 
 
 class _Part:
-    """One file of `objectives/` or `tasks/` as a plugin."""
+    """One file of `objectives/` or `tasks/`, or the corpus `micro`, with the hooks of a plugin."""
 
     def __init__(self, classes: list[type[Any]], kind: Kind) -> None:
         self._classes, self._kind = classes, kind
@@ -138,10 +142,11 @@ class _Part:
 
 
 def _built_in() -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The folders are the lists: every module of them is a plugin of its own."""
-    for part, kind in (("objectives", "objective"), ("tasks", "task")):
-        for found in pkgutil.iter_modules(import_part(part).__path__):
-            yield f"{BUILT_IN}:{found.name}", _loader(f"bench.{part}.{found.name}", kind)  # type: ignore[arg-type]
+    """(Provider, loader) of each module in `objectives/` and `tasks/`, and of the micro corpus."""
+    parts: tuple[tuple[str, Kind], ...] = (("objectives", "objective"), ("tasks", "task"))
+    for part, kind in parts:
+        for module in pkgutil.iter_modules(import_part(part).__path__):
+            yield f"{BUILT_IN}:{module.name}", _loader(f"bench.{part}.{module.name}", kind)
     yield f"{BUILT_IN}:micro", _loader("bench.corpus.microworld", "corpus")
 
 
@@ -163,9 +168,10 @@ def _loader(module_name: str, kind: Kind) -> Callable[[], Any]:
 
 
 def _installed() -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Strangers' entry points; BENCH_PLUGINS (distributions or entry points, by comma) limits them.
+    """(Provider, loader) of each third-party entry point.
 
-    An empty BENCH_PLUGINS loads none.
+    BENCH_PLUGINS, a comma-separated list of distributions or entry points, limits them. An empty
+    BENCH_PLUGINS loads none.
     """
     limit = os.environ.get("BENCH_PLUGINS")
     allowed = None if limit is None else {name.strip() for name in limit.split(",")}
@@ -175,12 +181,18 @@ def _installed() -> Iterator[tuple[str, Callable[[], Any]]]:
             yield f"{distribution}:{point.name}", point.load
 
 
-def _entry(kind: Kind, item: Any, provider: str) -> Entry:
-    """Check what a hook returned before anything relies on it."""
+def _checked_plugin(kind: Kind, item: Any, provider: str) -> Plugin:
+    """A plugin from one item that a hook returned.
+
+    Raises:
+        BenchError: The item is not a class with a valid name and the metadata of its kind.
+    """
     name = getattr(item, "name", None)
     if not inspect.isclass(item) or not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise BenchError(f"{item!r} is no {kind}: a class with a name like 'my_{kind}' is wanted")
+        raise BenchError(
+            f"{item!r} is no {kind}: the hook must return classes with a name like 'my_{kind}'"
+        )
     missing = [field for field in _METADATA[kind] if not hasattr(item, field)]
     if missing:
         raise BenchError(f"{kind} {name!r} lacks {', '.join(missing)}")
-    return Entry(kind, name, provider, item)
+    return Plugin(kind, name, provider, item)

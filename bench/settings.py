@@ -1,7 +1,7 @@
 """Settings as frozen, validated, self-describing dataclasses.
 
-An objective or a probe *is* its settings: the fields are the knobs, the string under a field is
-its help text, and `--set`, `bench describe` and the run id are all read off the same class.
+An objective or a probe *is* its settings: its fields are the knobs, and the string under a field is
+its help text. `--set`, `bench describe` and the run id all use the same class.
 """
 
 from __future__ import annotations
@@ -34,14 +34,28 @@ _CONFIG = ConfigDict(extra="forbid", validate_default=True)
 def settings(cls: type[T]) -> type[T]:
     """Make a class a frozen, keyword-only, validated dataclass.
 
-    A plain dataclass would accept `rate=7`; this refuses it where it is written.
+    A plain dataclass would accept `rate=7`; this one raises an error when it is created.
+
+    Examples:
+        >>> from typing import ClassVar
+        >>> import bench
+        >>> @bench.settings
+        ... class EveryOther(bench.MaskedObjective):
+        ...     name: ClassVar[str] = "every_other"
+        ...     summary: ClassVar[str] = "hides every other token"
+        ...     source: ClassVar[str] = "an example"
+        ...     start: int = 0
+        ...     def choose(self, batch, noise):
+        ...         return batch.real & (batch.real.cumsum(1) % 2 == self.start)
+        >>> EveryOther(start=1).display_name
+        'every_other[start=1]'
     """
     return pydantic_dataclass(frozen=True, kw_only=True, config=_CONFIG)(cls)  # type: ignore[return-value]
 
 
 @dataclasses.dataclass(frozen=True)
 class Knob:
-    """One field of a settings class, as a person sees it."""
+    """One field of a settings class, as users see it."""
 
     name: str
     kind: str
@@ -67,10 +81,10 @@ def knobs(cls: type) -> list[Knob]:
 
 
 def _field_docs(cls: type) -> dict[str, str]:
-    """The string under each field of one class, read off its source.
+    """The string under each field of one class, from the source of its module.
 
-    pydantic can do it (`use_attribute_docstrings`) but looks through every loaded module to find
-    the source, and so would load torch for `bench list`.
+    pydantic has `use_attribute_docstrings` for this, but it searches every loaded module for the
+    source, and so would import torch for `bench list`.
     """
     tree = _module_tree(cls)
     for node in ast.walk(tree) if tree is not None else ():
@@ -86,7 +100,7 @@ def _field_docs(cls: type) -> dict[str, str]:
 
 
 def _module_tree(cls: type) -> ast.Module | None:
-    """The syntax tree of the module that defines a class; None for one typed at a prompt."""
+    """The syntax tree of the module that defines a class; None in an interactive session."""
     path = getattr(sys.modules.get(cls.__module__), "__file__", None)
     try:
         return ast.parse(Path(path).read_bytes()) if path else None
@@ -95,7 +109,7 @@ def _module_tree(cls: type) -> ast.Module | None:
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    """A field's admissible values in a few characters: `number 0..1`, `a|b`."""
+    """The valid values of a field in a few characters: `number 0..1`, `a|b`."""
     if "enum" in schema:
         return "|".join(str(value) for value in schema["enum"])
     if "anyOf" in schema:
@@ -115,15 +129,15 @@ def as_mapping(value: Any) -> dict[str, Any]:
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
-    """Build settings from plain values (strings are read as the field's type).
+    """Build settings from plain values (strings are converted to the field's type).
 
     Args:
         cls: A class made by `settings`.
         values: Field name to value.
-        owner: What the settings belong to, for messages ("span", "training").
+        owner: Owner of the settings ("span", "training"), for messages.
 
     Raises:
-        BenchError: An unknown field, or a value out of range; names both.
+        BenchError: An unknown field, or a value out of range; the message names field and value.
     """
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in values:
@@ -141,7 +155,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling for one value: sorted keys, no spaces, finite numbers only."""
+    """The canonical JSON text of a value: sorted keys, no spaces, finite numbers only."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     )
@@ -153,15 +167,16 @@ def sha256_json(value: Any) -> str:
 
 
 def code_sha256(classes: Iterable[type]) -> str:
-    """A fingerprint of the code of the modules that define the classes, blind to comments.
+    """A sha256 of the code of the modules that define the classes, without comments.
 
-    Part of a run's identity: whoever edits `objectives/mine.py` and repeats the command gets a
-    new run, not yesterday's result. Comments and docstrings change nothing that runs.
+    It is part of a run's identity: after an edit of `objectives/mine.py` the same command makes a
+    new run and does not reuse the earlier result. Comments and docstrings are ignored, as they do
+    not change the behaviour.
     """
     digest = hashlib.sha256()
     for cls in {cls.__module__: cls for cls in classes}.values():
         tree = _module_tree(cls)
-        if tree is None:  # typed at a prompt: the name is all there is
+        if tree is None:  # interactive session: only the name is known
             digest.update(repr(cls).encode())
             continue
         for node in ast.walk(tree):

@@ -1,7 +1,8 @@
-"""What is to be run: sizes, budgets, and the identity of a run.
+"""What a run is: sizes, budgets, seeds, and the identity of a run.
 
-Everything here is plain values. A run's identity is the canonical JSON of all that made it and
-of nothing about tasks; its sha256 names the folder, so the same command finds finished work.
+Everything here is plain values. The identity of a run is the canonical JSON of everything that
+determines its weights, and of nothing about tasks. Its sha256 names the folder, so the same command
+finds finished work.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from bench.settings import (
 )
 
 RECIPE = 3
-"""Raised whenever a change of the machine changes the weights that the same settings give."""
+"""The version of the training code: raised when the same settings give other weights."""
 
 Axis = Literal["tokens", "predictions", "flops", "seconds"]
+_MAX_SEEDS = 1000
 
 
 @settings
 class EncoderShape:
-    """The numbers of an encoder."""
+    """The shape of an encoder."""
 
     hidden_size: PositiveInt
     """Width of the residual stream."""
@@ -46,7 +48,7 @@ class EncoderShape:
     max_length: PositiveInt
     """Positions of a row."""
     vocab_size: PositiveInt
-    """Entries of the tokenizer that is trained; a given tokenizer brings its own."""
+    """Vocabulary size of the tokenizer that is trained; a given tokenizer brings its own."""
 
     @model_validator(mode="after")
     def _heads_fit(self) -> EncoderShape:
@@ -62,16 +64,16 @@ class EncoderShape:
 
 @settings
 class Training:
-    """The numbers of a pretraining, chosen once for all objectives."""
+    """Hyperparameters of pretraining, the same for all objectives."""
 
     learning_rate: PositiveFloat
     """Peak learning rate of AdamW."""
     batch_tokens: PositiveInt
-    """Tokens of a step, over all rows."""
+    """Tokens per step, over all rows."""
     warmup: Fraction = 0.05
     """Share of the budget over which the learning rate rises linearly."""
     decay: Fraction = 0.4
-    """Share of the budget, at its end, over which it falls linearly to zero."""
+    """Share of the budget, at its end, over which the learning rate falls linearly to zero."""
     weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.01
     """Decoupled weight decay of matrices."""
     beta1: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
@@ -79,23 +81,23 @@ class Training:
     beta2: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
     """AdamW's second moment."""
     clip_norm: PositiveFloat = 1.0
-    """Gradients are scaled down to this norm."""
+    """Norm to which larger gradients are scaled down."""
     threads: PositiveInt = 1
-    """CPU threads of a run; they change bits, so they are part of its identity."""
+    """CPU threads of a run. They change the last bits, so they are part of the identity."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """One notch of the size dial."""
+    """One setting of `--size`: encoder shape, hyperparameters, default budget and seeds."""
 
     name: str
     summary: str
     encoder: EncoderShape
     training: Training
     budget: str
-    """Of a run, if none is given."""
+    """The default budget of a run."""
     seeds: str
-    """Of a comparison, if none are given."""
+    """The default seeds of a comparison."""
 
 
 def _size(
@@ -123,7 +125,7 @@ def _size(
 SIZES = {
     size.name: size
     for size in (
-        # Many small steps: with 4,096 tokens each a tiny encoder stays on the unigram plateau.
+        # Many small steps: with 4,096 tokens per step a tiny encoder stays on the unigram plateau.
         _size(
             "tiny",
             "64 wide, 3 layers: minutes on a CPU",
@@ -158,7 +160,7 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How much a run may spend, on one axis."""
+    """The amount that a run may spend, on one axis."""
 
     axis: Axis
     amount: float
@@ -173,20 +175,24 @@ class Budget:
     _SCALES: ClassVar = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 
     @classmethod
-    def parse(cls, text: str) -> Budget:
-        """Read `2M`, `300kpred`, `1e15flop` or `60s`.
+    def parse(cls, budget: str | float | Budget) -> Budget:
+        """Read `2M`, `300kpred`, `1e15flop` or `60s`; a number is an amount of tokens.
 
         Raises:
-            BenchError: Not a budget, or not positive.
+            BenchError: Not a budget, or not above 0.
         """
+        if isinstance(budget, Budget):
+            return budget
+        is_number = isinstance(budget, int | float) and not isinstance(budget, bool)
+        text = f"{budget!r}" if is_number else budget
         match = re.fullmatch(
             r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([kmgbt]?)(tok|pred|flop|s|)(?:s|ens|ictions)?\s*",
-            text.lower(),
+            text.lower() if isinstance(text, str) else "",
         )
         amount = float(match[1]) * cls._SCALES[match[2]] if match else 0.0
         if match is None or not 0 < amount < float("inf"):
             raise BenchError(
-                f"budget {text!r} is not an amount above 0; write 2M (tokens), 300kpred "
+                f"budget {budget!r} is not an amount above 0; write 2M (tokens), 300kpred "
                 "(predictions), 1e15flop or 60s"
             )
         return cls(cls._UNITS[match[3]], amount)  # type: ignore[arg-type]
@@ -196,24 +202,40 @@ class Budget:
         return f"{amount} {'FLOPs' if self.axis == 'flops' else self.axis}"
 
 
-def parse_seeds(text: str) -> list[int]:
-    """Read `0`, `0-2` or `0,3,7-9` into a list of distinct seeds.
+def parse_seeds(seeds: str | int | Iterable[int]) -> list[int]:
+    """Read `0`, `0-2` or `0,3,7-9`; a number N gives 0 to N - 1; a list is taken as it is.
 
     Raises:
-        BenchError: Not a list of whole numbers, or more than 1,000 of them.
+        BenchError: Not seeds, or more than 1,000 of them.
     """
+    if isinstance(seeds, str):
+        return _seeds_of_text(seeds)
+    is_count = isinstance(seeds, int) and not isinstance(seeds, bool)
+    try:
+        numbers = range(seeds) if is_count else list(seeds)  # type: ignore[arg-type]
+        is_valid = all(type(seed) is int and 0 <= seed < 10**9 for seed in numbers)
+    except TypeError:
+        numbers, is_valid = [], False
+    if not is_valid or not 0 < len(numbers) <= _MAX_SEEDS:
+        raise BenchError(
+            f"seeds {seeds!r}: give the number of seeds (3), a list ([0, 1]) or text ('0-2')"
+        )
+    return sorted(set(numbers))
+
+
+def _seeds_of_text(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if last < first or last - first >= 1000:
+        if last < first or last - first >= _MAX_SEEDS:
             raise BenchError(f"seeds {text!r}: write 0, 0-2 or 0,3,7-9 (got {part!r})")
         seeds.extend(range(first, last + 1))
     return sorted(set(seeds))
 
 
 def size_named(name: str) -> Size:
-    """A notch of the size dial.
+    """The size of a name.
 
     Raises:
         BenchError: No such size.
@@ -223,25 +245,40 @@ def size_named(name: str) -> Size:
     return SIZES[name]
 
 
-def parse_overrides(items: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Read `--set owner.field=value` items into owner -> field -> text.
+Overrides = Mapping[str, Mapping[str, Any]]
+"""Owner (`encoder`, `training` or an objective) -> setting -> value."""
+
+
+def parse_overrides(
+    settings: Iterable[str] | Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """Read `OWNER.SETTING=VALUE` items, or a mapping of mappings, into owner -> setting -> value.
 
     Raises:
         BenchError: Not of that form.
     """
-    found: dict[str, dict[str, str]] = {}
-    for item in items:
-        match = re.fullmatch(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)=(.*)", item, re.DOTALL)
+    overrides: dict[str, dict[str, Any]] = {}
+    if isinstance(settings, Mapping):
+        for owner, values in settings.items():
+            if not isinstance(owner, str) or not isinstance(values, Mapping):
+                raise BenchError(
+                    f"settings: {owner!r} has {values!r}; give a mapping of settings for each "
+                    'owner, as {"encoder": {"num_layers": 6}}'
+                )
+            overrides[owner.replace("-", "_")] = {str(key): value for key, value in values.items()}
+        return overrides
+    for item in [settings] if isinstance(settings, str) else settings:
+        match = re.fullmatch(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)=(.*)", str(item), re.DOTALL)
         if match is None:
             raise BenchError(f"--set {item!r}: write OWNER.SETTING=VALUE, as span.mean_length=4")
         owner, field = match[1].replace("-", "_"), match[2].replace("-", "_")
-        found.setdefault(owner, {})[field] = match[3]
-    return found
+        overrides.setdefault(owner, {})[field] = match[3]
+    return overrides
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:
-    """One pretraining, fully said."""
+    """One pretraining, completely specified."""
 
     objective: str
     settings: Mapping[str, Any]
@@ -258,7 +295,7 @@ class RunSpec:
     display_name: str
 
     def identity(self) -> dict[str, Any]:
-        """All that made the run, as plain values."""
+        """Everything that determines the weights, as plain values."""
         return {
             "recipe": RECIPE,
             "objective": self.objective,
@@ -281,11 +318,11 @@ class RunSpec:
         return f"{self._stem()}-{sha256_json(self.identity())[:8]}"
 
     @property
-    def request_id(self) -> str:
-        """The name of its unfinished work: blind to what may change under a user's hands.
+    def unfinished_id(self) -> str:
+        """The name of unfinished work: without the parts that may change between two commands.
 
-        So the same command after the corpus was edited, or torch was upgraded, meets the work it
-        left and can say what changed instead of starting over in silence.
+        The same command after the corpus was edited, or torch was upgraded, therefore finds the
+        unfinished work and can name the change instead of starting over in silence.
         """
         identity = self.identity()
         for key in ("corpus_sha256", "tokenizer_sha256", "torch_version", "objective_code"):
@@ -295,7 +332,7 @@ class RunSpec:
 
     @property
     def comparison(self) -> str:
-        """Equal for runs that may stand in one table: only the objective and the seed differ."""
+        """Equal for runs that share a table: only the objective and the seed differ."""
         shared = self.identity()
         for key in ("objective", "settings", "objective_code", "seed"):
             del shared[key]
@@ -324,22 +361,26 @@ class RunSpec:
 
 
 def shape_and_training(
-    size: Size, overrides: Mapping[str, Mapping[str, str]], vocab_size: int | None
+    size: Size, overrides: Overrides, vocab_size: int | None
 ) -> tuple[EncoderShape, Training]:
-    """The size's numbers with the overrides, threads capped by the cores there are.
+    """The numbers of a size with the overrides, and threads capped by the available cores.
 
     Args:
-        size: The notch of the dial.
-        overrides: `encoder` and `training` fields as text.
-        vocab_size: What the corpus prefers, if it does; an override wins.
+        size: The size.
+        overrides: Settings of `encoder` and `training`.
+        vocab_size: The preference of the corpus, if it has one; an override takes precedence.
+
+    Raises:
+        BenchError: An unknown setting or an impossible value.
     """
     encoder: dict[str, Any] = as_mapping(size.encoder)
     if vocab_size is not None:
         encoder["vocab_size"] = vocab_size
     given = overrides.get("encoder", {})
     encoder |= given
-    if "hidden_size" in given and "mlp_size" not in given and given["hidden_size"].isdigit():
-        encoder["mlp_size"] = int(given["hidden_size"]) * 3 // 2
+    hidden_size = str(given.get("hidden_size", ""))
+    if hidden_size.isdigit() and "mlp_size" not in given:
+        encoder["mlp_size"] = int(hidden_size) * 3 // 2
     training = as_mapping(size.training) | dict(overrides.get("training", {}))
     if "threads" not in overrides.get("training", {}):
         training["threads"] = min(int(training["threads"]), cores())
@@ -347,57 +388,12 @@ def shape_and_training(
     numbers = from_mapping(Training, training, "training")
     if numbers.batch_tokens < shape.max_length:
         raise BenchError(
-            f"training.batch_tokens {numbers.batch_tokens} holds no row of encoder.max_length "
-            f"{shape.max_length} tokens; raise the one or lower the other"
+            f"training.batch_tokens {numbers.batch_tokens} is smaller than one row of "
+            f"encoder.max_length {shape.max_length} tokens; raise the one or lower the other"
         )
     return shape, numbers
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-MOST_POINTS = 16
-LEAST_STEPS = 20
-"""Of a point: with fewer, a warm-up over 5 % of the budget is not even one step."""
-
-
-def halvings(budget: Budget, points: int) -> list[Budget]:
-    """The budgets of a curve, the longest first, each half of the one before.
-
-    Raises:
-        BenchError: Not a number of points, or too many of them.
-    """
-    if not 1 <= points <= MOST_POINTS:
-        raise BenchError(
-            f"--curve {points}: give the number of budgets, 2 to {MOST_POINTS}; --curve 4 adds a "
-            "half, a quarter and an eighth of the budget"
-        )
-    return [dataclasses.replace(budget, amount=budget.amount / 2**k) for k in range(points)]
-
-
-def share_of_longest(points: int) -> float:
-    """What all points cost together, as a multiple of the longest."""
-    return 2.0 - 2.0 ** (1 - points)
-
-
-def check_steps(points: int, tokens: float, batch_tokens: int) -> None:
-    """Refuse a curve whose shortest run is too short to be one.
-
-    Args:
-        points: Of the curve.
-        tokens: About what the longest run reads.
-        batch_tokens: Tokens of a step.
-
-    Raises:
-        BenchError: It is; says how many points there can be.
-    """
-    steps = tokens / batch_tokens
-    if points > 1 and steps / 2 ** (points - 1) < LEAST_STEPS:
-        possible = next((n for n in range(points, 1, -1) if steps / 2 ** (n - 1) >= LEAST_STEPS), 0)
-        way_out = f"--curve {possible} at most, or a" if possible else "a"
-        raise BenchError(
-            f"--curve {points}: its shortest run is about {steps / 2 ** (points - 1):.0f} steps of "
-            f"{batch_tokens:,} tokens, and {LEAST_STEPS} are the least; {way_out} larger --budget"
-        )

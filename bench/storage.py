@@ -1,9 +1,10 @@
-"""Files that are either whole or not there: atomic writes, manifests, folders built aside.
+"""Files that are either complete or absent: atomic writes, manifests, folders built aside.
 
-No format in use notices a flipped payload byte, and `kill -9` during a plain write leaves a file
-nobody can read; so everything is written under a temporary name, synced, renamed, and listed with
-its sha256 in a `manifest.json` written last. Temporary names say who made them (host, process and
-its start time) instead of being locked, because locks on a folder do not work on network disks.
+None of the formats in use detects a flipped payload byte, and `kill -9` during a plain write leaves
+an unreadable file. So everything is written under a temporary name, synced, renamed, and listed
+with its sha256 in a `manifest.json` that is written last. Temporary names contain the host, the
+process and its start time; locks are not used for them, because locks on a folder do not work on
+network disks.
 """
 
 from __future__ import annotations
@@ -29,28 +30,28 @@ from bench.errors import FailedError, RefusedError
 MANIFEST = "manifest.json"
 _PREFIX = ".tmp-"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""What a system says when there is no room."""
-_LOCK_SECONDS = 0.1  # between looks at a lock that another holds
-_FOREIGN_SECONDS = 7 * 24 * 3600  # another host's process cannot be asked whether it lives
+"""Error numbers of a full disk, a full quota and the limit on file sizes."""
+_LOCK_SECONDS = 0.1  # interval between attempts to get a lock
+_FOREIGN_SECONDS = 7 * 24 * 3600  # age of a leftover of another host, whose processes are invisible
 _serial = itertools.count()
 
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn "no space left" (and quota, and file-size limit) into a `FailedError` naming `path`."""
+    """Turn "no space left" (and quota, and file-size limit) into a `FailedError` with `path`."""
     try:
         yield
     except OSError as error:
         if error.errno not in FULL:
             raise
         raise FailedError(
-            f"disk full: {path} could not be written ({error.strerror}); what was complete "
-            f"before is intact. Free some space and repeat the command"
+            f"disk full: {path} could not be written ({error.strerror}); files that were complete "
+            f"before are intact. Free some space and repeat the command"
         ) from None
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
+    """Write the names in a folder to disk, so that they survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -59,7 +60,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomic(path: Path, payload: bytes) -> None:
-    """Replace a file as a whole: readers and crashes see the old bytes or the new, never a mixture.
+    """Replace a file atomically: a reader, or a crash, gets the old bytes or the new, never a mix.
 
     Raises:
         FailedError: The disk is full; the old file is intact.
@@ -80,10 +81,10 @@ def write_atomic(path: Path, payload: bytes) -> None:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Build a folder aside; it appears under its name whole, or not at all.
+    """Build a folder under a temporary name; it appears under its own name complete, or not at all.
 
-    Yields a temporary sibling to write into. If `path` has come to exist meanwhile (another
-    process built the same content), the other's stays and this one is thrown away.
+    Yields a temporary sibling to write into. If `path` exists at the end (another process built the
+    same content), the existing folder stays and this one is removed.
 
     Raises:
         FailedError: The disk is full.
@@ -110,8 +111,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep_leftovers(parent: Path) -> int:
-    """Remove temporary files and folders in `parent` whose process is dead; return how many."""
-    swept = 0
+    """Remove temporary files and folders in `parent` whose process is dead; return their number."""
+    count = 0
     for leftover in sorted(parent.glob(f"{_PREFIX}*")):
         if not _is_leftover(leftover):
             continue
@@ -119,20 +120,20 @@ def sweep_leftovers(parent: Path) -> int:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
-        swept += 1
-    return swept
+        count += 1
+    return count
 
 
 @contextlib.contextmanager
 def exclusive(path: Path, while_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Wait for, then hold, an advisory lock that dies with the process.
+    """Wait for an advisory lock and hold it; it ends with the process.
 
-    It saves double work and is never what correctness rests on: where the file system has no
-    locks, everybody gets it.
+    It avoids duplicate work, and correctness never depends on it: on a file system without locks
+    every process gets the lock.
 
     Args:
-        path: The lock's file; its folder is made.
-        while_waiting: Called now and then while another holds it; may raise.
+        path: The lock file; its folder is created.
+        while_waiting: Called ten times a second while another process holds the lock; may raise.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
@@ -156,10 +157,10 @@ def file_sha256(path: Path) -> str:
 
 
 def write_manifest(folder: Path, names: Iterable[str], **facts: Any) -> dict[str, Any]:
-    """Write `manifest.json`: size and sha256 of each named file, and some facts beside them.
+    """Write `manifest.json`: size and sha256 of each named file, and additional facts.
 
     Args:
-        folder: Where the files lie; call this last.
+        folder: Folder of the files; call this after all of them are written.
         names: Files by their path relative to `folder`.
         facts: JSON values stored beside "files".
     """
@@ -173,10 +174,10 @@ def write_manifest(folder: Path, names: Iterable[str], **facts: Any) -> dict[str
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder, its files not yet verified.
+    """The manifest of a folder; the files are not verified.
 
     Raises:
-        RefusedError: It is missing or malformed, or names a file outside the folder.
+        RefusedError: The manifest is missing or malformed, or names a file outside the folder.
     """
     path = folder / MANIFEST
     try:
@@ -190,7 +191,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise RefusedError(
-            f"{path} is damaged: no table of files in it; remove {folder} and repeat the command"
+            f"{path} is damaged: it has no table of files; remove {folder} and repeat the command"
         ) from None
     for name in files:
         parts = PurePosixPath(name).parts
@@ -203,34 +204,34 @@ def verify_manifest(folder: Path, hash_up_to_bytes: int | None = None) -> dict[s
     """Check every file of a folder against its manifest, and return the manifest.
 
     Args:
-        folder: A folder closed by `write_manifest`.
+        folder: A folder for which `write_manifest` was called.
         hash_up_to_bytes: Above this total size only sizes are compared; None: always hash.
 
     Raises:
-        RefusedError: A file is missing, of another size or content; names it and both values.
+        RefusedError: A file is missing or has another size or content; the message has both values.
     """
     manifest = read_manifest(folder)
     files = manifest["files"]
     is_hashed = hash_up_to_bytes is None or hash_up_to_bytes >= sum(
-        entry["bytes"] for entry in files.values()
+        facts["bytes"] for facts in files.values()
     )
-    for name, entry in files.items():
+    for name, facts in files.items():
         path = folder / name
         try:
-            found: Any = path.stat().st_size
-            expected: Any = entry["bytes"]
-            what = "bytes"
-            if found == expected and is_hashed:
-                found, expected, what = file_sha256(path), entry["sha256"], "sha256"
+            actual: Any = path.stat().st_size
+            expected: Any = facts["bytes"]
+            unit = "bytes"
+            if actual == expected and is_hashed:
+                actual, expected, unit = file_sha256(path), facts["sha256"], "sha256"
         except OSError as error:
             raise RefusedError(
                 f"{path} is listed in the manifest but cannot be read ({error.strerror}); "
                 f"remove {folder} and repeat the command"
             ) from None
-        if found != expected:
+        if actual != expected:
             raise RefusedError(
-                f"{path} was changed after it was written: {what} expected {expected}, "
-                f"found {found}; remove {folder} and repeat the command"
+                f"{path} was changed after it was written: {unit} expected {expected}, "
+                f"found {actual}; remove {folder} and repeat the command"
             )
     return manifest
 
@@ -245,7 +246,7 @@ def _host() -> str:
 
 
 def _start_time(pid: int) -> str:
-    """When a process started, in clock ticks: tells it from a later one with the same number."""
+    """Start time of a process in clock ticks; distinguishes processes with the same number."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -254,7 +255,7 @@ def _start_time(pid: int) -> str:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether the process that made a temporary name is gone."""
+    """Whether the process that made a temporary name has ended."""
     try:
         host, pid, start, _ = path.name.removeprefix(_PREFIX).split("-")
         if host != _host():
@@ -262,8 +263,8 @@ def _is_leftover(path: Path) -> bool:
         os.kill(int(pid), 0)
     except (ProcessLookupError, FileNotFoundError):
         return True
-    except PermissionError:  # it lives, and is somebody else's
+    except PermissionError:  # the process of another user is running
         return False
-    except (ValueError, OverflowError):  # not a name of ours
+    except (ValueError, OverflowError):  # not a temporary name of bench
         return False
     return start != _start_time(int(pid))

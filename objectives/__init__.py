@@ -1,4 +1,5 @@
-"""The pretraining objectives, one per file; the folder is the list.
+"""The pretraining objectives, one per file. The list of objectives is this folder.
 
-File name == command-line name == `Objective.name`. Adding a file is all it takes.
+The file name, the command-line name and `Objective.name` are the same. Adding a file adds an
+objective; nothing has to be registered.
 """

@@ -1,16 +1,17 @@
-"""Masked language modelling that asks for every token, hidden or not: ELECTRA's control.
+"""Masked language modelling that predicts every token, hidden or not (a control of ELECTRA).
 
-    the   quick  brown  fox   jumps        2 of 5 tokens chosen at rate 0.4
-    the   [MASK] brown  fox   lamp         shown as in `token`: 80/10/10
-    the   quick  brown  fox   jumps        predicted: all of them
+    the   quick  brown  fox   jumps        original; 2 of 5 tokens are chosen at rate 0.4
+    the   [MASK] brown  fox   lamp         input, as in `token`: 80/10/10
+    the   quick  brown  fox   jumps        labels: all tokens
 
-Whether an objective gains by what it asks or by how often it asks: this one corrupts as `token`
-does and learns from every position. Most of what it is asked stands in front of it, and copying is
-all it takes there, save that a tenth of the chosen tokens are wrong and none is marked.
+This control separates the effect of the corruption from the effect of the number of predictions.
+The corruption is that of `token`, but every position has a loss. At most positions the input
+already shows the correct token and the encoder only has to copy it. A tenth of the chosen tokens
+are wrong, however, and nothing marks them.
 
-Differs: the paper's variant fills the hidden places with a generator's samples and adds an explicit
-copy mechanism; here the corruption is the token policy and the head is the ordinary one, so that
-nothing but the number of questions separates it from `token`.
+Differs: the paper's variant fills the hidden positions with samples of a generator and adds an
+explicit copy mechanism. Here the corruption is that of `token` and the head is the ordinary token
+head, so that only the number of predictions differs from `token`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @settings
 class AllTokensMlm(Token):
-    """Hide single tokens and ask for all."""
+    """Hide single tokens and predict all tokens."""
 
     name: ClassVar[str] = "all_tokens_mlm"
     summary: ClassVar[str] = "control: token masking that predicts every token, hidden or not"

@@ -1,24 +1,26 @@
-"""Denoising (BART): the text is corrupted in any of six ways, and a decoder writes all of it.
+"""Denoising (BART): six kinds of corruption change the text, and a decoder writes the original.
 
-    A  B  .  C  D  E  .             two sentences; what follows is done to it in this order
-    C  D  E  .  A  B  .             sentences permuted
-    C  [M]   .  [M]   A  B  .       spans of words infilled, one mask each; a span of none is put in
-    C  [M]   [M]   A  B  .          tokens deleted
-    C  [M]   [M]   [M]   B  .       tokens masked
-    C  [M]   [M]   [M]   X  .       tokens replaced by random ones
-    [M]   X  .  C  [M]   [M]        the document rotated to begin anywhere
-    A  B  .  C  D  E  .             what the decoder writes, always
+    A  B  .  C  D  E  .             original, two sentences; the edits follow in this order
+    C  D  E  .  A  B  .             sentences are permuted
+    C  [M]   .  [M]   A  B  .       one mask replaces each span of words; an empty span adds one
+    C  [M]   [M]   A  B  .          tokens are deleted
+    C  [M]   [M]   [M]   B  .       tokens are masked
+    C  [M]   [M]   [M]   X  .       tokens are replaced by random tokens
+    [M]   X  .  C  [M]   [M]        the document is rotated to begin at a random token
+    A  B  .  C  D  E  .             the decoder always writes the original
 
-[M] is [MASK]. The defaults are BART-large's: all sentences permuted, and 30 % of the words infilled
-by spans of Poisson(3) words. One corruption alone is a row of the paper's own ablation:
-`permute_rate=0 infill_rate=0 mask_rate=0.15`.
+[M] is [MASK]. The defaults are those of BART-large: all sentences are permuted, and 30 % of the
+words are hidden by spans whose lengths are drawn from Poisson(3). One corruption alone reproduces a
+row of the paper's ablation: `permute_rate=0 infill_rate=0 mask_rate=0.15`.
 
-A row is packed from documents. Separators stay and end them: sentences move and documents turn
-between two separators, and a span is cut by one. They are shown to the decoder, never asked for.
+A row is packed from documents, which end at separators. Separators never move: sentences move and
+documents rotate between two separators, and a separator cuts a span in two. The decoder reads the
+separators but never predicts them.
 
-Differs: spans do not overlap, so that 30 % are 30 % (fairseq's cover 27 %), and lie on a circle of
-the row's words, so that all are hidden equally often; every draw follows from the seed; masks are
-put in only while the row has room; a decoder of the encoder's own kind.
+Differs: spans do not overlap, so that a rate of 30 % hides 30 % of the words (27 % in fairseq). The
+words of a row are treated as a circle, so that all are hidden equally often. Every draw follows
+from the seed. Masks are inserted only while the row has room. The decoder has the same architecture
+as the encoder.
 """
 
 from __future__ import annotations
@@ -29,10 +31,10 @@ import torch
 from pydantic import Field
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
-from bench.pretraining.corruption import edits as corruptions
+from bench.pretraining.corruption import edits
 from bench.pretraining.corruption.drafts import Draft
 from bench.pretraining.decoding import DecodedObjective, shift_right
-from bench.pretraining.objective import Rate, highest_rate
+from bench.pretraining.rates import Rate, highest_rate
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -42,43 +44,43 @@ if TYPE_CHECKING:
 
 @settings
 class BartDenoise(DecodedObjective):
-    """Write the original of a corrupted text."""
+    """Reconstruct the original of a corrupted text."""
 
     name: ClassVar[str] = "bart_denoise"
-    summary: ClassVar[str] = "the text corrupted in six ways; a decoder writes the original"
+    summary: ClassVar[str] = "text corrupted in six ways; a decoder writes the original"
     source: ClassVar[str] = "Lewis et al. 2020, sec. 2.2 and 5.1"
 
     permute_rate: Rate = 1.0
-    """Share of a row's sentences that change places, within their documents."""
+    """Share of a row's sentences that are permuted within their documents."""
     infill_rate: Rate = 0.3
-    """Share of a row's words hidden by spans, one [MASK] each."""
+    """Share of a row's words that are hidden by spans; one [MASK] replaces each span."""
     mean_length: Annotated[float, Field(ge=1.0, le=50.0)] = 3.0
-    """Mean of the Poisson distribution of a span's length in words; length 0 is a [MASK] put in."""
+    """Mean of the Poisson distribution of span lengths, in words; length 0 inserts a [MASK]."""
     delete_rate: Rate = 0.0
-    """Share of the tokens left that are deleted."""
+    """Share of the remaining tokens that are deleted."""
     mask_rate: Rate = 0.0
-    """Share of the tokens left that are shown as [MASK]."""
+    """Share of the remaining tokens that are shown as [MASK]."""
     replace_rate: Rate = 0.0
-    """Share of the tokens left that are shown as random ordinary tokens."""
+    """Share of the remaining tokens that are shown as random ordinary tokens."""
     rotate_rate: Rate = 0.0
-    """Chance of each document to be rotated to begin with any of its tokens."""
+    """Probability that a document is rotated to begin at a random token."""
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         noise = self.settled(noise)
         draft = Draft.of(batch)
-        given = (batch, vocabulary)
+        context = (batch, vocabulary)
         if highest_rate(self.permute_rate):
-            draft = corruptions.permute_sentences(draft, *given, self.permute_rate, noise)
+            draft = edits.permute_sentences(draft, *context, self.permute_rate, noise)
         if highest_rate(self.infill_rate):
-            draft = corruptions.infill(draft, *given, self.infill_rate, self.mean_length, noise)
-        for corruption, rate in (
-            (corruptions.delete, self.delete_rate),
-            (corruptions.mask, self.mask_rate),
-            (corruptions.replace, self.replace_rate),
-            (corruptions.rotate_documents, self.rotate_rate),
+            draft = edits.infill(draft, *context, self.infill_rate, self.mean_length, noise)
+        for edit, rate in (
+            (edits.delete, self.delete_rate),
+            (edits.mask, self.mask_rate),
+            (edits.replace, self.replace_rate),
+            (edits.rotate_documents, self.rotate_rate),
         ):
             if highest_rate(rate):
-                draft = corruption(draft, *given, rate, noise)
+                draft = edit(draft, *context, rate, noise)
         return Example(
             draft.tokens,
             Attention("full", draft.attention_mask),

@@ -1,16 +1,18 @@
-"""Causal first, masked later: the cheap signal early, the one that sees both sides to the end.
+"""Causal language modelling first, masked language modelling later.
 
-    [CLS]  the    cat  sat  down        before `switch` of the budget: `causal`
+    [CLS]  the    cat  sat  down        before the share `switch` of the budget: `causal`
     the    cat    sat  down (no)
-    [CLS]  [MASK] cat  sat  down        from then on: `token`, or what `then` names
+    [CLS]  [MASK] cat  sat  down        after it: `token`, or the objective that `then` names
            the
 
-Every position predicts in the first phase, so it learns fast; the second turns what was learned to
-both sides. In a study at equal steps this beat masked modelling all the way. One encoder and one
-token head go through both phases, and a schedule of `then` (a rate `0.30->0.15`) runs over its own
-phase. Features are read, and sentences scored, as of the masked model that it ends as.
+In the first phase every position predicts, so the encoder learns fast. In the second phase the
+encoder learns to use both sides of the context. In the paper's comparison at equal steps this was
+better than masked modelling throughout. Both phases train one encoder and one token head. A rate
+schedule of `then` (`0.30->0.15`) covers the second phase only. Features are computed and sentences
+are scored as for the masked objective that the run ends with.
 
-Differs: warm-up and decay of the learning rate span the budget once; there is no second warm-up.
+Differs: the learning rate warms up and decays once over the whole budget; there is no second
+warm-up.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import model_validator
 
 from bench.errors import BenchError
-from bench.pretraining.corruption.mixing import has_own_head, read_objective
+from bench.pretraining.corruption.mixing import read_objective
 from bench.pretraining.objective import DrawnObjective, Objective, Scoring
 from bench.settings import Fraction, settings
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 @settings
 class Biphasic(DrawnObjective):
-    """Predict the next token, then hidden ones."""
+    """Predict next tokens in the first phase and hidden tokens in the second."""
 
     name: ClassVar[str] = "biphasic"
     summary: ClassVar[str] = "causal for the first half of the budget, then masked"
@@ -47,16 +49,16 @@ class Biphasic(DrawnObjective):
     scoring: ClassVar[Scoring | None] = "masked"
 
     switch: Fraction = 0.5
-    """Share of the budget after which the second phase begins."""
+    """Share of the budget at which the second phase begins."""
     then: str = "token"
-    """The second phase: any masked objective, with settings, as `span(mean_length=3,rate=0.3)`."""
+    """Masked objective of the second phase, with settings: `span(mean_length=3,rate=0.3)`."""
 
     @model_validator(mode="after")
     def _second_is_masked(self) -> Biphasic:
-        if self._second.scoring != "masked" or has_own_head(self._second):
+        if self._second.scoring != "masked" or self._second.has_own_head:
             raise BenchError(
                 f"biphasic.then: {self.then!r} is not a masked objective with the ordinary token "
-                "head; name one as token, whole_word or span"
+                "head; use one such as token, whole_word or span"
             )
         return self
 
@@ -75,7 +77,7 @@ class Biphasic(DrawnObjective):
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         if batch.progress < self.switch:
             return Causal().corrupt(batch, vocabulary, noise)
-        rest = 1 - self.switch
-        progress = (batch.progress - self.switch) / rest if rest else 1.0
+        second_share = 1 - self.switch
+        progress = (batch.progress - self.switch) / second_share if second_share else 1.0
         batch = dataclasses.replace(batch, progress=progress)
         return self._second.corrupt(batch, vocabulary, self.settled(noise))

@@ -1,10 +1,11 @@
-"""Causal language modelling: the next token from those before it.
+"""Causal language modelling: each token is predicted from the tokens before it.
 
     [CLS]  the  cat  sat         every position predicts the token to its right
-    the    cat  sat  (none)      attention sees only the left
+    the    cat  sat  (none)      attention covers only the positions to the left
 
-Nothing is hidden but the future, so every position carries loss: at equal tokens it makes nearly
-seven times the predictions of a masked objective at 15 %, and it leads at very short budgets.
+Only the tokens to the right are hidden, so every position has a loss. At equal tokens this gives
+nearly seven times the predictions of a masked objective at 15 %, and `causal` leads at very short
+budgets.
 
 Differs: separators and padding are read but never predicted, as in every objective here.
 """

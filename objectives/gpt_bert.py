@@ -1,20 +1,23 @@
-"""The hybrid of GPT-BERT: most rows masked next-token prediction, some rows causal.
+"""GPT-BERT: most rows are masked next-token prediction, and some rows are causal.
 
-    [CLS]  the    [MASK]  [MASK]  fox      masked row (15 in 16): full attention, a piece of 2
+    [CLS]  the    [MASK]  [MASK]  fox      masked row (15 in 16): full attention, one piece of 2
     (no)   quick  brown   (no)    (no)
     [CLS]  the    quick   brown   fox      causal row (1 in 16): attention to the left
     the    quick  brown   fox     (no)
 
-Every answer is read one position to the left of its token, so both kinds of row ask the same thing
-of a position and share one head. Noise decides which row is which; attention is "prefix" with the
-whole row or nothing as prefix, and every position has a slot for logits, so that shapes never
-change. Published defaults: 1 causal row in 16, pieces of 1 to 3 tokens with one 80/10/10 draw each,
-rate 0.30 falling to 0.15. A kind weighs as much as its share of rows, not of predictions (a causal
-row makes several times as many): each row's mean loss is weighted by its tokens.
+Every token is predicted one position to its left, so a position predicts its right neighbour in
+both kinds of row and both share one head. `Noise` decides the kind of each row. The attention
+pattern is "prefix", with the whole row (masked) or nothing (causal) as the prefix. Every position
+has a slot for logits, so that shapes never change.
 
-Differs: the hidden pieces meet the rate exactly in every row where the release hides each piece by
-itself; touching pieces share one draw; the release's gated attention and layer weighting are parts
-of its encoder and not of its objective, and are left out.
+The defaults are the published ones: 1 causal row in 16, pieces of 1 to 3 tokens with one 80/10/10
+draw each, and a rate that falls from 0.30 to 0.15. Each kind is weighted by its share of rows, not
+of predictions, because a causal row makes several times as many predictions: the mean loss of each
+row is weighted by its number of tokens.
+
+Differs: the hidden pieces meet the rate exactly in every row, whereas the release hides each piece
+independently; adjacent pieces share one draw; the release's gated attention and layer weighting
+belong to its encoder, not to its objective, and are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ import torch
 from pydantic import Field
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
-from bench.pretraining.objective import Rate, write_tokens
+from bench.pretraining.objective import write_tokens
+from bench.pretraining.rates import Rate
 from bench.settings import Fraction, settings
 
 from .mntp import Mntp
@@ -49,11 +53,11 @@ class GptBert(Mntp):
     causal_fraction: Fraction = 0.0625
     """Share of the rows that are causal."""
     rate: Rate = "0.30->0.15"
-    """Share of a masked row's ordinary tokens that are predicted; it moves over the budget."""
+    """Share of a masked row's ordinary tokens that are predicted; it changes over the budget."""
     max_length: Annotated[int, Field(ge=1, le=100)] = 3
-    """Longest piece that is hidden as one, in tokens."""
+    """Maximum length of a hidden piece, in tokens."""
     draw: Literal["token", "word", "span"] = "span"
-    """What shares one draw of mask, random or keep: a token, a word, a run of chosen tokens."""
+    """Unit with one draw of mask, random or keep: a token, a word or a run of chosen tokens."""
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         masked = super().corrupt(batch, vocabulary, noise)
@@ -75,12 +79,12 @@ class GptBert(Mntp):
         from bench.pretraining.heads import token_nats
 
         nats = token_nats(encoder, head, example).sum(1)
-        asked = (example.labels != IGNORED).sum(1)
-        tokens = torch.where(asked > 0, example.extras["tokens"], 0).float()
-        means = nats / asked.clamp(min=1)
+        predictions = (example.labels != IGNORED).sum(1)
+        tokens = torch.where(predictions > 0, example.extras["tokens"], 0).float()
+        means = nats / predictions.clamp(min=1)
         is_causal = example.extras["is_causal"]
         parts = {
-            kind: ((nats * rows).sum(), (asked * rows).sum())
+            kind: ((nats * rows).sum(), (predictions * rows).sum())
             for kind, rows in (("causal", is_causal), ("masked", ~is_causal))
         }
-        return Loss((means * tokens).sum(), asked.sum(), tokens.sum(), parts)
+        return Loss((means * tokens).sum(), predictions.sum(), tokens.sum(), parts)

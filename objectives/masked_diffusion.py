@@ -1,17 +1,18 @@
-"""Masked diffusion: each row is hidden at a rate of its own, anywhere from nothing to everything.
+"""Masked diffusion: each row has its own masking rate, drawn between 0 and 1.
 
-    the    [MASK] brown  [MASK]  jumps     rate drawn 0.3: each token hidden with that chance
-           quick         fox               each asked with weight 1 / 0.3
+    the    [MASK] brown  [MASK]  jumps     rate drawn 0.3, the chance of each token to be hidden
+           quick         fox               predicted with weight 1 / 0.3
     [MASK] [MASK] [MASK] fox     [MASK]    rate drawn 0.9
-    the    quick  brown          jumps     each asked with weight 1 / 0.9
+    the    quick  brown          jumps     predicted with weight 1 / 0.9
 
-The rate is uniform over (0, 1), every hidden token is shown as [MASK], and the loss of a row is
-weighted by 1 / rate and divided by all tokens, asked or not: the expectation is then an upper bound
-of the text's negative log-likelihood per token, and the model a generative one. Half of the tokens
-are asked on average. It is `token` at 100/0/0 with the rate made random and the weights to match.
+The rate is uniform over (0, 1) and every hidden token is shown as [MASK]. The loss of a row is
+weighted by 1 / rate and divided by all tokens, predicted or not. Its expectation is then an upper
+bound of the text's negative log-likelihood per token, and the model is a generative one. Half of
+the tokens are predicted on average. The objective is `token` at 100/0/0 with a random rate and the
+matching weights.
 
-Differs: rates are independent from row to row; the release of MDLM spreads them evenly over a batch
-for less variance, which would make a row depend on its neighbours.
+Differs: the rates of rows are independent; the release of MDLM spreads them evenly over a batch for
+less variance, which would make a row depend on the other rows of its batch.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 @settings
 class MaskedDiffusion(DrawnObjective):
-    """Hide tokens at a random rate."""
+    """Hide tokens at a random rate per row."""
 
     name: ClassVar[str] = "masked_diffusion"
     summary: ClassVar[str] = "masked language model at rates from 0 to 1, weighted by 1 / rate"
@@ -43,7 +44,7 @@ class MaskedDiffusion(DrawnObjective):
     scoring: ClassVar[Scoring | None] = "masked"
 
     lowest_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 1e-3
-    """Rates are uniform from here to 1; 1 / lowest_rate is the largest weight (Nie et al.)."""
+    """Lower bound of the uniform rates; 1 / lowest_rate is the largest weight (Nie et al.)."""
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         noise = self.settled(noise)
@@ -62,7 +63,7 @@ class MaskedDiffusion(DrawnObjective):
         from bench.pretraining.heads import token_nats
 
         nats = token_nats(encoder, head, example).sum(1)
-        asked = (example.labels != IGNORED).sum()
+        predictions = (example.labels != IGNORED).sum()
         tokens = example.extras["tokens"].sum().float()
-        unweighted = {"unweighted": (nats.sum(), asked)}
-        return Loss((nats * example.extras["weights"]).sum(), asked, tokens, unweighted)
+        unweighted = {"unweighted": (nats.sum(), predictions)}
+        return Loss((nats * example.extras["weights"]).sum(), predictions, tokens, unweighted)

@@ -1,20 +1,23 @@
-"""A mixture of objectives: every row is drawn for one of them.
+"""A mixture of objectives: each row is drawn for one of them.
 
     0.4*span(mean_length=3) + 0.4*span(mean_length=8,max_length=24,rate=0.5) + 0.2*prefix_lm
 
     the  [MASK] [MASK] fox   jumps  over      short runs, few tokens hidden (UL2's R-denoiser)
-    the  [MASK] [MASK] [MASK] [MASK] over     long runs, many hidden (X)
-    the  quick  brown | fox  jumps  over      a prefix and what follows it (S)
+    the  [MASK] [MASK] [MASK] [MASK] over     long runs, many tokens hidden (X-denoiser)
+    the  quick  brown | fox  jumps  over      a prefix and its continuation (S-denoiser)
 
-The parts may be any installed objectives with any settings. Noise draws the part of each row, anew
-in every epoch, so a batch holds all of them. The loss is the sum of all parts' sums over the sum of
-their divisors: every question counts the same, and a part that asks more per row weighs more than
-its share of rows. Parts with the ordinary token head share one, and one pass of fixed shape through
-the encoder; a part with a head or loss of its own is run on its rows alone, whose number varies.
-Sentences are not scored: parts need not agree how.
+The components may be any installed objectives with any settings. `Noise` draws the component of
+each row anew in every epoch, so a batch contains rows of all of them. The loss is the sum of the
+components' loss sums over the sum of their divisors. Every prediction therefore has the same
+weight, and a component that makes more predictions per row has more weight than its share of rows.
 
-Differs: UL2 mixes seven denoisers of an encoder-decoder, told apart by a mode token; these three
-are its kinds as an encoder can do them, with [MASK]s for sentinels and no mode token.
+Components with the ordinary token head share one head and one encoder pass of fixed shape. A
+component with a head or loss of its own runs on its own rows only, whose number varies. Sentences
+are not scored, because the components need not agree on a method.
+
+Differs: UL2 mixes seven denoisers of an encoder-decoder and marks each with a mode token. The
+defaults here are its three kinds in a form that an encoder can do: [MASK]s take the place of
+sentinels and there is no mode token.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from pydantic import AfterValidator, model_validator
 
 from bench.errors import BenchError
 from bench.pretraining.batch import Batch, Example, Loss
-from bench.pretraining.corruption.mixing import Composed, has_own_head, merge_rows, read_mixture
+from bench.pretraining.corruption.mixing import MixedExample, merge_rows, read_mixture
 from bench.pretraining.objective import Cost, DrawnObjective, Objective
 from bench.settings import settings
 
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 
 @settings
 class Mixture(DrawnObjective):
-    """Give every row to one of several objectives."""
+    """Assign each row to one of several objectives."""
 
     name: ClassVar[str] = "mixture"
     summary: ClassVar[str] = "a weighted mixture of objectives, each row drawn for one of them"
@@ -55,10 +58,10 @@ class Mixture(DrawnObjective):
     components: Annotated[str, AfterValidator(lambda text: "".join(text.split()))] = (
         "0.4*span(mean_length=3)+0.4*span(mean_length=8,max_length=24,rate=0.5)+0.2*prefix_lm"
     )
-    """`WEIGHT*OBJECTIVE(SETTING=VALUE,...)+...`; weights are shares of the rows."""
+    """`WEIGHT*OBJECTIVE(SETTING=VALUE,...)+...`; the weights are shares of the rows."""
 
     @model_validator(mode="after")
-    def _is_readable(self) -> Mixture:
+    def _has_no_nested_mixture(self) -> Mixture:
         if any(part.name == self.name for part in self.ingredients()):
             raise BenchError("mixture.components: a mixture cannot be part of a mixture")
         return self
@@ -72,8 +75,8 @@ class Mixture(DrawnObjective):
 
     @functools.cached_property
     def _groups(self) -> tuple[tuple[int, ...], ...]:
-        """The parts that share a head, then each of the others by itself."""
-        is_own = [has_own_head(part) for part in self.ingredients()]
+        """Indices of the components that share a head, then one group for each of the others."""
+        is_own = [part.has_own_head for part in self.ingredients()]
         shared = tuple(i for i, own in enumerate(is_own) if not own)
         return (*((shared,) if shared else ()), *((i,) for i, own in enumerate(is_own) if own))
 
@@ -86,7 +89,7 @@ class Mixture(DrawnObjective):
             for i, part in parts
             if type(part).collect_statistics is not Objective.collect_statistics
         ]
-        if len(collectors) > 1:  # each reads all of it, and it can be read once
+        if len(collectors) > 1:  # each reads all batches, and an iterator can be read only once
             batches = list(batches)
         return {
             f"{i}.{name}": table
@@ -95,7 +98,7 @@ class Mixture(DrawnObjective):
         }
 
     def members(self, noise: Noise, rows: int) -> Int[Tensor, " B"]:
-        """Which part each row is drawn for."""
+        """Index of the component that each row is drawn for."""
         bounds = [*accumulate(weight for weight, _ in self._weighted)][:-1]
         drawn = self.settled(noise).uniform("component", (rows, 1))[:, 0]
         return torch.bucketize(drawn, drawn.new_tensor(bounds), right=True)
@@ -108,27 +111,28 @@ class Mixture(DrawnObjective):
             }
             own_batch = dataclasses.replace(batch, statistics=own)
             examples.append(part.corrupt(own_batch, vocabulary, self.settled(noise)))
-        together = merge_rows(examples, self.members(noise, len(batch.tokens)))
-        return Composed(**vars(together), examples=tuple(examples))
+        merged = merge_rows(examples, self.members(noise, len(batch.tokens)))
+        return MixedExample(**vars(merged), examples=tuple(examples))
 
     def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:
         parts = self.ingredients()
         return torch.nn.ModuleList(parts[own].head(shape, vocabulary) for own, *_ in self._groups)
 
     def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
-        from bench.pretraining.corruption.mixed_loss import composed_loss
+        from bench.pretraining.heads import mixed_loss
 
-        assert isinstance(example, Composed)
+        assert isinstance(example, MixedExample)
         assert isinstance(head, torch.nn.ModuleList)
         parts, cost = self.ingredients(), self.extra_cost(encoder.shape)
         noise = self.settled(noise)
-        return composed_loss(parts, self._groups, cost, encoder, head, example, noise)
+        return mixed_loss(parts, self._groups, cost, encoder, head, example, noise)
 
     def extra_cost(self, shape: EncoderShape) -> Cost:
         costs = [self.ingredients()[own].extra_cost(shape) for own, *_ in self._groups]
         if len(costs) == 1:
             return costs[0]
-        # What a step costs depends on its rows: `composed_loss` says it in slots of this price.
+        # The cost of a step depends on its rows: `mixed_loss` reports it as a number of prediction
+        # slots, each of which costs `flops_per_prediction`.
         return Cost(
             flops_per_prediction=max(1.0, *(cost.flops_per_prediction for cost in costs)),
             parameters=sum(cost.parameters for cost in costs),

@@ -1,15 +1,15 @@
 """Masked next-token prediction: a hidden token is predicted one position to its left.
 
-    [CLS]  the    quick   brown  fox       attention sees everything
-    [CLS]  the    [MASK]  brown  fox       `quick` is hidden at 2
-    (no)   quick  (no)    (no)   (no)      and read at 1, as a causal model would
+    [CLS]  the    quick   brown  fox       original; attention covers the whole row
+    [CLS]  the    [MASK]  brown  fox       `quick` is hidden at position 2
+    (no)   quick  (no)    (no)   (no)      and predicted at position 1, as in a causal model
 
-Positions mean what they mean in a causal language model, "what comes next", so the two can be
-trained in one network (`gpt_bert`) and causal models turned into encoders (LLM2Vec). Rows begin
-with [CLS], so that every token has a left neighbour to be read at.
+A position predicts the token that comes next, as in a causal language model. One network can
+therefore be trained with both (`gpt_bert`), and a causal model can be turned into an encoder
+(LLM2Vec). Rows begin with [CLS], so that every token has a left neighbour that predicts it.
 
-With `max_length` above 1 the row is cut into pieces of 1 .. max_length tokens, each length equally
-likely, and whole pieces are hidden.
+With `max_length` above 1 the row is cut into pieces of 1 .. max_length tokens, each length with the
+same probability, and whole pieces are hidden.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
 
 @settings
 class Mntp(MaskedObjective):
-    """Hide tokens and ask for each at its left neighbour."""
+    """Hide tokens and predict each one at its left neighbour."""
 
     name: ClassVar[str] = "mntp"
-    summary: ClassVar[str] = "masked language model whose answers are read one position to the left"
+    summary: ClassVar[str] = "masked language model, each token predicted one position to its left"
     source: ClassVar[str] = "BehnamGhader et al. 2024, sec. 2.1; Lv et al. 2023"
     scoring: ClassVar[Scoring | None] = "shifted"
 
     max_length: Annotated[int, Field(ge=1, le=100)] = 1
-    """Longest piece that is hidden as one, in tokens."""
+    """Maximum length of a hidden piece, in tokens."""
 
     def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
-        # A token that opens its row has nothing to its left (rows begin with [CLS]: there is none).
+        # A token at position 0 has no left neighbour. Rows begin with [CLS], so there is none.
         at = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
-        readable = batch.real & (at > 0)
-        starts = self._piece_starts(batch, noise) & readable
-        return choose_units(starts, readable, self.quota(batch), self.capacity(batch), noise)
+        predictable = batch.real & (at > 0)
+        starts = self._piece_starts(batch, noise) & predictable
+        return choose_units(starts, predictable, self.quota(batch), self.capacity(batch), noise)
 
     def _piece_starts(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
-        """Where pieces begin: end to end along the row, and anew after each gap."""
+        """First tokens of the pieces, which follow each other and restart after each gap."""
         rows, length = batch.tokens.shape
         if self.max_length == 1:
             return torch.ones_like(batch.real)
@@ -66,5 +66,5 @@ class Mntp(MaskedObjective):
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         example = super().corrupt(batch, vocabulary, noise)
-        assert example.positions is not None  # masked objectives gather what they predict
+        assert example.positions is not None  # masked objectives gather the predicted positions
         return dataclasses.replace(example, positions=(example.positions - 1).clamp(min=0))

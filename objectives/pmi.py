@@ -1,19 +1,21 @@
-"""PMI masking: words that go together are hidden together.
+"""PMI masking: words that often occur together are hidden together.
 
-    she lives in new york city now          "new york city" was statistics, "lives in" was not
-    she lives in [MASK MASK MASK] now       a unit of three words, drawn as single words are
+    she lives in new york city now          "new york city" is a collocation, "lives in" is not
+    she lives in [MASK MASK MASK] now       a unit of three words, drawn like a single word
                  new  york city
 
-Who sees "[MASK] york" need not read the rest of the sentence. The units are the collocations of 2
-to 5 words that are least explained by their parts: a run's score is log p(run) less the best sum of
-log p over any cut of it, so "of the united states" owes nothing to "united states". They are
-mined from the training part alone, before the first step; half of them are pairs, a quarter
-triples, the rest longer, as published. All other units are whole words.
+With "[MASK] york" as input, a model can predict "new" without the rest of the sentence. The units
+are therefore collocations: the runs of 2 to 5 words that their parts explain least. The score of a
+run is log p(run) minus the best sum of log p over any segmentation of it, so "of the united states"
+gains nothing from "united states". The collocations are collected from the training part alone,
+before the first step. Half of them are pairs, a quarter triples and the rest longer, as published.
+All other units are whole words.
 
-Differs: published are 800,000 from 16 GB of text, chosen to cover half of its tokens; 3,000 cover
-44 % of the generated corpus (0.6M words), and 10,000 cover 18 % of 1.5M words of an encyclopedia:
-`size` is worth setting. A run scores above 0 or is none, and ends with its sentence. The released
-lists multiply the score by the run's frequency; the paper does not, nor do we.
+Differs: the paper uses 800,000 collocations from 16 GB of text, a number chosen to cover half of
+its tokens. Here 3,000 cover 44 % of the generated corpus (0.6M words), and 10,000 cover 18 % of
+1.5M words of an encyclopedia, so `size` should be set for the corpus. A collocation needs a score
+above 0 and lies within one sentence. The released lists multiply the score by the run's frequency;
+the paper does not, and neither does this objective.
 """
 
 from __future__ import annotations
@@ -37,13 +39,13 @@ class Pmi(UnitObjective):
     """Hide collocations and words."""
 
     name: ClassVar[str] = "pmi"
-    summary: ClassVar[str] = "masked language model over mined collocations of 2 to 5 words"
+    summary: ClassVar[str] = "masked language model over collocations of 2 to 5 words"
     source: ClassVar[str] = "Levine et al. 2021, sec. 3"
 
     size: PositiveInt = 3_000
-    """Collocations kept, at most."""
+    """Maximum number of collocations."""
     fewest: PositiveInt = 10
-    """Occurrences in the training part below which a run of words is no collocation."""
+    """Minimum number of occurrences of a collocation in the training part."""
 
     def collect_statistics(
         self, batches: Iterable[Batch], vocabulary: Vocabulary

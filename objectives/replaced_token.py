@@ -1,17 +1,18 @@
-"""Replaced-token detection (ELECTRA): a small generator fakes tokens, the encoder finds the fakes.
+"""Replaced-token detection (ELECTRA): a generator replaces tokens, the encoder detects them.
 
     the    chef   cooked  the    meal      original
-    [MASK] chef   [MASK]  the    meal      what the generator reads, and fills in: "the", "ate"
-    the    chef   ate     the    meal      what the encoder reads
-    0      0      1       0      0         asked at every token; a lucky guess is an original
+    [MASK] chef   [MASK]  the    meal      generator input; it samples "the", "ate"
+    the    chef   ate     the    meal      encoder input
+    0      0      1       0      0         labels of all tokens; a correct sample counts as original
 
-The loss is that of the generator (a masked language model, a quarter as wide) plus 50 times that of
-the detection. Both are means over tokens of their own, so that a row's masked loss is weighted by
-the row's tokens: the sum then does not depend on how a batch is split.
+The loss is the generator's loss (a masked language model a quarter as wide) plus 50 times the
+detection loss. Each is a mean over its own tokens. The masked loss of a row is therefore weighted
+by the number of the row's tokens, so that the sum does not depend on how a batch is split.
 
 Differs: positions are drawn without replacement, exactly 15 % (the release draws with replacement
-and realises 13.8 %); `mask_fraction` is the release's 0.85, the rest shown unchanged (1.0: the
-paper's text); the generator is thinned by whole attention heads; special tokens are never drawn.
+and realises 13.8 %). `mask_fraction` is the release's 0.85, with the rest shown unchanged (1.0 in
+the paper's text). The width of the generator is reduced by whole attention heads. Special tokens
+are never drawn.
 """
 
 from __future__ import annotations
@@ -39,21 +40,21 @@ if TYPE_CHECKING:
 
 @settings
 class ReplacedToken(UnitObjective):
-    """Tell replaced tokens from original ones."""
+    """Detect the tokens that a generator replaced."""
 
     name: ClassVar[str] = "replaced_token"
-    summary: ClassVar[str] = "tell a small generator's tokens from the original ones"
+    summary: ClassVar[str] = "detect the tokens that a small generator replaced"
     source: ClassVar[str] = "Clark et al. 2020, sec. 2"
     scoring: ClassVar[Scoring | None] = None
 
     mask_fraction: Fraction = 0.85
-    """Share of the chosen tokens the generator sees as [MASK]; 1.0 in the paper's text."""
+    """Share of the chosen tokens that the generator reads as [MASK]; 1.0 in the paper's text."""
     random_fraction: Fraction = 0.0
-    """Share of the chosen tokens the generator sees as a random ordinary token."""
+    """Share of the chosen tokens that the generator reads as a random ordinary token."""
     generator_width: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     """Width of the generator as a share of the encoder's, in whole attention heads."""
     detection_weight: PositiveFloat = 50.0
-    """What the detection counts against the generator's loss."""
+    """Weight of the detection loss; the generator's loss has weight 1."""
 
     def units(self, batch: Batch) -> Bool[Tensor, "B L"]:
         return batch.real
@@ -63,7 +64,7 @@ class ReplacedToken(UnitObjective):
         return dataclasses.replace(example, extras={"text": batch.tokens, "real": batch.real})
 
     def generator_shape(self, shape: EncoderShape) -> EncoderShape:
-        """The generator's shape: as deep, with heads of the same width, fewer of them."""
+        """Shape of the generator: the encoder's depth and head width, with fewer heads."""
         heads = max(1, int(shape.num_heads * self.generator_width + 0.5))
         return dataclasses.replace(
             shape,
@@ -104,18 +105,21 @@ class ReplacedToken(UnitObjective):
         return Loss(masked + self.detection_weight * detected, tokens.sum(), parts=parts)
 
     def extra_cost(self, shape: EncoderShape) -> Cost:
-        """Exact for rows of `max_length` positions: the generator's attention has no other."""
-        generator_shape, width, length = (
-            self.generator_shape(shape),
-            shape.hidden_size,
-            shape.max_length,
-        )
+        """Cost of generator and detector, exact for rows of `max_length` positions only."""
+        generator_shape = self.generator_shape(shape)
+        width, length = shape.hidden_size, shape.max_length
         vocab_size, narrow = shape.vocab_size, generator_shape.hidden_size
         detector = width * width + width
         return Cost(
             flops_per_prediction=2.0 * width * (narrow + vocab_size),
             flops_per_position=encoder_row_flops(generator_shape, length) / length
             + 2.0 * (width * narrow + detector),
-            parameters=encoder_parameters(generator_shape) - vocab_size * narrow  # the embedding is shared
-            + 2 * width * narrow + width + vocab_size + detector + 1,
-        )  # fmt: skip
+            # The generator has no token embedding of its own: it shares the encoder's.
+            parameters=encoder_parameters(generator_shape)
+            - vocab_size * narrow
+            + 2 * width * narrow
+            + width
+            + vocab_size
+            + detector
+            + 1,
+        )

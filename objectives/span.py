@@ -1,16 +1,16 @@
-"""Span masking: runs of whole words are hidden (SpanBERT; its boundary objective is a knob).
+"""Span masking: runs of whole words are hidden (SpanBERT; its boundary objective is a setting).
 
     an  American  football  game  was  played      start drawn at `football`, length 3 words
     an  American  [MASK]    [MASK] [MASK] played    one draw of mask/random/keep for the run
 
-Lengths are geometric, truncated to 1..10 words and renormalised: mean 3.797 at the paper's p = 0.2
-(clipping at 10 instead would give 4.463). A start falls on any token with equal chance and moves to
-the start of its word; a start inside a chosen run is rejected; drawing stops at the quota. Runs
-that touch merge before replacement. `boundary=True` asks for each hidden token a second time, from
-the two tokens outside its run, and adds that loss.
+Lengths are geometric, truncated to 1..10 words and renormalised: their mean is 3.797 at the paper's
+p = 0.2 (clipping at 10 instead would give 4.463). Every token is the start with the same
+probability, and the start moves to the beginning of its word. A start inside a chosen run is
+rejected. Drawing stops at the quota. Adjacent runs merge before replacement. `boundary=True`
+predicts each hidden token a second time, from the two tokens next to its run, and adds that loss.
 
-Differs: the last run is trimmed to whole words where the release cuts through one (`trim`), so the
-realised rate lies a little under the nominal one; runs end at the end of a document.
+Differs: the last run is trimmed to whole words where the release cuts through a word (`trim`), so
+the realised rate is slightly below the nominal rate. Runs end at the end of a document.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from bench.pretraining.corruption.spans import (
     run_edges,
     truncated_geometric,
 )
-from bench.pretraining.objective import Cost, MaskedObjective, highest_rate
+from bench.pretraining.objective import Cost, MaskedObjective
+from bench.pretraining.rates import highest_rate
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -52,20 +53,20 @@ class Span(MaskedObjective):
     mean_length: Annotated[float, Field(ge=1.0, le=50.0)] = 3.7971
     """Mean length of a run in words, after truncation (3.7971: geometric with p = 0.2)."""
     max_length: Annotated[int, Field(ge=1, le=100)] = 10
-    """Longest run, in words."""
+    """Maximum length of a run, in words."""
     trim: Literal["word", "token"] = "word"
-    """Where the last run ends when the quota is met: after a whole word, or anywhere."""
+    """Unit at which the last run ends when the quota is met: a whole word or any token."""
     draw: Literal["token", "word", "span"] = "span"
-    """What shares one draw of mask, random or keep: a token, a word, a run of chosen tokens."""
+    """Unit with one draw of mask, random or keep: a token, a word or a run of chosen tokens."""
     boundary: bool = False
-    """Add SpanBERT's boundary objective: each hidden token also from its run's neighbours."""
+    """Add SpanBERT's boundary loss: predict each hidden token also from its run's neighbours."""
 
     @model_validator(mode="after")
     def _mean_is_possible(self) -> Span:
         if self.mean_length > (self.max_length + 1) / 2:
             raise ValueError(
-                f"mean_length {self.mean_length} is out of reach with max_length "
-                f"{self.max_length}: at most {(self.max_length + 1) / 2}"
+                f"mean_length {self.mean_length} is too large for max_length "
+                f"{self.max_length}; the maximum is {(self.max_length + 1) / 2}"
             )
         return self
 
@@ -75,7 +76,7 @@ class Span(MaskedObjective):
         quota = self.quota(batch)[:, None]
         chosen = torch.zeros_like(batch.real)
         last_run = torch.zeros_like(chosen)
-        for run in range(first.shape[1]):  # runs, not tokens: about 40 for a row of 512
+        for run in range(first.shape[1]):  # a loop over runs, not tokens: about 40 for a row of 512
             start, end = first[:, run : run + 1], after[:, run : run + 1]
             accepted = ~chosen.gather(1, start) & (chosen.sum(1, keepdim=True) < quota)
             added = (at >= start) & (at < end) & accepted & ~chosen
@@ -88,10 +89,10 @@ class Span(MaskedObjective):
     def _draw_runs(
         self, batch: Batch, noise: Noise
     ) -> tuple[Int[Tensor, "B R"], Int[Tensor, "B R"]]:
-        """Candidate runs in the order drawn: first token, and the token after the last."""
+        """First token of each candidate run, and the token after its last, in the order drawn."""
         rows, length = batch.tokens.shape
-        # A token stays uncovered by runs drawn at random with chance exp(-runs x mean / length);
-        # half as many again, and eight more for short rows, make running out of them rare.
+        # Randomly drawn runs leave a token uncovered with probability exp(-runs x mean / length).
+        # Half as many runs again, and eight more for short rows, make a shortage of runs rare.
         needed = -math.log1p(-min(highest_rate(self.rate), 0.98)) * length / self.mean_length
         shape = (rows, int(1.5 * needed) + 8)
         starts = batch.word_start & batch.real
@@ -104,12 +105,12 @@ class Span(MaskedObjective):
         last_word = in_word - 1 + truncated_geometric(drawn, self.mean_length, self.max_length)
         after = torch.nn.functional.pad(beginnings, (0, 1), value=length)
         after = after.gather(1, last_word.clamp(max=length))
-        # The next gap (a separator, padding) ends a run wherever its words would reach.
+        # A run never extends beyond the next gap (a separator or padding).
         gap = run_edges(batch.real)[1] + 1
         return first, torch.minimum(after, gap.gather(1, token))
 
     @property
-    def has_own_head(self) -> bool:  # `mixture` and `biphasic` share ordinary ones
+    def has_own_head(self) -> bool:  # `mixture` and `biphasic` share ordinary token heads
         return self.boundary
 
     def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:
@@ -127,7 +128,7 @@ class Span(MaskedObjective):
         if not self.boundary:
             return cost
         width, vocab_size = shape.hidden_size, shape.vocab_size
-        vectors = 4 * width + 2 + shape.max_length  # two layers, two norms, a vector a place
+        vectors = 4 * width + 2 + shape.max_length  # two layers, two norms, one vector per place
         return Cost(
             flops_per_prediction=cost.flops_per_prediction + 2.0 * width * (4 * width + vocab_size),
             parameters=cost.parameters + width * vectors + vocab_size,

@@ -1,21 +1,23 @@
-"""Text infilling (T5): spans give way to sentinels, and a decoder writes the spans.
+"""Text infilling (T5): sentinels replace spans, and a decoder writes the spans.
 
     thank you  for  inviting me to your  party  last  week        10 tokens, 3 of them in 2 spans
-    thank you  <0>  me  to  your party  <1>  week                 what the encoder reads
-    <0>  for  inviting  <1>  last  [SEP]                          what the decoder writes
+    thank you  <0>  me  to  your party  <1>  week                 input of the encoder
+    <0>  for  inviting  <1>  last  [SEP]                          output of the decoder
 
 Of a row's n tokens clip(round(0.15 n), 1, n - 1) are hidden, in max(round(hidden / 3), 1) spans.
-Hidden and kept tokens are each cut into that many random parts, none empty, and interleaved, kept
-first. So the first token would never be hidden and the last one always: `roll` turns the pattern
-round the row by a random amount, which makes all positions alike and may cut one span in two.
+The hidden tokens and the visible tokens are each cut into that number of random, non-empty parts.
+The parts alternate, starting with a visible one. The first token would then never be hidden and the
+last one always: `roll` rotates the pattern by a random amount. This makes all positions equally
+likely and may cut one span in two.
 
-Positions are those of the row's ordinary tokens in order. Separators and padding are never hidden:
-a span that reaches over a separator has its one sentinel before it, as T5's own spans reach over
-the ends of packed documents. The last token written is [SEP], T5's end of sequence.
+Positions count the row's ordinary tokens in order. Separators and padding are never hidden. A span
+that crosses a separator has its one sentinel before it, as T5's own spans cross the ends of packed
+documents. The last token of the target is [SEP], which corresponds to T5's end of sequence.
 
-Differs: `roll` (off: the paper's); sentinels are embeddings of the objective's own, beside the
-vocabulary, so that every objective trains the same encoder; a decoder of the encoder's kind, which
-starts from [SEP] where T5 starts from padding; fewer spans where so many parts cannot be.
+Differs: `roll` (the paper has none). Sentinels have embeddings of their own outside the vocabulary,
+so that every objective trains the same encoder. The decoder has the encoder's architecture and
+starts from [SEP] where T5 starts from padding. There are fewer spans where the tokens do not
+suffice for that many parts.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from pydantic import Field
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
 from bench.pretraining.corruption.drafts import Draft, choose_exactly, nearest, spread
 from bench.pretraining.decoding import DecodedObjective, shift_right
-from bench.pretraining.objective import Rate, highest_rate, rate_at
+from bench.pretraining.rates import Rate, highest_rate, rate_at
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -41,30 +43,30 @@ if TYPE_CHECKING:
 
 @settings
 class T5Infilling(DecodedObjective):
-    """Write what the sentinels stand for."""
+    """Write the spans that the sentinels replace."""
 
     name: ClassVar[str] = "t5_infilling"
-    summary: ClassVar[str] = "spans give way to sentinels; a decoder writes them"
+    summary: ClassVar[str] = "sentinels replace spans; a decoder writes the spans"
     source: ClassVar[str] = "Raffel et al. 2020, sec. 3.1.4 and 3.3.4"
 
     rate: Rate = 0.15
-    """Share of a row's ordinary tokens that are hidden, at least one; `0.30->0.15` moves."""
+    """Share of a row's ordinary tokens that are hidden; at least one; `0.30->0.15` moves."""
     mean_length: Annotated[float, Field(ge=1.0, le=100.0)] = 3.0
-    """Mean length of a span in tokens: it sets how many there are."""
+    """Mean length of a span in tokens, which determines the number of spans."""
     roll: bool = True
-    """Turn the pattern round the row, so that every position is hidden equally often."""
+    """Rotate the pattern randomly, so that every position is hidden equally often."""
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         pattern = self.choose(batch, self.settled(noise))
-        # From the n ordinary tokens in order to the places of the row, separators among them.
+        # Map the pattern over the n ordinary tokens to positions of the row, separators included.
         place = (batch.real.long().cumsum(1) - 1).clamp(min=0)
         hidden = pattern.gather(1, place) & batch.real
         starts = pattern & ~torch.nn.functional.pad(pattern[:, :-1], (1, 0))
         first = starts.gather(1, place) & batch.real
         sentinels = vocabulary.size - 1 + first.long().cumsum(1)
 
-        draft = Draft.of(batch).stood_for(first, sentinels)
-        draft = draft.without(hidden & ~first, vocabulary.pad_id)
+        draft = Draft.of(batch).substitute(first, sentinels)
+        draft = draft.drop(hidden & ~first, vocabulary.pad_id)
 
         capacity = self.target_length(hidden.shape[1])
         source, ordinal, filled = spread(hidden.long() + first.long(), capacity)
@@ -83,7 +85,7 @@ class T5Infilling(DecodedObjective):
         )
 
     def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
-        """Which of each row's ordinary tokens, counted in order, are hidden."""
+        """True for each hidden token; column k is the k-th ordinary token of the row."""
         count = batch.real.sum(1)
         num_hidden = nearest(count, rate_at(self.rate, batch.progress)).clamp(min=1)
         num_hidden = torch.minimum(num_hidden, count - 1).clamp(min=0)
@@ -92,19 +94,19 @@ class T5Infilling(DecodedObjective):
 
         rows, length = batch.real.shape
         at = torch.arange(length, device=count.device).expand(rows, -1)
-        kept = parts(count - num_hidden, num_spans, at, noise, "kept")
-        kept = kept.masked_fill(at >= (count - num_hidden)[:, None], length)
+        visible = parts(count - num_hidden, num_spans, at, noise, "kept")
+        visible = visible.masked_fill(at >= (count - num_hidden)[:, None], length)
         spans = parts(num_hidden, num_spans, at, noise, "hidden")
-        # Before a hidden token stand the hidden ones before it and all kept parts up to its own.
-        place = at + torch.searchsorted(kept, spans, right=True)
+        # A hidden token follows the earlier hidden tokens and all visible parts up to its own part.
+        place = at + torch.searchsorted(visible, spans, right=True)
         place = place.masked_fill(at >= num_hidden[:, None], length)
         pattern = torch.zeros(rows, length + 1, dtype=torch.bool, device=count.device)
         pattern = pattern.scatter(1, place, True)[:, :length]
         if not self.roll:
             return pattern
         offset = (noise.uniform("roll", (rows, 1)) * count[:, None]).long()
-        turned = (at - offset) % count[:, None].clamp(min=1)
-        return pattern.gather(1, turned) & (at < count[:, None])
+        rotated = (at - offset) % count[:, None].clamp(min=1)
+        return pattern.gather(1, rotated) & (at < count[:, None])
 
     def num_sentinels(self, length: int) -> int:
         hidden = max(1, min(round(length * highest_rate(self.rate)), length - 1))
@@ -119,6 +121,6 @@ class T5Infilling(DecodedObjective):
 def parts(
     count: Int[Tensor, " B"], num_parts: Int[Tensor, " B"], at: Tensor, noise: Noise, stream: str
 ) -> Int[Tensor, "B L"]:
-    """Cut a number of things into parts at random, none empty: which part each thing is in."""
+    """Cut `count` items into `num_parts` random, non-empty parts; return the part of each item."""
     cuts = choose_exactly(at < (count - 1)[:, None], num_parts - 1, noise, stream).long()
     return cuts.cumsum(1) - cuts

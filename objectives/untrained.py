@@ -1,11 +1,11 @@
 """The untrained encoder: an ordinary objective of zero steps, and a control in every table.
 
-    the  cat  sat        nothing is hidden, nothing is asked
+    the  cat  sat        nothing is hidden, nothing is predicted
     the  cat  sat        the encoder keeps its initial weights
 
-What a random encoder scores is what the probe gets out of word identity alone; an objective has
-taught something only where it scores above that. Its token head is untrained too, so sentence
-pairs come out at chance.
+The score of a random encoder is the score that a probe reaches from word identity alone. An
+objective has taught the encoder something only where its score is higher. The token head is
+untrained too, so sentence pairs are scored at chance level.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Untrained(Objective):
     """Learn nothing."""
 
     name: ClassVar[str] = "untrained"
-    summary: ClassVar[str] = "control: the encoder as it was initialised, zero steps"
+    summary: ClassVar[str] = "control: the encoder with its initial weights, zero steps"
     source: ClassVar[str] = "control (cf. Zhang and Bowman 2018)"
     scoring: ClassVar[Scoring | None] = "masked"
     trains: ClassVar[bool] = False

@@ -1,14 +1,14 @@
-"""Whole-word masking: a word is hidden with all its tokens or not at all.
+"""Whole-word masking: either all tokens of a word are hidden or none.
 
     un    ##believ ##able  news    today      words of 3, 1 and 1 tokens; rate 0.4: quota 2
-    un    ##believ ##able  [MASK]  [MASK]     drawn first, the long word would overshoot: skipped
+    un    ##believ ##able  [MASK]  [MASK]     the long word, drawn first, exceeds the quota: skipped
                            news    today
 
-A word is what the tokenizer's pre-tokenizer cuts, so byte-level BPE, WordPiece and scripts without
-spaces work alike. Words are taken in random order until the row's quota of tokens is met.
+Words are the units of the tokenizer's pre-tokenizer, so byte-level BPE, WordPiece and scripts
+without spaces all work. Words are taken in random order until the row's quota of tokens is met.
 
-Differs: the release stops at the quota by candidate order as here, but its word boundaries are
-WordPiece's `##` only. `draw="word"` gives each word one draw of mask/random/keep, as in fairseq.
+Differs: the release also stops at the quota in candidate order, but its word boundaries come only
+from WordPiece's `##`. `draw="word"` gives each word one draw of mask/random/keep, as in fairseq.
 """
 
 from __future__ import annotations

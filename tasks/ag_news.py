@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import Tabled
+from bench.probing.data.tables import TableTask
 from bench.probing.families.classification import TextClassification
 
 
-class AGNews(Tabled, TextClassification):
+class AGNews(TableTask, TextClassification):
     """Balanced; 1,900 test texts of each class."""
 
     name: ClassVar[str] = "ag_news"

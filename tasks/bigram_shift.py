@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.data.senteval import SentenceProbe
+from bench.probing.data.tables import SentenceProbe
 
 
 class BigramShift(SentenceProbe):
-    """Syntax: the bag of words is the same."""
+    """Syntax: both classes have the same bag of words."""
 
     name: ClassVar[str] = "bigram_shift"
     summary: ClassVar[str] = "two neighbouring words swapped, or not"

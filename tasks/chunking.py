@@ -1,20 +1,20 @@
-"""CoNLL-2000: where do the phrases of a sentence begin and end, and of which kind are they?"""
+"""CoNLL-2000: where do the chunks of a sentence begin and end, and of which kind are they?"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import TabledSpans
+from bench.probing.data.tables import SpanTable
 
-PHRASES = ("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP")
+CHUNKS = ("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP")
 
 
-class Chunking(TabledSpans):
-    """Eleven kinds of phrases; a span counts when its ends and its kind are right."""
+class Chunking(SpanTable):
+    """Eleven kinds of chunks, such as NP; a span counts if its ends and its kind are right."""
 
     name: ClassVar[str] = "chunking"
-    summary: ClassVar[str] = "phrases of English news sentences, as spans"
+    summary: ClassVar[str] = "syntactic chunks of English news sentences, as spans"
     source: ClassVar[str] = "Tjong Kim Sang and Buchholz 2000"
     size: ClassVar[tuple[int, int]] = (8_936, 2_012)
     suites: ClassVar[tuple[str, ...]] = ("tagging",)
@@ -25,4 +25,4 @@ class Chunking(TabledSpans):
         config="conll2000",
         tests=("test",),
     )
-    kinds: ClassVar[tuple[str, ...]] = PHRASES
+    kinds: ClassVar[tuple[str, ...]] = CHUNKS

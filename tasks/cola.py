@@ -1,16 +1,16 @@
-"""CoLA: would a linguist accept the sentence?"""
+"""CoLA: is the sentence acceptable to a linguist?"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import Tabled
+from bench.probing.data.tables import TableTask
 from bench.probing.families.classification import TextClassification
 
 
-class CoLA(Tabled, TextClassification):
-    """Matthews correlation, as 69 % are acceptable; tested on validation."""
+class CoLA(TableTask, TextClassification):
+    """Matthews correlation, because 69 % are acceptable; tested on validation."""
 
     name: ClassVar[str] = "cola"
     summary: ClassVar[str] = "acceptability of sentences from the linguistic literature"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import TabledSpans
+from bench.probing.data.tables import SpanTable
 
 
-class CoNLL2003(TabledSpans):
-    """Four kinds of names; a span counts when its ends and its kind are right."""
+class CoNLL2003(SpanTable):
+    """Four kinds of names; a span counts if its ends and its kind are right."""
 
     name: ClassVar[str] = "conll2003"
     summary: ClassVar[str] = "names in English news, as spans"

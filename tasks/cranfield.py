@@ -1,18 +1,18 @@
 """Cranfield: which abstracts answer a question about aerodynamics?
 
-1,400 abstracts and 225 questions, judged by hand in full, which larger collections are not.
+1,400 abstracts and 225 questions; every pair is judged by hand, unlike in larger collections.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.data.datasets import Table, as_splits, limited
+from bench.probing.data.datasets import Table, as_splits, cut
 from bench.probing.families.retrieval import Retrieval
 from bench.probing.task import DataRoot, Splits
 
 SOURCE = (
-    "the Cranfield collection is at ir.dcs.gla.ac.uk/resources/test_collections/cran; lay it out "
+    "the Cranfield collection is at ir.dcs.gla.ac.uk/resources/test_collections/cran; store it "
     "as cranfield/corpus.parquet (_id, title, text), queries.parquet (_id, text) and "
     "qrels_test.parquet (query-id, corpus-id, score: higher is better, 0 is irrelevant)"
 )
@@ -27,17 +27,17 @@ JUDGED = Table(
 
 
 class Cranfield(Retrieval):
-    """Gains of 1 to 4, from barely of interest to a complete answer."""
+    """Gains from 1, of little interest, to 4, a complete answer."""
 
     name: ClassVar[str] = "cranfield"
     summary: ClassVar[str] = "abstracts on aerodynamics that answer a question"
     source: ClassVar[str] = "Cleverdon 1967"
     chance: ClassVar[float] = 0.006
-    """A random order, in expectation."""
+    """The expected value of a random order."""
     size: ClassVar[tuple[int, int]] = (1_400, 225)
 
     def require(self, data: DataRoot) -> None:
-        """Documents, queries and judgements."""
+        """Check that documents, queries and judgements are at hand."""
         DOCUMENTS.require(data, "corpus", "queries", "qrels_test")
 
     def load(self, data: DataRoot) -> Splits:
@@ -51,10 +51,10 @@ class Cranfield(Retrieval):
         for query, document, gain in judged[judged["gain"] > 0].itertuples(index=False):
             relevant.setdefault(str(query), {})[str(document)] = float(gain)
         queries = QUERIES.load(data, "queries")
-        asked = [
+        rows = [
             (text, relevant[str(query)])
             for query, text in zip(queries["id"], queries["text"], strict=True)
             if str(query) in relevant
         ]
-        test = limited(pd.DataFrame(asked, columns=["text", "relevant"]), data.limit, "test")
+        test = cut(pd.DataFrame(rows, columns=["text", "relevant"]), data.limit, "test")
         return as_splits(documents[["id", "text"]], test, DataRoot())

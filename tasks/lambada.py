@@ -1,7 +1,7 @@
 """LAMBADA: which word ends the passage?
 
-People guess it with the whole passage before them and hardly ever with the last sentence alone.
-Passages have 31 to 180 words, most of them more than the smallest encoders read at once.
+People guess the word from the whole passage and hardly ever from the last sentence alone. Passages
+have 31 to 180 words; most are longer than the smallest encoders read at once.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import Tabled
+from bench.probing.data.tables import TableTask
 from bench.probing.families.fill_in import FillIn
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class LAMBADA(Tabled, FillIn):
-    """The last word of each passage is hidden, with what punctuation clings to it."""
+class LAMBADA(TableTask, FillIn):
+    """The last word of each passage is hidden, with the punctuation attached to it."""
 
     name: ClassVar[str] = "lambada"
     summary: ClassVar[str] = "the last word of a passage from a novel"
     source: ClassVar[str] = "Paperno et al. 2016; Radford et al. 2019 (these texts)"
     chance: ClassVar[float] = 0.0
-    """Of 3,197 different last words."""
+    """One of 3,197 different last words."""
     size: ClassVar[tuple[int, int]] = (0, 5_153)
     table: ClassVar[Table] = Table(
         "lambada_openai",
@@ -33,8 +33,8 @@ class LAMBADA(Tabled, FillIn):
         has_train=False,
     )
 
-    def reshaped(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Where the last word of each passage is."""
+    def reshape(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Add the place of the last word of each passage."""
         texts = [str(text).rstrip() for text in frame["text"]]
         starts = [len(text) - len(text.split()[-1]) for text in texts]
         return frame.assign(text=texts, start=starts, end=[len(text) for text in texts])

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import Tabled
+from bench.probing.data.tables import TableTask
 from bench.probing.families.pair_classification import PairClassification
 
 
-class MNLI(Tabled, PairClassification):
-    """The matched half of validation; a part of the set in a folder `glue/mnli_slice` will do."""
+class MNLI(TableTask, PairClassification):
+    """The matched half of validation; a slice of the set in `glue/mnli_slice` also works."""
 
     name: ClassVar[str] = "mnli"
     summary: ClassVar[str] = "entailment, neutral or contradiction, ten genres"
     source: ClassVar[str] = "Williams et al. 2018; Wang et al. 2019 (GLUE)"
     chance: ClassVar[float] = 0.357
-    """Entailment, in the slice; a third of each class within 3 %."""
+    """The share of entailment in the slice; each class has a third within 3 %."""
     size: ClassVar[tuple[int, int]] = (392_702, 9_815)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
     table: ClassVar[Table] = Table(
@@ -25,5 +25,5 @@ class MNLI(Tabled, PairClassification):
         hub="nyu-mll/glue",
         config="mnli",
         tests=("validation_matched", "validation"),
-        also=("glue/mnli_slice",),
+        aliases=("glue/mnli_slice",),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.data.senteval import SentenceProbe
+from bench.probing.data.tables import SentenceProbe
 
 
 class PastPresent(SentenceProbe):

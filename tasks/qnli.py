@@ -1,16 +1,16 @@
-"""QNLI: does the sentence hold the answer to the question?"""
+"""QNLI: does the sentence contain the answer to the question?"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import Tabled
+from bench.probing.data.tables import TableTask
 from bench.probing.families.pair_classification import PairClassification
 
 
-class QNLI(Tabled, PairClassification):
-    """SQuAD as sentence pairs; tested on validation, as GLUE withholds the test labels."""
+class QNLI(TableTask, PairClassification):
+    """SQuAD as sentence pairs; tested on validation, because GLUE withholds the test labels."""
 
     name: ClassVar[str] = "qnli"
     summary: ClassVar[str] = "does a sentence answer a question"

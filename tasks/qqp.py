@@ -1,15 +1,15 @@
-"""QQP: do two questions from Quora ask the same?"""
+"""QQP: do two questions from Quora mean the same?"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import Tabled
+from bench.probing.data.tables import TableTask
 from bench.probing.families.pair_classification import PairClassification
 
 
-class QQP(Tabled, PairClassification):
+class QQP(TableTask, PairClassification):
     """F1 of duplicates, as GLUE reports it; on validation: GLUE withholds the test labels."""
 
     name: ClassVar[str] = "qqp"
@@ -17,7 +17,7 @@ class QQP(Tabled, PairClassification):
     source: ClassVar[str] = "Iyer et al. 2017; Wang et al. 2019 (GLUE)"
     metric: ClassVar[str] = "f1"
     chance: ClassVar[float] = 0.54
-    """Always duplicate: 37 % are (Wang et al. 2019)."""
+    """Always predict duplicate: 37 % are (Wang et al. 2019)."""
     size: ClassVar[tuple[int, int]] = (363_846, 40_430)
     suites: ClassVar[tuple[str, ...]] = ("glue",)
     table: ClassVar[Table] = Table(

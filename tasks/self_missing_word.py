@@ -1,16 +1,16 @@
-"""Which of a hundred words was hidden in a sentence of the corpus?"""
+"""Which of a hundred words is hidden in a sentence of the corpus?"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.data.self_supervised import fill_in_questions
+from bench.probing.data.self_supervised import Parts, SelfSupervised
+from bench.probing.data.sentence_tasks import Maker, hide_words
 from bench.probing.families.fill_in import FillIn
-from bench.probing.task import DataRoot, Splits
 
 
-class SelfMissingWord(FillIn):
-    """A hundred words that are not among the most frequent, each hidden five times at most."""
+class SelfMissingWord(SelfSupervised, FillIn):
+    """A hundred words outside the most frequent ones, each hidden at most five times."""
 
     name: ClassVar[str] = "self_missing_word"
     summary: ClassVar[str] = "a hidden word of a hundred, in held-out text"
@@ -18,8 +18,8 @@ class SelfMissingWord(FillIn):
     chance: ClassVar[float] = 0.01
     """One of a hundred."""
     size: ClassVar[tuple[int, int]] = (0, 500)
-    suites: ClassVar[tuple[str, ...]] = ("self",)
+    columns: ClassVar[tuple[str, ...]] = ("text", "start", "end")
 
-    def load(self, data: DataRoot) -> Splits:
-        """Make them from the corpus' held-out part."""
-        return fill_in_questions(data)
+    def maker(self, parts: Parts) -> Maker:
+        """Hide a word of each sentence."""
+        return hide_words

@@ -1,40 +1,24 @@
-"""Which sense has an ambiguous noun, when what decides stands to its right?
+"""Which sense has an ambiguous noun, if the evidence is to its right?
 
 `the crane near the old gate was fed and sleeping today but the bat by the red wall is oiled ... .`:
-an animal. A phrase always stands between, and the other clause holds verbs of the other sense,
-sometimes nearer. An encoder that reads from left to right is at chance whatever its training.
+an animal. A phrase always separates noun and evidence, and the other clause has verbs of the other
+sense, sometimes nearer. An encoder that reads from left to right is at chance for any training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
 from typing import ClassVar
 
-from bench.corpus.microworld import SCALES, Split
-from bench.corpus.microworld.examples import one_word
-from bench.probing.data.datasets import generated_splits
-from bench.probing.families.tagging import Tagging
-from bench.probing.task import DataRoot, Splits
-
-NUM_SENTENCES: Mapping[Split, int] = {"train": 1500, "test": 800}
+from bench.probing.data.generated import GeneratedTagging
 
 
-class SenseRight(Tagging):
-    """Animal, tool or food; the first noun of each sentence is asked about."""
+class SenseRight(GeneratedTagging):
+    """Animal, tool or food; the first noun of each sentence has a label.
+
+    Chance is one half: the word leaves two senses, and the sentence has verbs of both.
+    """
 
     name: ClassVar[str] = "sense_right"
     summary: ClassVar[str] = "sense of an ambiguous noun, decided to its right"
     source: ClassVar[str] = "generated; after word-in-context (Pilehvar and Camacho-Collados 2019)"
-    metric: ClassVar[str] = "accuracy"
-    chance: ClassVar[float] = 0.5
-    """Knowing the word leaves two senses, and the sentence holds verbs of both."""
-    size: ClassVar[tuple[int, int]] = (1_500, 800)
-    suites: ClassVar[tuple[str, ...]] = ("micro",)
-
-    def load(self, data: DataRoot) -> Splits:
-        """Generate the sentences; none is in the corpus, none in both splits."""
-        scale = SCALES.get(data.size, 1)
-        return generated_splits(
-            partial(one_word, "sense_right"), NUM_SENTENCES, ("words", "labels"), scale, data
-        )
+    kind: ClassVar[str] = "sense_right"

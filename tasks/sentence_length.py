@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.data.senteval import SentenceProbe
+from bench.probing.data.tables import SentenceProbe
 
 
 class SentenceLength(SentenceProbe):
-    """Surface: what a bag of words knows half of."""
+    """Surface: a bag of words has half of the information."""
 
     name: ClassVar[str] = "sentence_length"
     summary: ClassVar[str] = "number of words (6 classes)"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import Tabled
+from bench.probing.data.tables import TableTask
 from bench.probing.families.similarity import Similarity
 
 
-class SICK(Tabled, Similarity):
-    """Relatedness, the half of SICK that SentEval calls SICK-R."""
+class SICK(TableTask, Similarity):
+    """Relatedness, the part of SICK that SentEval calls SICK-R."""
 
     name: ClassVar[str] = "sick"
     summary: ClassVar[str] = "graded relatedness of image captions"

@@ -1,7 +1,8 @@
 """SQuAD: which words of the passage answer the question?
 
-The test labels of SQuAD 1.1 were never published; validation is the test where there is no other.
-Passages are longer than small encoders read at once, so the family reads them in windows.
+The test labels of SQuAD 1.1 were never published; without another test split, validation is the
+test split. Passages are longer than small encoders read at once, so the family reads them in
+windows.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.probing.data.datasets import Table, as_splits
-from bench.probing.data.tables import Tabled
+from bench.probing.data.tables import TableTask
 from bench.probing.families.span_extraction import SpanExtraction
 from bench.probing.task import DataRoot, Splits
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class SQuAD(Tabled, SpanExtraction):
-    """SQuAD 1.1: every question has an answer; any of the given ones is right."""
+class SQuAD(TableTask, SpanExtraction):
+    """SQuAD 1.1: every question has an answer; each of the given answers is right."""
 
     name: ClassVar[str] = "squad"
     summary: ClassVar[str] = "answers as words of a Wikipedia passage"
@@ -37,11 +38,11 @@ class SQuAD(Tabled, SpanExtraction):
         """Read train and test, or validation: the hub has no test split."""
         if data.folder is not None:
             return super().load(data)
-        train, asked = (self.reshaped(self.table.load(data, s)) for s in ("train", "validation"))
-        return as_splits(train, asked, data)
+        train, test = (self.reshape(self.table.load(data, s)) for s in ("train", "validation"))
+        return as_splits(train, test, data)
 
-    def reshaped(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """From {"text": [...], "answer_start": [...]} to a list of {"text": ..., "start": ...}."""
+    def reshape(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """{"text": [...], "answer_start": [...]} becomes a list of {"text": ..., "start": ...}."""
         answers: Any = [
             [
                 {"text": str(text), "start": int(start)}

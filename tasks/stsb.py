@@ -1,16 +1,16 @@
-"""STS-B: how alike are two sentences, from 0 to 5?"""
+"""STS-B: how similar are two sentences, from 0 to 5?"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import Tabled
+from bench.probing.data.tables import TableTask
 from bench.probing.families.similarity import Similarity
 
 
-class STSB(Tabled, Similarity):
-    """The test split where its scores are given; GLUE withholds them (-1), then validation."""
+class STSB(TableTask, Similarity):
+    """The test split where it has scores; GLUE withholds them (-1), then validation."""
 
     name: ClassVar[str] = "stsb"
     summary: ClassVar[str] = "graded similarity of captions, headlines and forum posts"

@@ -1,36 +1,29 @@
 """Have two neighbouring words of the sentence changed places?
 
 `the cakes by the busy were wall spoiling ...`. The words that are swapped in train are never
-swapped in test, so that word pairs learnt by heart say nothing: with the same words in both, pairs
-alone solve 82 %. What helps is to know which words are alike.
+swapped in test, so memorised word pairs say nothing: with the same words in both splits, pairs
+alone solve 82 %. The useful knowledge is which words are similar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from bench.corpus.microworld import SCALES, Split
-from bench.corpus.microworld.examples import swapped
-from bench.probing.data.datasets import generated_splits
+from bench.corpus.microworld import Split
+from bench.corpus.microworld.examples import swap_examples
+from bench.probing.data.generated import GeneratedTask
 from bench.probing.families.classification import TextClassification
-from bench.probing.task import DataRoot, Splits
-
-NUM_SENTENCES: Mapping[Split, int] = {"train": 1500, "test": 800}
 
 
-class SwappedWords(TextClassification):
-    """Sentences of all kinds, every other one with two words swapped."""
+class SwappedWords(GeneratedTask, TextClassification):
+    """Sentences of all kinds; every other one has two swapped words."""
 
     name: ClassVar[str] = "swapped_words"
     summary: ClassVar[str] = "two neighbouring words swapped, or not"
     source: ClassVar[str] = "generated; after bigram shift (Conneau et al. 2018)"
-    metric: ClassVar[str] = "accuracy"
-    chance: ClassVar[float] = 0.5
-    size: ClassVar[tuple[int, int]] = (1_500, 800)
-    suites: ClassVar[tuple[str, ...]] = ("micro",)
+    columns: ClassVar[tuple[str, ...]] = ("text", "label")
 
-    def load(self, data: DataRoot) -> Splits:
-        """Generate the sentences; none is in the corpus, none in both splits."""
-        scale = SCALES.get(data.size, 1)
-        return generated_splits(swapped, NUM_SENTENCES, ("text", "label"), scale, data)
+    def rows(self, split: Split, count: int, scale: int) -> Sequence[tuple[Any, ...]]:
+        """Sentences with a label each."""
+        return swap_examples(split, count, scale)

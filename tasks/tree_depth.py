@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bench.probing.data.senteval import SentenceProbe
+from bench.probing.data.tables import SentenceProbe
 
 
 class TreeDepth(SentenceProbe):
-    """Syntax; deeper than longer is, as lengths are balanced over the classes."""
+    """Syntax; depth differs from length, because lengths are balanced over the classes."""
 
     name: ClassVar[str] = "tree_depth"
     summary: ClassVar[str] = "depth of the syntax tree (4 to 7 classes)"

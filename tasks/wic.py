@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import TabledWordPairs
-from bench.probing.task import Span
+from bench.probing.data.tables import WordPairTable
+
+if TYPE_CHECKING:
+    from bench.probing.reader.batching import Span
 
 PLACES = (("start1", "end1"), ("start2", "end2"))
 
 
-class WordInContext(TabledWordPairs):
-    """Balanced; the word is read in both sentences. Tested on validation: test is withheld."""
+class WordInContext(WordPairTable):
+    """Balanced; the probe has the word's vector in both sentences.
+
+    Tested on validation, because the test labels are withheld.
+    """
 
     name: ClassVar[str] = "wic"
     summary: ClassVar[str] = "one word in two sentences: the same sense or not"
@@ -33,5 +38,5 @@ class WordInContext(TabledWordPairs):
     places: ClassVar = PLACES
 
     def span(self, text: str, first: Any, second: Any) -> Span:
-        """The characters are given."""
+        """The data set gives the characters."""
         return int(first), int(second)

@@ -1,15 +1,15 @@
-"""WNUT-17: names in messages, the rare and the new among them."""
+"""WNUT-17: names in messages, rare and new ones among them."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import TabledSpans
+from bench.probing.data.tables import SpanTable
 
 
-class EmergingEntities(TabledSpans):
-    """Six kinds of names; few of the test split occur in train."""
+class EmergingEntities(SpanTable):
+    """Six kinds of names; few names of the test split occur in train."""
 
     name: ClassVar[str] = "wnut17"
     summary: ClassVar[str] = "names in noisy user-generated text, as spans"

@@ -1,31 +1,33 @@
 """WSC: does the pronoun refer to the noun phrase?
 
-A few hundred sentences written so that word statistics say little: `The trophy does not fit into
-the suitcase because it is too big.` Small encoders are expected at chance; it is here because they
-are asked about it.
+A few hundred sentences in which word statistics say little: `The trophy does not fit into the
+suitcase because it is too big.` Small encoders are expected at chance; the task is here because
+users ask for it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import TabledWordPairs
-from bench.probing.task import Span
+from bench.probing.data.tables import WordPairTable
+
+if TYPE_CHECKING:
+    from bench.probing.reader.batching import Span
 
 PLACES = (("span1_index", "span1_text"), ("span2_index", "span2_text"))
 
 
-class WinogradSchemas(TabledWordPairs):
-    """One text, read twice: the noun phrase in it and the pronoun. Tested on validation."""
+class WinogradSchemas(WordPairTable):
+    """One text as both texts of a pair: the noun phrase and the pronoun. Tested on validation."""
 
     name: ClassVar[str] = "wsc"
-    summary: ClassVar[str] = "what a pronoun refers to, where only sense can tell"
+    summary: ClassVar[str] = "referent of a pronoun, where only the meaning decides"
     source: ClassVar[str] = "Levesque et al. 2012; Wang et al. 2019 (SuperGLUE)"
     chance: ClassVar[float] = 0.615
-    """It does not, in validation."""
+    """The share of pairs in validation that do not corefer."""
     size: ClassVar[tuple[int, int]] = (554, 104)
     table: ClassVar[Table] = Table(
         "super_glue/wsc",
@@ -36,9 +38,12 @@ class WinogradSchemas(TabledWordPairs):
     places: ClassVar = PLACES
 
     def span(self, text: str, first: Any, second: Any) -> Span:
-        """Published is which word it is; the phrase beside it differs in case or punctuation."""
+        """From the word's index; the published noun phrase may differ in case or punctuation."""
         words = list(re.finditer(r"\S+", text))
         if int(first) >= len(words):
-            raise BenchError(f"no word {first} in the text {text[:60]!r} of {len(words)} words")
+            raise BenchError(
+                f"wsc: the word index {first} is outside the text {text[:60]!r} of {len(words)} "
+                "words; download the data set again"
+            )
         start = words[int(first)].start()
         return start, min(start + len(str(second)), len(text))

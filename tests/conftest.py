@@ -19,6 +19,7 @@ import torch
 import torch.fx.experimental.symbolic_shapes
 from jaxtyping import install_import_hook
 
+import bench
 import bench.registry
 
 # Annotations name what is imported for type checkers only; in tests they are checked for real.
@@ -34,6 +35,7 @@ from bench.corpus.preparation import PreparedCorpus, prepare_corpus  # noqa: E40
 from bench.pretraining.objective import Objective  # noqa: E402
 from bench.settings import as_mapping, from_mapping  # noqa: E402
 from bench.spec import Budget, EncoderShape, RunSpec, Training  # noqa: E402
+from bench.storage import exclusive  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +56,19 @@ def _own_cache(shared: Path) -> Iterator[None]:
 def corpus(shared: Path) -> PreparedCorpus:
     """A few thousand generated words, prepared."""
     return prepare_corpus(Micro(num_words=20_000), None, 300, shared / "cache")
+
+
+@pytest.fixture(scope="session")
+def results(shared: Path) -> Path:
+    """The records of one small run of `token`, made through the Python API, once for all tests."""
+    folder = shared / "results of the api"
+    with exclusive(shared / "api.lock"):
+        if not folder.exists():
+            bench.run(
+                "token", budget="20k", seeds=1, tasks="agreement", limit=100, device="cpu",
+                out=folder, progress=False,
+            )  # fmt: skip
+    return folder
 
 
 MakeSpec = Callable[..., tuple[RunSpec, Objective]]

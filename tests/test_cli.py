@@ -13,7 +13,6 @@ import pytest
 import typer
 
 from bench import api
-from bench.catalog import describe, render_one
 from bench.cli import app, main
 from bench.storage import exclusive
 from tests.helpers.by_hand import write_text
@@ -84,7 +83,7 @@ def test_run_ends_in_a_table_with_controls(finished: Path) -> None:
     table = (finished / "stdout.txt").read_text()
     for row in ("span", "untrained", "bag_of_words", "majority", "window_of_words"):
         assert row in table
-    for part in ("sense_left", "agreement", "predictions", "FLOPs", "separably"):
+    for part in ("sense_left", "agreement", "predictions", "FLOPs", "significantly"):
         assert part in table
     progress = (finished / "stderr.txt").read_text()
     assert "loss" in progress
@@ -167,7 +166,7 @@ def test_a_flipped_byte_in_a_result_is_refused(finished: Path, tmp_path: Path) -
     assert "encoder.safetensors was changed" in done.stderr
 
 
-@pytest.mark.parametrize("what", ["objectives", "tasks", "corpora", "sizes"])
+@pytest.mark.parametrize("what", ["objectives", "tasks", "suites", "corpora", "sizes"])
 def test_list(what: str, tmp_path: Path) -> None:
     found = json.loads(said("list", what, "--json", cwd=tmp_path)[0])
     assert [row["name"] for row in found[what]]
@@ -188,7 +187,7 @@ def test_a_finished_run_fills_in_and_is_described(finished: Path) -> None:
     found = api.fill("span", "the [MASK] was near the [MASK] .", k=3, out=finished / "results")
     assert [len(place) for place in found.places] == [3, 3]
     assert all(0 < p < 1 for place in found.places for _, p in place)
-    text = render_one(describe("span-tiny-s0", finished / "results"))
+    text, _ = said("describe", "span-tiny-s0", cwd=finished)
     assert "sense_left (linear): accuracy" in text
     assert text.count("embeddings") == 1  # the grid of the task that fits a probe
 
@@ -259,7 +258,7 @@ def test_an_output_without_room_is_one_line(tmp_path: Path) -> None:
                 cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
             )  # fmt: skip
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-        assert "not written whole" in done.stderr
+        assert "could not be written completely" in done.stderr
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no shell")
@@ -277,6 +276,31 @@ def test_corpus_takes_several_files(tmp_path: Path) -> None:
     flags = ["--tasks", "none", "--json", "--corpus", "a.txt", "b.txt", "--objective", "span"]
     assert "a.txt" in json.loads(said("plan", *flags, cwd=tmp_path)[0])["corpus"]
     said("plan", *flags[:-2], "c.txt", *flags[-2:], cwd=tmp_path, check=2)
+
+
+def test_show_keeps_the_text_apart_from_the_corpus(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("some text of a.txt, and more of it\n" * 40)
+    words = "a few words of it"
+    for arguments in (
+        ["show", "token", words, "--corpus", "a.txt"],
+        ["show", "token", "--corpus", "a.txt", words],
+        ["show", "--corpus", "a.txt", "token", words],
+    ):
+        text, _ = said(*arguments, "--sample", "4", cwd=tmp_path)
+        assert "words" in text
+        assert "of the text" not in text or "epoch" in text
+
+
+def test_list_runs(finished: Path) -> None:
+    found = json.loads(said("list", "runs", "--json", cwd=finished)[0])["runs"]
+    assert {row["name"].split("-")[0] for row in found} == {"span", "untrained"}
+    assert "2 scores" in found[0]["summary"] or "scores" in found[0]["summary"]
+
+
+def test_variants_are_rows_of_one_command(tmp_path: Path) -> None:
+    flags = ["--objective", "span(rate=0.15|0.3|0.4)", "--tasks", "none", "--json"]
+    found = json.loads(said("plan", *flags, cwd=tmp_path)[0])
+    assert found["runs"] == ["span", "span[rate=0.3]", "span[rate=0.4]", "untrained"]
 
 
 def test_hub_without_network_fails_at_once(tmp_path: Path) -> None:

@@ -51,19 +51,18 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def by_provider(registry: Registry, provider: str) -> list[str]:
-    return [e.problem or e.name for e in registry.entries if e.provider.startswith(provider)]
+    return [p.problem or p.name for p in registry.plugins if p.provider.startswith(provider)]
 
 
-def test_built_ins_are_the_files() -> None:
-    root = ROOT
+def test_each_file_is_a_built_in_plugin() -> None:
     registry = Registry()
     for kind, folder in (("objective", "objectives"), ("task", "tasks")):
-        files = {path.stem for path in (root / folder).glob("*.py")} - {"__init__"}
+        files = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
         assert set(registry.of(kind)) == files  # type: ignore[arg-type]
-    assert not [entry for entry in registry.entries if entry.problem]
+    assert not [plugin for plugin in registry.plugins if plugin.problem]
 
 
-def test_third_party_objective_is_found(site: Path) -> None:
+def test_a_third_party_objective_is_loaded(site: Path) -> None:
     install(site, "acme-one", "acme_one_plugin", OBJECTIVE.format(name="every_second"))
     assert Registry().get("objective", "every-second").name == "every_second"
 
@@ -78,7 +77,7 @@ def test_third_party_objective_is_found(site: Path) -> None:
         ("import bench\n@bench.hookimpl\ndef bench_tasks():\n    return 1 / 0\n", "ZeroDivision"),
     ],
 )
-def test_a_broken_plugin_is_a_row_and_the_others_work(
+def test_a_broken_plugin_is_listed_and_the_others_work(
     site: Path, source: str, reason: str, request: pytest.FixtureRequest
 ) -> None:
     number = abs(hash(request.node.name)) % 10**8  # modules stay imported from test to test
@@ -110,22 +109,24 @@ def test_two_distributions_with_one_entry_point_name_are_both_loaded(site: Path)
     assert {"entry_c", "entry_d"} <= set(Registry().of("objective"))
 
 
-def test_a_stranger_cannot_take_the_name_of_a_built_in(site: Path) -> None:
+def test_a_third_party_plugin_cannot_take_the_name_of_a_built_in(site: Path) -> None:
     install(site, "acme-span", "acme_span", OBJECTIVE.format(name="span"))
     with pytest.raises(BenchError, match="acme-span:acme_span and built-in:span"):
         Registry().get("objective", "span")
 
 
-@pytest.mark.parametrize(("limit", "found"), [("", False), ("other", False), ("acme-lim", True)])
+@pytest.mark.parametrize(
+    ("limit", "is_loaded"), [("", False), ("other", False), ("acme-lim", True)]
+)
 def test_bench_plugins_limits_loading(
-    site: Path, monkeypatch: pytest.MonkeyPatch, limit: str, found: bool
+    site: Path, monkeypatch: pytest.MonkeyPatch, limit: str, is_loaded: bool
 ) -> None:
     install(site, "acme-lim", "acme_lim", OBJECTIVE.format(name="limited"))
     monkeypatch.setenv("BENCH_PLUGINS", limit)
-    assert ("limited" in Registry().of("objective")) is found
+    assert ("limited" in Registry().of("objective")) is is_loaded
 
 
-def test_unknown_name_suggests() -> None:
+def test_an_unknown_name_gets_a_suggestion() -> None:
     with pytest.raises(BenchError, match="no objective named 'spam'; did you mean 'span'"):
         Registry().get("objective", "spam")
 
@@ -134,23 +135,23 @@ def test_unknown_name_suggests() -> None:
 def test_hostile_names_are_only_names(name: str) -> None:
     registry = REGISTRY
     try:
-        found = registry.get("objective", name)
+        objective = registry.get("objective", name)
     except BenchError:
         return
-    assert found.name == name.replace("-", "_")
+    assert objective.name == name.replace("-", "_")
 
 
 REGISTRY = Registry()
 
 
-def test_a_foreign_tasks_package_is_not_taken_for_ours(tmp_path: Path) -> None:
+def test_another_package_named_tasks_is_not_imported(tmp_path: Path) -> None:
     for package in ("tasks", "objectives"):
         (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('not ours')")
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('another package')")
     code = "from bench.registry import Registry; print(len(Registry().of('task')))"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
         env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 3
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) >= 3

@@ -81,7 +81,7 @@ def test_overrides() -> None:
         ("encoder", "max_length", "3", "no room for text"),
         ("training", "learning_rate", "-1", "training.learning_rate"),
         ("training", "learning_rate", "fast", "training.learning_rate"),
-        ("training", "batch_tokens", "16", "holds no row"),
+        ("training", "batch_tokens", "16", "smaller than one row"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(
@@ -141,6 +141,6 @@ def test_only_objective_settings_and_seed_may_differ_in_a_table(make_spec: MakeS
 
 def test_unfinished_work_is_found_after_the_corpus_changed(make_spec: MakeSpec) -> None:
     spec, _ = make_spec("span")
-    assert dataclasses.replace(spec, corpus_sha256="1" * 64).request_id == spec.request_id
-    assert dataclasses.replace(spec, torch_version="0").request_id == spec.request_id
-    assert make_spec("span", seed=1)[0].request_id != spec.request_id
+    assert dataclasses.replace(spec, corpus_sha256="1" * 64).unfinished_id == spec.unfinished_id
+    assert dataclasses.replace(spec, torch_version="0").unfinished_id == spec.unfinished_id
+    assert make_spec("span", seed=1)[0].unfinished_id != spec.unfinished_id

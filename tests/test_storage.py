@@ -45,7 +45,7 @@ def test_write_atomic_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None
     assert names(tmp_path) == ["x"]
 
 
-def test_a_manifest_keeps_facts_and_verifies(sealed: Path) -> None:
+def test_a_manifest_has_the_facts_and_verifies(sealed: Path) -> None:
     manifest = verify_manifest(sealed)
     assert manifest["purpose"] == "a test"
     assert manifest["files"]["inner/b.bin"]["bytes"] == 4
@@ -93,7 +93,7 @@ def test_a_manifest_cannot_point_outside(sealed: Path, name: str) -> None:
         verify_manifest(sealed)
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     with new_folder(tmp_path / "made") as building:
         (building / "x").write_text("1")
         assert not (tmp_path / "made").exists()
@@ -104,7 +104,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert names(tmp_path) == ["made"]
 
 
-def test_who_comes_second_is_thrown_away(tmp_path: Path) -> None:
+def test_the_second_of_two_equal_folders_is_removed(tmp_path: Path) -> None:
     with new_folder(tmp_path / "made") as slow:
         (slow / "who").write_text("second")
         with new_folder(tmp_path / "made") as fast:
@@ -113,8 +113,8 @@ def test_who_comes_second_is_thrown_away(tmp_path: Path) -> None:
     assert names(tmp_path) == ["made"]
 
 
-def test_a_full_disk_is_told_and_spares_the_old_file(tmp_path: Path) -> None:
-    """The limit on file size makes the system answer as a full disk does."""
+def test_a_full_disk_is_an_error_and_leaves_the_old_file_intact(tmp_path: Path) -> None:
+    """The limit on file size gives the same error as a full disk."""
     code = f"""
 import resource, sys
 from pathlib import Path
@@ -146,7 +146,7 @@ def test_other_errors_are_not_called_a_full_disk(tmp_path: Path) -> None:
     assert not issubclass(FileNotFoundError, FailedError)
 
 
-def test_leftovers_of_the_dead_are_swept_and_of_the_living_kept(tmp_path: Path) -> None:
+def test_leftovers_of_dead_processes_are_removed_and_others_stay(tmp_path: Path) -> None:
     code = """
 import os, sys
 from pathlib import Path
@@ -158,15 +158,15 @@ with new_folder(Path(sys.argv[1]) / "made") as building:
 """
     run = [sys.executable, "-c", code, str(tmp_path)]
     dead = subprocess.run(run, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    stranger = tmp_path / ".tmp-notes-of-a-person"
-    stranger.write_text("mine")
+    other_file = tmp_path / ".tmp-notes-of-a-user"
+    other_file.write_text("mine")
     with new_folder(tmp_path / "alive") as building:
         assert dead in names(tmp_path)
-        (tmp_path / building.name.rsplit("-", 2)[0]).touch()  # a name cut short is not ours
+        (tmp_path / building.name.rsplit("-", 2)[0]).touch()  # a truncated name is not one of ours
         assert sweep_leftovers(tmp_path) == 1
         assert dead not in names(tmp_path)
         assert building.exists()
-    assert stranger.exists()
+    assert other_file.exists()
 
 
 def test_a_reused_process_number_does_not_protect_a_leftover(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def _hold(path: Path, log: Path) -> None:
         file.write("out ")
 
 
-def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
+def test_one_thread_at_a_time_holds_a_lock(tmp_path: Path) -> None:
     paths = (tmp_path / "lock", tmp_path / "log")
     workers = [threading.Thread(target=_hold, args=paths) for _ in range(4)]
     for worker in workers:
@@ -202,7 +202,7 @@ def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kill_9_amid_a_write_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
+def test_kill_9_during_a_write_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path

@@ -1,53 +1,48 @@
 """Text files as a corpus: .txt .md .jsonl .csv (each also .gz) and .parquet, files or folders.
 
-Nothing is ever read whole: text by pieces of a line, rows one by one, columns by small batches, so
-a 50 MB line costs no more memory than a short one. Damage that a large corpus always has somewhere
-(a wrong byte, a NUL, an empty row) is mended or left out, and counted; what makes a file as a whole
-doubtful (no such column, broken JSON, a gzip bomb) stops the run with the file's name.
+No file is read whole: text is read in pieces of a line, rows one by one and columns in small
+batches, so a 50 MB line needs no more memory than a short one. Damage that occurs somewhere in
+every large corpus (an invalid byte, a NUL, an empty row) is repaired or left out, and counted.
+Damage that makes the whole file doubtful (a missing column, broken JSON, a gzip bomb) stops the run
+with an error that names the file.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import gzip
 import hashlib
 import io
 import json
-import os
 import re
-import stat
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.corpus.sources import DOCUMENT_CHARACTERS, Corpus, cut_place
+from bench.corpus.raw_files import FORMATS, list_files, open_regular, read_errors, unpack
+from bench.corpus.sources import DOCUMENT_CHARACTERS, Corpus, cut_position
 from bench.errors import BenchError
-from bench.settings import canonical_json
+from bench.settings import sha256_json
 
-FORMATS = (".txt", ".md", ".jsonl", ".csv", ".parquet")
 ROW_BYTES = 64_000_000
-"""A longer row of a .jsonl is left out and counted; a longer line of a .csv is an error."""
+"""Longer rows of a .jsonl file are left out and counted; a longer line of a .csv is an error."""
 
 _PIECE_CHARACTERS = 1 << 16
 _BATCH_BYTES = 16_000_000
-_BOMB_BYTES, _BOMB_RATIO = 100_000_000, 1000  # text shrinks 3-10 times, zeros 1030 times
-_ESCAPED = re.compile("[\ud800-\udfff]")  # "surrogateescape" leaves each wrong byte as one
+_ESCAPED = re.compile("[\ud800-\udfff]")  # "surrogateescape" turns each invalid byte into one
 
 
 class Files(Corpus):
-    """Documents of some files.
+    """The documents in text files.
 
-    In .txt and .md a document is a block between empty lines, its lines joined by spaces; in the
-    others it is the text column of a row.
+    In .txt and .md files a document is a block between empty lines, with its lines joined by
+    spaces. In the other formats it is the text column of a row.
 
     Args:
-        paths: Files, and folders searched through (hidden files and other formats passed over).
-        text_column: Where the text is, in formats with columns.
+        paths: Files, and folders that are searched (hidden files and other formats are ignored).
+        text_column: Name of the column with the text, in formats that have columns.
 
     Raises:
-        BenchError: No file of a known format.
+        BenchError: There is no file of a known format.
     """
 
     name: ClassVar[str] = "files"
@@ -56,30 +51,29 @@ class Files(Corpus):
     def __init__(self, paths: Sequence[Path], text_column: str = "text") -> None:
         self.text_column = text_column
         self.paths = list(paths)
-        self._files = [found for path in paths for found in _find(path)]
+        self._files = [file for path in paths for file in list_files(path)]
 
     @property
     def display_name(self) -> str:
-        """The files' names, or how many there are."""
+        """The names of up to three files, else their number."""
         names = [path.name for path in self.paths]
         return " ".join(names) if len(names) <= 3 else f"{len(names)} files"
 
     def fingerprint(self) -> str:
-        """Of each file's name (as seen from its folder) and bytes, and of the text column."""
+        """A sha256 of each file's relative name and bytes, and of the text column."""
         contents = []
         for name, path in self._files:
-            with _reading(path), _open(path) as file:
+            with read_errors(path), open_regular(path) as file:
                 contents.append([name, hashlib.file_digest(file, "sha256").hexdigest()])
-        described = canonical_json(["files", 1, self.text_column, contents])
-        return hashlib.sha256(described.encode()).hexdigest()
+        return sha256_json(["files", 1, self.text_column, contents])
 
     def documents(self) -> Iterator[str]:
         """The documents, file by file."""
         self.skipped.clear()
         for name, path in self._files:
             plain = name.removesuffix(".gz")
-            with _reading(path), _open(path) as raw:
-                file = _unpack(raw, path) if name.endswith(".gz") else raw
+            with read_errors(path), open_regular(path) as raw:
+                file = unpack(raw, path) if name.endswith(".gz") else raw
                 if plain.endswith(".parquet"):
                     texts = self._parquet(raw, path)
                 elif plain.endswith(".jsonl"):
@@ -91,21 +85,21 @@ class Files(Corpus):
                 yield from self._clean(texts)
 
     def _clean(self, texts: Iterator[str]) -> Iterator[str]:
-        """Mend or leave out, and count, what no tokenizer should see."""
+        """Repair or leave out damaged text, and count it."""
         for text in texts:
             if "\0" in text:
-                self.count("NUL", text.count("\0"))
+                self.count_skipped("NUL", text.count("\0"))
                 text = text.replace("\0", "")
             if not text.isascii():
                 text, escaped = _ESCAPED.subn("\ufffd", text)
-                self.count("invalid UTF-8 bytes", escaped)
+                self.count_skipped("invalid UTF-8 bytes", escaped)
             if text := text.strip():
                 yield text
             else:
-                self.count("blank")
+                self.count_skipped("blank")
 
     def _text(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
-        """Blocks between empty lines; one that grows too long is cut at white space."""
+        """Blocks between empty lines; blocks that are too long are cut at white space."""
         block, at_line_start = io.StringIO(), True
         for piece in _text_pieces(file, path):
             if at_line_start and piece.endswith("\n") and not piece.strip():
@@ -117,34 +111,36 @@ class Files(Corpus):
             at_line_start = piece.endswith("\n")
             while block.tell() > DOCUMENT_CHARACTERS:
                 text = block.getvalue()
-                place = cut_place(text[:DOCUMENT_CHARACTERS])
-                yield text[:place]
+                position = cut_position(text[:DOCUMENT_CHARACTERS])
+                yield text[:position]
                 block = io.StringIO()
-                block.write(text[place:])
+                block.write(text[position:])
         if block.tell():
             yield block.getvalue()
 
     def _jsonl(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
         for number, line in enumerate(self._rows(file), start=1):
             if not line.strip():
-                self.count("blank")
+                self.count_skipped("blank")
                 continue
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise BenchError(f"{path}, line {number} is not JSON ({error})") from None
             if not isinstance(row, dict):
-                raise BenchError(f"{path}, line {number} is no JSON object, so it has no columns")
+                raise BenchError(
+                    f"{path}, line {number} is not a JSON object, so it has no columns"
+                )
             if self.text_column not in row:
                 raise self._no_column(path, row)
             yield from self._if_text(row[self.text_column])
 
     def _rows(self, file: io.BufferedReader) -> Iterator[str]:
-        """Lines; overlong ones are passed over piece by piece."""
+        """Lines up to `ROW_BYTES`; a longer one is skipped piece by piece."""
         encoding = "utf-8-sig"  # a byte order mark can only stand in the first line
         while line := file.readline(ROW_BYTES + 1):
             if len(line) > ROW_BYTES:
-                self.count(f"row over {ROW_BYTES // 10**6} MB")
+                self.count_skipped(f"row over {ROW_BYTES // 10**6} MB")
                 while line and not line.endswith(b"\n"):
                     line = file.readline(_PIECE_CHARACTERS)
                 continue
@@ -152,7 +148,7 @@ class Files(Corpus):
             encoding = "utf-8"
 
     def _csv(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
-        csv.field_size_limit(ROW_BYTES)  # the module's own 131,072 is less than a book
+        csv.field_size_limit(ROW_BYTES)  # the module's default of 131,072 is shorter than a book
         rows = csv.reader(_whole_lines(file, path))
         try:
             header = next(rows, None)
@@ -194,89 +190,20 @@ class Files(Corpus):
         if isinstance(value, str):
             yield value
         else:
-            self.count("blank" if value is None else "not text")
+            self.count_skipped("blank" if value is None else "not text")
 
-    def _no_column(self, path: Path, columns: Any) -> BenchError:
-        there = ", ".join(map(repr, columns))
+    def _no_column(self, path: Path, columns: Iterable[str]) -> BenchError:
+        names = ", ".join(map(repr, columns))
         return BenchError(
-            f"{path} has no column {self.text_column!r}, but {there} (--text-column chooses)"
+            f"{path} has no column {self.text_column!r}; it has {names}; choose one with "
+            f"--text-column"
         )
 
 
-class _Guarded(io.RawIOBase):
-    """The contents of a gzip file, as long as they stand in some proportion to it."""
-
-    def __init__(self, packed: io.BufferedReader, path: Path) -> None:
-        self._packed, self._path, self._size = packed, path, 0
-        self._unpacked = gzip.GzipFile(fileobj=packed)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        length = self._unpacked.readinto(buffer)
-        self._size += length
-        if self._size > max(_BOMB_BYTES, _BOMB_RATIO * self._packed.tell()):
-            raise BenchError(
-                f"{self._path} unpacks to over {_BOMB_RATIO} times its size ({self._size:,} bytes "
-                f"so far): a gzip bomb, or no text; unpack it yourself if it is meant so"
-            )
-        return length
-
-
-def _find(path: Path) -> Iterator[tuple[str, Path]]:
-    """(Name as seen from the folder, path) of a file, or of all there are in a folder, sorted."""
-    if not path.is_dir():
-        if not _is_known(path.name):
-            raise BenchError(f"{path} is of no known format ({' '.join(FORMATS)}, .gz of text)")
-        yield path.name, path
-        return
-    found = []
-    for folder, subfolders, names in os.walk(path, onerror=_cannot_read):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [Path(folder, n) for n in names if not n.startswith(".") and _is_known(n)]
-    if not found:
-        raise BenchError(f"no text in the folder {path} (looked for {' '.join(FORMATS)})")
-    yield from sorted((file.relative_to(path).as_posix(), file) for file in found)
-
-
-def _is_known(name: str) -> bool:
-    plain = name.removesuffix(".gz")
-    return plain.endswith(FORMATS) and not name.endswith(".parquet.gz")
-
-
-def _cannot_read(error: OSError) -> None:
-    raise BenchError(f"{error.filename} cannot be read ({error.strerror})")
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """What the system and the unpacker say of a file, as one clear error."""
-    try:
-        yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BenchError(f"{path} is a damaged gzip file ({error})") from None
-    except OSError as error:
-        raise BenchError(f"{path} cannot be read ({error.strerror or error})") from None
-
-
-def _open(path: Path) -> io.BufferedReader:
-    """Open a regular file; anything else is refused without waiting (a FIFO would wait forever)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise BenchError(f"{path} is not a regular file (a pipe or a device?); copy it to a file")
-    return os.fdopen(descriptor, "rb")
-
-
-def _unpack(packed: io.BufferedReader, path: Path) -> io.BufferedReader:
-    return io.BufferedReader(_Guarded(packed, path), 1 << 20)
-
-
 def _text_pieces(file: io.BufferedReader, path: Path) -> Iterator[str]:
-    """Lines with their line ends, long ones in pieces; any line end, with or without BOM."""
+    """Lines with their line ends, long lines in pieces; handles any line end and a BOM."""
     if file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise BenchError(f"{path} is UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
+        raise BenchError(f"{path} is UTF-16; convert it with iconv -f UTF-16 -t UTF-8")
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline=None)
     while piece := text.readline(_PIECE_CHARACTERS):
         yield piece

@@ -1,14 +1,13 @@
 """Datasets of the Hugging Face hub, streamed: `hf:NAME[:CONFIG][@REVISION]`, split "train".
 
-The revision is resolved to a commit first, so that a fingerprint means content; with a full commit
-in the name even that needs no network once the store is built. No code of a dataset is ever run.
-Being offline is found out in half a second, not after the libraries' minutes of retries.
+The revision is resolved to a commit first, so that a fingerprint identifies content. If the name
+contains a full commit, this needs no network once the token store is built. No code of a dataset is
+ever run. A missing network is detected in half a second; the libraries would retry for minutes.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import inspect
 import json
@@ -25,11 +24,11 @@ from typing import IO, Any, ClassVar
 
 from bench.corpus.sources import Corpus
 from bench.errors import BenchError
-from bench.settings import canonical_json
+from bench.settings import sha256_json
 
 DEFAULT_WORDS = 20_000_000
-_WORD_CHARACTERS = 6  # a space included; not counted as words, for scripts without spaces
-_PATIENCE_SECONDS = 0.5
+_WORD_CHARACTERS = 6  # including a space; words are not counted, as some scripts have no spaces
+_CONNECT_SECONDS = 0.5
 WAY_OUT = "download the data where there is a network and give --corpus FILE..."
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -40,7 +39,7 @@ class Hub(Corpus):
     Args:
         address: `NAME[:CONFIG][@REVISION]`.
         text_column: The column that holds the text.
-        num_words: How much to take (a word is counted as six characters).
+        num_words: Length of the text to take; a word is counted as six characters.
     """
 
     name: ClassVar[str] = "hf"
@@ -49,44 +48,43 @@ class Hub(Corpus):
     def __init__(
         self, address: str, text_column: str = "text", num_words: int | None = None
     ) -> None:
-        named, _, self._asked_revision = address.partition("@")
-        self.dataset, _, config = named.partition(":")
+        name, _, self._requested_revision = address.partition("@")
+        self.dataset, _, config = name.partition(":")
         self.config = config or None
         self.text_column = text_column
         self.num_words = num_words or DEFAULT_WORDS
         self._spool: IO[str] | None = None
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.dataset):
-            raise BenchError(f"hf:{address} names no dataset; the form is hf:NAME[:CONFIG]")
+            raise BenchError(f"hf:{address} names no dataset; write hf:NAME[:CONFIG][@REVISION]")
 
     @property
     def display_name(self) -> str:
-        """The address, as it was given."""
+        """The address without its revision."""
         return "hf:" + self.dataset + (f":{self.config}" if self.config else "")
 
     @functools.cached_property
     def revision(self) -> str:
-        """The commit that is read."""
-        if _COMMIT.fullmatch(self._asked_revision):
-            return self._asked_revision
+        """The commit whose files are read."""
+        if _COMMIT.fullmatch(self._requested_revision):
+            return self._requested_revision
         require_network(self.display_name)
         import huggingface_hub
 
         try:
             info = huggingface_hub.HfApi().dataset_info(
-                self.dataset, revision=self._asked_revision or None, timeout=10.0
+                self.dataset, revision=self._requested_revision or None, timeout=10.0
             )
         except Exception as error:
             raise self._failed(error) from None
         return str(info.sha)
 
     def fingerprint(self) -> str:
-        """Of name, config, commit, column and amount."""
-        described = ["hub", 1, self.dataset, self.config, self.revision]
-        text = canonical_json([*described, self.text_column, self.num_words])
-        return hashlib.sha256(text.encode()).hexdigest()
+        """A sha256 of name, config, commit, text column and number of words."""
+        source = ["hub", 1, self.dataset, self.config, self.revision]
+        return sha256_json([*source, self.text_column, self.num_words])
 
     def documents(self) -> Iterator[str]:
-        """The documents; read from the network once, from a temporary file afterwards."""
+        """The documents: the first pass downloads them, later passes read a temporary file."""
         if self._spool is None:
             yield from self._download()
             return
@@ -96,32 +94,32 @@ class Hub(Corpus):
 
     def _download(self) -> Iterator[str]:
         self.skipped.clear()
-        spool = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (kept open)
+        spool = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (stays open)
         weakref.finalize(self, spool.close)
-        left = self.num_words * _WORD_CHARACTERS
+        remaining = self.num_words * _WORD_CHARACTERS
         for row in self._rows():
             text = self._text(row)
             if not text:
-                self.count("blank")
+                self.count_skipped("blank")
                 continue
             spool.write(json.dumps(text) + "\n")
             yield text
-            left -= len(text)
-            if left <= 0:
+            remaining -= len(text)
+            if remaining <= 0:
                 break
         self._spool = spool
 
     def _text(self, row: dict[str, Any]) -> str:
         if self.text_column not in row:
-            there = ", ".join(map(repr, row))
+            names = ", ".join(map(repr, row))
             raise BenchError(
-                f"{self.display_name} has no column {self.text_column!r}, but {there} "
-                f"(--text-column chooses)"
+                f"{self.display_name} has no column {self.text_column!r}; it has {names}; choose "
+                f"one with --text-column"
             )
         text = row[self.text_column]
         if not isinstance(text, str):
             return ""
-        self.count("NUL", text.count("\0"))
+        self.count_skipped("NUL", text.count("\0"))
         return text.replace("\0", "").encode("utf-8", "replace").decode().strip()
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -132,13 +130,14 @@ class Hub(Corpus):
             )
         if os.path.exists(self.dataset):
             raise BenchError(
-                f"{self.display_name}: {self.dataset} is here as a file or folder, which the library "
-                f"would read instead; give --corpus ./{self.dataset} or call from elsewhere"
+                f"{self.display_name}: a file or folder {self.dataset} exists in this folder, and "
+                f"the datasets library would read it instead; give --corpus ./{self.dataset}, or "
+                f"run the command in another folder"
             )
         require_network(self.display_name)
         import datasets
 
-        # Gone since datasets 4, which runs no code at all; before, it must be said.
+        # Removed in datasets 4, which never runs code; older versions need the argument.
         takes_trust = "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters
         trust = {"trust_remote_code": False} if takes_trust else {}
         try:
@@ -152,7 +151,7 @@ class Hub(Corpus):
             )
         except BenchError:
             raise
-        except Exception as error:  # the libraries below raise some thirty kinds
+        except Exception as error:  # the libraries raise about thirty types
             raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> BenchError:
@@ -161,10 +160,14 @@ class Hub(Corpus):
 
 
 def require_network(display_name: str, way_out: str = WAY_OUT) -> None:
-    """Raise at once where the hub cannot be reached.
+    """Raise within half a second if the hub cannot be reached.
+
+    Args:
+        display_name: The dataset, for messages.
+        way_out: What the user can do without a network, for messages.
 
     Raises:
-        BenchError: Switched off, or no answer; names the way out.
+        BenchError: The network is switched off or does not answer; the message has the way out.
     """
     from huggingface_hub.constants import ENDPOINT
 
@@ -177,25 +180,25 @@ def require_network(display_name: str, way_out: str = WAY_OUT) -> None:
     if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
         url = urllib.parse.urlsplit(proxy if "//" in proxy else f"//{proxy}")
     port = url.port or (80 if url.scheme == "http" else 443)
-    if not _answers(url.hostname or "", port):
+    if not _is_reachable(url.hostname or "", port):
         raise BenchError(
             f"{display_name} needs the network, and {url.hostname}:{port} did not answer within "
-            f"{_PATIENCE_SECONDS} s; {way_out}"
+            f"{_CONNECT_SECONDS} s; {way_out}"
         )
 
 
-def _answers(host: str, port: int) -> bool:
-    """Whether a host takes a connection soon; in a thread, for name look-ups know no time limit."""
-    answered = []
+def _is_reachable(host: str, port: int) -> bool:
+    """Whether a host accepts a connection in time; in a thread: name look-ups have no timeout."""
+    is_connected = threading.Event()
 
-    def knock() -> None:
+    def connect() -> None:
         try:
-            with socket.create_connection((host, port), timeout=_PATIENCE_SECONDS):
-                answered.append(True)
-        except Exception:  # blocked sockets raise what they like
+            with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
+                is_connected.set()
+        except Exception:  # sandboxes block sockets with any type of exception
             return
 
-    thread = threading.Thread(target=knock, daemon=True)
+    thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(_PATIENCE_SECONDS)
-    return bool(answered)
+    thread.join(_CONNECT_SECONDS)
+    return is_connected.is_set()

@@ -1,8 +1,8 @@
-"""Which rows a step reads: a pure function of (seed, step), so there is no loader state to save.
+"""The rows of each step: a pure function of (seed, step), so there is no loader state to save.
 
-Each epoch is a permutation of the rows computed by arithmetic (a Feistel network over the next
-power of four, outsiders walked on until they land inside): no stored permutation, memory of the
-batch alone, and any step of any run can be asked for directly.
+Each epoch is a permutation of the rows that is computed by arithmetic: a Feistel network over the
+next power of four, applied again to results beyond the last row (cycle walking). No permutation is
+stored, memory holds one block of steps, and the rows of any step of any run are computed directly.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _GOLDEN = np.uint64(0x9E3779B9)
 _BLOCK = 64
-_ROUNDS = 8  # four suffice for large halves; a handful of rows has halves of one or two bits
+_ROUNDS = 8  # four are enough for large halves; a few rows have halves of one or two bits
 
 
 @dataclasses.dataclass(frozen=True)
 class Order:
     """The order in which the rows of a corpus are read, batch by batch.
 
-    Epochs follow each other without a gap: a batch may end one and begin the next.
+    Epochs follow each other without a gap: one batch may end an epoch and begin the next.
     """
 
     num_rows: int
@@ -35,29 +35,30 @@ class Order:
 
     def __post_init__(self) -> None:
         if self.num_rows < 1 or self.rows_per_step < 1:
-            raise ValueError(f"an order needs rows and rows per step, got {self}")
+            raise ValueError(f"an order needs at least one row and one row per step, got {self}")
 
     def batch(
         self, step: int, micro: int = 0, gradient_accumulation_steps: int = 1
     ) -> tuple[Int64[np.ndarray, " B"], Int64[np.ndarray, " B"]]:
-        """Row ids of a step and the epoch each belongs to.
+        """Row ids of a step, and the epoch of each row.
 
         Args:
             step: The optimizer step, from 0.
-            micro: Which part of the step's batch.
-            gradient_accumulation_steps: Into how many parts it is cut; together, in order, they are the batch.
+            micro: Index of the micro-batch, from 0.
+            gradient_accumulation_steps: Number of micro-batches; joined in order, they are the
+                batch of the step.
         """
         low, high = (
             self.rows_per_step * part // gradient_accumulation_steps for part in (micro, micro + 1)
         )
         rows, epochs = self._block(step // _BLOCK)
         first = step % _BLOCK * self.rows_per_step
-        own = slice(first + low, first + high)
-        return rows[own].copy(), epochs[own].copy()  # tensors of a batch share their memory
+        part = slice(first + low, first + high)
+        return rows[part].copy(), epochs[part].copy()  # tensors of a batch share this memory
 
     @functools.lru_cache(maxsize=4)  # noqa: B019  # a few arrays of a few thousand rows
     def _block(self, number: int) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
-        """What `_BLOCK` steps read, at the cost of one."""
+        """Rows and epochs of `_BLOCK` steps, which cost about as much as those of one."""
         count = _BLOCK * self.rows_per_step
         positions = number * count + np.arange(count, dtype=np.int64)
         epochs, places = np.divmod(positions, self.num_rows)
@@ -73,7 +74,7 @@ class Order:
 
 
 def _feistel(x: np.ndarray, keys: np.ndarray, half_bits: np.uint64) -> np.ndarray:
-    """A bijection on the integers below 4 ** half_bits, another one for each set of keys."""
+    """A bijection on the integers below 4 ** half_bits; each set of keys gives another one."""
     mask = (np.uint64(1) << half_bits) - np.uint64(1)
     left, right = x >> half_bits, x & mask
     for key in keys:
@@ -83,7 +84,7 @@ def _feistel(x: np.ndarray, keys: np.ndarray, half_bits: np.uint64) -> np.ndarra
 
 
 def _round_keys(seed: int, epochs: np.ndarray) -> np.ndarray:
-    """One 32-bit key for each round and row, from seed and epoch."""
+    """One 32-bit key per round and row, from seed and epoch."""
     key = np.zeros_like(epochs)
     for word in (np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32 & 0xFFFFFFFF), epochs):
         key = _mix(((key + _GOLDEN) & _LOW_32) ^ (word & _LOW_32))
@@ -92,7 +93,7 @@ def _round_keys(seed: int, epochs: np.ndarray) -> np.ndarray:
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """Scramble 32-bit values held in uint64; the hash of the noise, here on arrays."""
+    """Hash 32-bit values stored as uint64; the same hash as the noise, on NumPy arrays."""
     x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D)) & _LOW_32
     x = ((x ^ (x >> np.uint64(15))) * np.uint64(0x846CA68B)) & _LOW_32
     mixed: np.ndarray = x ^ (x >> np.uint64(16))

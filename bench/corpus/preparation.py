@@ -1,8 +1,8 @@
-"""From a corpus to token stores in the cache: built once, then shared by every run that names it.
+"""From a corpus to token stores in the cache: built once, then shared by all runs that use it.
 
-The held-out part is chosen by a hash of each document's text, so it does not depend on the order of
-documents and duplicates never straddle the two parts. The tokenizer is trained on the rest. Keys
-are of content (corpus, tokenizer, format), so an edited corpus is built anew beside the old one.
+The tokenizer is trained on the training part alone (see `bench.corpus.partition`). The keys of the
+cache are hashes of content (corpus, tokenizer, format), so the stores of an edited corpus are built
+anew, beside the old ones.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import hashlib
-import heapq
-import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.corpus.sources import Corpus, cut_document
+from bench.corpus.partition import PartitionedCorpus, Progress
+from bench.corpus.sources import Corpus
 from bench.corpus.store import StoreWriter, TokenStore
-from bench.corpus.tokenizer import TextTokenizer, tokenizer_sha256
+from bench.corpus.tokenizer import TextTokenizer
+from bench.corpus.tokenizer_json import tokenizer_sha256
 from bench.corpus.trainer import char_tokenizer, train_tokenizer
 from bench.errors import BenchError, RefusedError
-from bench.settings import canonical_json
+from bench.settings import sha256_json
 from bench.storage import (
     MANIFEST,
     disk_errors,
@@ -34,45 +33,39 @@ from bench.storage import (
     write_manifest,
 )
 
-Progress = Callable[[str, int], None]
-"""Called with what is being done and how many documents that has come to."""
-
 _FORMAT = 2
-_HELD_OUT_SHARE = 0.05
-_HELD_OUT_CHARACTERS = 800_000  # about 200k tokens: a loss on that many is good to 0.01 nats
-_KEPT_CHARACTERS = 1 << 25  # so small a corpus is read once and not three times
-_HASH_RANGE = 1 << 64
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PreparedCorpus:
-    """Everything about a corpus that pretraining needs."""
+    """The token stores and the tokenizer of a corpus, as pretraining needs them."""
 
     folder: Path
-    """Where it lies in the cache."""
+    """Folder of the stores in the cache."""
     train: TokenStore
     heldout: TokenStore | None
-    """None where the corpus is a single document."""
+    """None if the corpus has fewer than two different documents."""
     tokenizer: TextTokenizer
     corpus_sha256: str
     tokenizer_sha256: str
     name: str
     documents: int
-    """Of both parts; a document over 100,000 characters counts as several."""
+    """In both parts; a document of over 100,000 characters counts as several."""
     skipped: dict[str, int]
+    """Counts of what was left out or repaired (see `Corpus.skipped`)."""
 
 
 def default_cache() -> Path:
     """$BENCH_CACHE, else bench/ in the user's cache folder.
 
     Raises:
-        BenchError: There is no home folder to have one in.
+        BenchError: The user has no home folder.
     """
-    if named := os.environ.get("BENCH_CACHE"):
-        return Path(named)
-    if named := os.environ.get("XDG_CACHE_HOME"):
-        return Path(named) / "bench"
+    if folder := os.environ.get("BENCH_CACHE"):
+        return Path(folder)
+    if folder := os.environ.get("XDG_CACHE_HOME"):
+        return Path(folder) / "bench"
     try:
         return Path.home() / ".cache" / "bench"
     except RuntimeError:
@@ -86,46 +79,46 @@ def prepare_corpus(
     cache: Path,
     on_progress: Progress | None = None,
 ) -> PreparedCorpus:
-    """The token stores of a corpus, from the cache or built into it.
+    """The token stores of a corpus, read from the cache or built there.
 
-    Safe to call from many processes at once: one builds, the others wait for it.
+    Many processes can call this at once: one of them builds, the others wait.
 
     Args:
-        corpus: What to read.
+        corpus: The corpus to read.
         tokenizer: A tokenizer.json, or "char", or None: train byte-level BPE on the corpus.
-        vocab_size: For a tokenizer made here: its entries at most.
+        vocab_size: Largest vocabulary size of a tokenizer that is trained here.
         cache: Folder to build in (see `default_cache`).
-        on_progress: Told what is going on.
+        on_progress: Called with the stage and the number of documents read.
 
     Raises:
         BenchError: No text in the corpus, or the cache cannot be written.
-        RefusedError: A file of the cache was changed, or the corpus while it was read.
+        RefusedError: A file of the cache was changed, or the corpus changed while it was read.
         FailedError: The disk is full.
     """
     fingerprint = corpus.fingerprint()
-    with _writable(cache):
-        reading = _Reading(corpus, on_progress or (lambda stage, documents: None))
+    with _cache_errors(cache):
+        parts = PartitionedCorpus(corpus, on_progress or (lambda stage, documents: None))
         if tokenizer is None or tokenizer == "char":
             folder = _tokenizer_folder(cache, fingerprint, tokenizer, vocab_size)
-            with _once(folder) as is_missing:
+            with _build_lock(folder) as is_missing:
                 if is_missing:
-                    _build_tokenizer(folder, reading, tokenizer, vocab_size)
+                    _build_tokenizer(folder, parts, tokenizer, vocab_size)
             verify_manifest(folder)
             text_tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
         else:
             text_tokenizer = TextTokenizer.from_file(Path(tokenizer))
         folder = _store_folder(cache, fingerprint, text_tokenizer.sha256)
-        with _once(folder) as is_missing:
+        with _build_lock(folder) as is_missing:
             if is_missing:
-                _build_stores(folder, reading, text_tokenizer, fingerprint)
+                _build_stores(folder, parts, text_tokenizer, fingerprint)
     return open_prepared(folder)
 
 
 def open_prepared(folder: Path) -> PreparedCorpus:
-    """What `prepare_corpus` built, by its folder: the corpus itself is not read again.
+    """Open the folder that `prepare_corpus` built; the corpus itself is not read again.
 
     Raises:
-        RefusedError: A file of it was changed.
+        RefusedError: A file of the folder was changed.
     """
     manifest = verify_manifest(folder)
     return PreparedCorpus(
@@ -144,7 +137,7 @@ def open_prepared(folder: Path) -> PreparedCorpus:
 def find_prepared(
     corpus: Corpus, tokenizer: str | Path | None, vocab_size: int, cache: Path
 ) -> Path | None:
-    """The folder where `prepare_corpus` would find its stores built; changes nothing."""
+    """The folder of the stores if they are in the cache already, else None; writes nothing."""
     fingerprint = corpus.fingerprint()
     if tokenizer is None or tokenizer == "char":
         folder = _tokenizer_folder(cache, fingerprint, tokenizer, vocab_size)
@@ -155,123 +148,43 @@ def find_prepared(
 
 
 def stores_of(cache: Path, corpus_sha256: str, tokenizer: str) -> Path | None:
-    """The folder of the stores that a record names by two hashes, if the cache has them."""
+    """The folder of the stores with these two hashes, which records contain; None if not cached."""
     stores = _store_folder(cache, corpus_sha256, tokenizer)
     return stores if (stores / MANIFEST).is_file() else None
 
 
-class _Reading:
-    """A corpus as pieces, parted into training and held-out text; a small one is read once."""
-
-    def __init__(self, corpus: Corpus, on_progress: Progress) -> None:
-        self.corpus = corpus
-        self._on_progress = on_progress
-        self._held_out_below: int | None = None
-        self._kept: list[str] | None = None
-
-    def documents(self, stage: str) -> Iterator[str]:
-        number = 0
-        for number, piece in enumerate(self._kept or self._read(), start=1):
-            if number % 1000 == 1:
-                self._on_progress(stage, number - 1)
-            yield piece
-        self._on_progress(stage, number)
-
-    def _read(self) -> Iterator[str]:
-        """The pieces from their source; kept once all are read, if they are not too many."""
-        kept: list[str] | None = []
-        room = _KEPT_CHARACTERS
-        for document in self.corpus.documents():
-            for piece in cut_document(document):
-                room -= len(piece)
-                if room < 0:
-                    kept = None
-                if kept is not None:
-                    kept.append(piece)
-                yield piece
-        self._kept = kept
-
-    def training_documents(self, stage: str) -> Iterator[str]:
-        return (text for text in self.documents(stage) if not self.is_held_out(text))
-
-    def part(self) -> None:
-        """Read everything once to choose the held-out part."""
-        if self._held_out_below is not None:
-            return
-        documents = self.documents("reading")
-        first = next(documents, None)
-        if first is None:
-            left_out = f" (left out: {self.corpus.skipped})" if self.corpus.skipped else ""
-            raise BenchError(f"no text in the corpus {self.corpus.display_name}{left_out}")
-        self._held_out_below = held_out_below(
-            (_text_hash(text), len(text)) for text in itertools.chain([first], documents)
-        )
-
-    def is_held_out(self, text: str) -> bool:
-        """Which part a document belongs to, after `part`."""
-        return _text_hash(text) < (self._held_out_below or 0)
-
-
-def held_out_below(documents: Iterator[tuple[int, int]]) -> int:
-    """The hash below which a document is held out.
-
-    The documents of smallest hash, to about 5 % of them all and 800,000 characters; at least one
-    if there are two different ones, and never all.
-
-    Args:
-        documents: (64-bit hash, characters) of each, in any order.
-    """
-    lowest, highest = _HASH_RANGE, -1
-    chosen: dict[int, int] = {}
-    largest_first: list[int] = []
-    total = 0
-    for text_hash, length in documents:
-        lowest, highest = min(lowest, text_hash), max(highest, text_hash)
-        if text_hash >= _HELD_OUT_SHARE * _HASH_RANGE:
-            continue
-        if text_hash not in chosen:
-            heapq.heappush(largest_first, -text_hash)
-        chosen[text_hash] = chosen.get(text_hash, 0) + length
-        total += length
-        while total - chosen[-largest_first[0]] >= _HELD_OUT_CHARACTERS:
-            total -= chosen.pop(-heapq.heappop(largest_first))
-    if lowest >= highest:  # nothing, or one document over and over
-        return 0
-    last = -largest_first[0] if largest_first else lowest
-    return (last if last < highest else lowest) + 1
-
-
-def _text_hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8])
-
-
-def _build_tokenizer(folder: Path, reading: _Reading, kind: str | Path | None, size: int) -> None:
-    reading.part()
-    texts = reading.training_documents("training the tokenizer")
-    made = char_tokenizer(texts, size) if kind == "char" else train_tokenizer(texts, size)
+def _build_tokenizer(
+    folder: Path, parts: PartitionedCorpus, kind: str | Path | None, size: int
+) -> None:
+    parts.choose_held_out()
+    texts = parts.training_documents("training the tokenizer")
+    tokenizer = char_tokenizer(texts, size) if kind == "char" else train_tokenizer(texts, size)
     with new_folder(folder) as building:
-        made.save(building / "tokenizer.json")
-        write_manifest(building, ["tokenizer.json"], vocabulary=made.vocabulary.size)
+        tokenizer.save(building / "tokenizer.json")
+        write_manifest(building, ["tokenizer.json"], vocabulary=tokenizer.vocabulary.size)
 
 
 def _build_stores(
-    folder: Path, reading: _Reading, tokenizer: TextTokenizer, fingerprint: str
+    folder: Path, parts: PartitionedCorpus, tokenizer: TextTokenizer, fingerprint: str
 ) -> None:
-    reading.part()
-    corpus = reading.corpus
+    parts.choose_held_out()
+    corpus = parts.corpus
     with new_folder(folder) as building, contextlib.ExitStack() as stack:
         writers = []
-        for part in ("train", "heldout"):
-            (building / part).mkdir()
-            writers.append(stack.enter_context(StoreWriter(building / part, tokenizer.vocabulary)))
-        for text, encoded in tokenizer.stream(reading.documents("encoding")):
-            writers[reading.is_held_out(text)].add(text, encoded)
+        for name in ("train", "heldout"):
+            (building / name).mkdir()
+            writers.append(stack.enter_context(StoreWriter(building / name, tokenizer.vocabulary)))
+        for text, encoded in tokenizer.stream(parts.documents("encoding the documents")):
+            writers[parts.is_held_out(text)].add(text, encoded)
         if not writers[0].num_tokens:
-            raise BenchError(f"the tokenizer finds no token in the corpus {corpus.display_name}")
-        if (now := corpus.fingerprint()) != fingerprint:
+            raise BenchError(
+                f"the tokenizer gives no tokens for the corpus {corpus.display_name}; choose "
+                f"another --tokenizer"
+            )
+        if (fingerprint_after := corpus.fingerprint()) != fingerprint:
             raise RefusedError(
                 f"the corpus {corpus.display_name} was changed while it was read: fingerprint "
-                f"{fingerprint} before, {now} after; repeat the command"
+                f"{fingerprint} before, {fingerprint_after} after; repeat the command"
             )
         for writer in writers:
             writer.close()
@@ -289,21 +202,20 @@ def _build_stores(
 
 
 def _tokenizer_folder(cache: Path, fingerprint: str, kind: str | Path | None, size: int) -> Path:
-    return cache / "tokenizers" / _key("tokenizer", kind or "bpe", fingerprint, size)
+    return cache / "tokenizers" / _cache_key("tokenizer", kind or "bpe", fingerprint, size)
 
 
 def _store_folder(cache: Path, fingerprint: str, tokenizer: str) -> Path:
-    return cache / "stores" / _key("store", fingerprint, tokenizer)
+    return cache / "stores" / _cache_key("store", fingerprint, tokenizer)
 
 
-def _key(*parts: Any) -> str:
-    described = canonical_json([_FORMAT, *map(str, parts)])
-    return hashlib.sha256(described.encode()).hexdigest()[:32]
+def _cache_key(*parts: Any) -> str:
+    return sha256_json([_FORMAT, *map(str, parts)])[:32]
 
 
 @contextlib.contextmanager
-def _once(folder: Path) -> Iterator[bool]:
-    """Whether a folder of the cache has still to be built; while it has, nobody else builds it."""
+def _build_lock(folder: Path) -> Iterator[bool]:
+    """Whether a folder of the cache is missing; if so, no other process builds it meanwhile."""
     if folder.exists():
         yield False
         return
@@ -313,7 +225,8 @@ def _once(folder: Path) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def _writable(cache: Path) -> Iterator[None]:
+def _cache_errors(cache: Path) -> Iterator[None]:
+    """Turn errors of a full or read-only disk into a `BenchError` with a way out."""
     try:
         with disk_errors(cache):
             yield
@@ -322,5 +235,5 @@ def _writable(cache: Path) -> Iterator[None]:
             raise
         raise BenchError(
             f"the cache folder {cache} cannot be written ({error.strerror}: {error.filename}); "
-            f"set BENCH_CACHE to a folder that can"
+            f"set BENCH_CACHE to a writable folder"
         ) from None

@@ -1,9 +1,10 @@
-"""Tokens on disk, memory-mapped: what the loop reads rows from.
+"""The token store: the tokens of a corpus on disk, memory-mapped, from which the loop reads rows.
 
-A store is the packed stream of a corpus (each document ended by [SEP]) with a byte of flags beside
-each token, because the fast encoders drop word ids and nobody can find words in tokens afterwards.
-It is built in one streaming pass and never changed. On opening, everything up to 1 GB is hashed
-against its manifest (about a second a GB); above that sizes alone are compared.
+A store is the packed stream of all documents, each followed by [SEP], with one byte of flags per
+token: the fast methods of `tokenizers` drop word ids, and words cannot be recovered from tokens
+afterwards. It is built in one streaming pass and never changed. When a store of up to 1 GB is
+opened, its files are hashed and compared with the manifest (about one second per GB); for larger
+ones only the sizes are compared.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from bench.corpus.tokenizer import Encoded, Vocabulary, sentence_starts
+from bench.corpus.encoding import EncodedText
+from bench.corpus.sentences import sentence_starts
+from bench.corpus.tokenizer import Vocabulary
 from bench.errors import RefusedError
 from bench.storage import verify_manifest, write_manifest
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Int64
 
 WORD_START, SENTENCE_START, SPECIAL = 1, 2, 4
-"""Bits of a token's flags. Only ordinary tokens begin words and sentences."""
+"""Bits of a token's flags. Only ordinary tokens start words and sentences."""
 
 _FILES = ("tokens.bin", "flags.bin", "documents.bin", "counts.bin")
 _HASHED_BYTES = 1_000_000_000
@@ -33,35 +36,35 @@ _PIECE_TOKENS = 1 << 19
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of the stream, each begun by [CLS]. B rows, L positions."""
+    """Rows of the stream, each starting with [CLS]. B rows, L positions."""
 
     tokens: Int64[np.ndarray, "B L"]
     real: Bool[np.ndarray, "B L"]
-    """An ordinary token: neither padding nor special."""
+    """Ordinary tokens: neither padding nor special."""
     word_start: Bool[np.ndarray, "B L"]
-    """True too at a row's first ordinary token, where the row begins amid a word."""
+    """Also true at the first ordinary token of a row that starts in the middle of a word."""
     sentence_start: Bool[np.ndarray, "B L"]
     attention_mask: Bool[np.ndarray, "B L"] | None
-    """Where a token stands, special ones too; None when no row is padded."""
+    """True at all tokens, special ones included, false at padding; None if no row is padded."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenStore:
-    """A stream of tokens on disk. V entries in the vocabulary."""
+    """A stream of tokens on disk. V is the vocabulary size."""
 
     tokens: np.ndarray
     flags: np.ndarray
     documents: Int64[np.ndarray, " documents+1"]
-    """Where each document begins in the stream, and at last where the stream ends."""
+    """Position of each document's first token in the stream, and the length of the stream."""
     counts: Int64[np.ndarray, " V"]
-    """How often each token occurs, special ones too."""
+    """How often each token occurs, special ones included."""
 
     @classmethod
     def open(cls, path: Path) -> TokenStore:
-        """Map a store and verify it.
+        """Memory-map a store and verify it.
 
         Raises:
-            RefusedError: A file is missing or was changed, or holds an id beyond the vocabulary.
+            RefusedError: A file is missing or changed, or contains an id beyond the vocabulary.
         """
         manifest = verify_manifest(path, _HASHED_BYTES)
         try:
@@ -73,15 +76,19 @@ class TokenStore:
             widths = (dtype.itemsize, 1, 8, 8)
             expected = [length * width for length, width in zip(lengths, widths, strict=True)]
         except (KeyError, TypeError):
-            raise RefusedError(f"{path} is not a token store (by its manifest)") from None
+            raise RefusedError(
+                f"{path} is not a token store: its manifest does not describe one; remove the "
+                f"folder and repeat the command"
+            ) from None
         if list(sizes.values()) != expected or num_tokens < 1:
             raise RefusedError(
-                f"{path}: manifest.json promises {num_tokens} tokens and {vocabulary_size} "
-                f"entries, which is not what its files hold: {sizes}"
+                f"{path} is a damaged token store: manifest.json says {num_tokens} tokens and a "
+                f"vocabulary of {vocabulary_size}, but the files have these sizes in bytes: "
+                f"{sizes}; remove the folder and repeat the command"
             )
         tokens = np.memmap(path / "tokens.bin", dtype=dtype, mode="r")
         if sum(sizes.values()) <= _HASHED_BYTES:
-            _refuse_beyond(tokens, vocabulary_size, path / "tokens.bin")
+            _refuse_unknown_ids(tokens, vocabulary_size, path / "tokens.bin")
         return cls(
             tokens=tokens,
             flags=np.memmap(path / "flags.bin", dtype=np.uint8, mode="r"),
@@ -91,7 +98,7 @@ class TokenStore:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of the stream, the [SEP] after each document included."""
+        """Tokens of the stream, including the [SEP] after each document."""
         return len(self.tokens)
 
     @property
@@ -101,35 +108,35 @@ class TokenStore:
 
     @property
     def vocabulary_size(self) -> int:
-        """V of the tokenizer that made it."""
+        """V of the tokenizer that encoded the documents."""
         return len(self.counts)
 
     def num_rows(self, length: int, include_partial: bool = False) -> int:
-        """How many rows of `length` positions the stream gives.
+        """The number of rows of `length` positions in the stream.
 
         Args:
-            length: Positions of a row, the leading [CLS] included.
-            include_partial: Count a last, padded row too. A stream shorter than one row always
-                gives one.
+            length: Positions of a row, including the leading [CLS].
+            include_partial: Also count a last, padded row. A stream shorter than one row always
+                has one row.
         """
         full, rest = divmod(self.num_tokens, length - 1)
         return full + 1 if rest and (include_partial or not full) else full
 
     def rows(self, row_ids: Int64[np.ndarray, " B"], length: int, cls_id: int, pad_id: int) -> Rows:
-        """Rows by number: row r is [CLS] and the tokens r * (length - 1) onwards.
+        """Rows by number: row r is [CLS] and the next length - 1 tokens from r * (length - 1) on.
 
         Raises:
-            IndexError: A row beyond the stream.
+            IndexError: A row number beyond the stream.
         """
         row_ids = np.asarray(row_ids, dtype=np.int64)
         if row_ids.size and not 0 <= row_ids.min() <= row_ids.max() < self.num_rows(length, True):
             raise IndexError(f"rows {row_ids.min()}..{row_ids.max()} of {self.num_rows(length)}")
-        places = row_ids[:, None] * (length - 1) + np.arange(length - 1)
-        is_padded = bool(row_ids.size) and bool(places[:, -1].max() >= self.num_tokens)
-        inside = places < self.num_tokens if is_padded else np.ones(places.shape, dtype=bool)
-        places = np.minimum(places, self.num_tokens - 1)
-        flags = np.where(inside, self.flags[places], SPECIAL)
-        body = np.where(inside, self.tokens[places].astype(np.int64), pad_id)
+        positions = row_ids[:, None] * (length - 1) + np.arange(length - 1)
+        is_padded = bool(row_ids.size) and bool(positions[:, -1].max() >= self.num_tokens)
+        inside = positions < self.num_tokens if is_padded else np.ones(positions.shape, dtype=bool)
+        positions = np.minimum(positions, self.num_tokens - 1)
+        flags = np.where(inside, self.flags[positions], SPECIAL)
+        body = np.where(inside, self.tokens[positions].astype(np.int64), pad_id)
         real = (flags & SPECIAL) == 0
         word_start = (flags & WORD_START) != 0
         word_start[:, :1] |= real[:, :1]
@@ -147,8 +154,8 @@ class StoreWriter:
     """Builds a store in a folder, document by document, in bounded memory.
 
     Args:
-        folder: An existing folder; the manifest that makes it a store is written by `close`.
-        vocabulary: Of the tokenizer that encodes the documents.
+        folder: An existing folder; `close` writes the manifest that completes the store.
+        vocabulary: Vocabulary of the tokenizer that encodes the documents.
     """
 
     def __init__(self, folder: Path, vocabulary: Vocabulary) -> None:
@@ -160,7 +167,7 @@ class StoreWriter:
         self._is_special = np.zeros(vocabulary.size, dtype=bool)
         self._is_special[list(vocabulary.special_ids)] = True
         self._counts = np.zeros(vocabulary.size, dtype=np.int64)
-        self._pending: list[tuple[str, Encoded]] = []
+        self._pending: list[tuple[str, EncodedText]] = []
         self._num_pending = 0
         self._open_files = contextlib.ExitStack()
         self._tokens, self._flags, self._documents = (
@@ -176,8 +183,8 @@ class StoreWriter:
     ) -> None:
         self._open_files.close()
 
-    def add(self, text: str, encoded: Encoded) -> None:
-        """Append a document and its [SEP]; one without tokens is left out."""
+    def add(self, text: str, encoded: EncodedText) -> None:
+        """Append a document and its [SEP]; a document without tokens is left out."""
         if not len(encoded.ids):
             return
         self._pending.append((text, encoded))
@@ -188,7 +195,7 @@ class StoreWriter:
             self._flush()
 
     def close(self, **facts: Any) -> None:
-        """Write what is left, and the manifest with some facts beside its own."""
+        """Write the pending documents, and the manifest with additional facts."""
         self._flush()
         with (self.folder / "counts.bin").open("wb") as file:
             _write(file, self._counts.astype("<i8"))
@@ -204,7 +211,7 @@ class StoreWriter:
         )
 
     def _flush(self) -> None:
-        """Write the pending documents, all in one sweep: a sweep a document costs ten times it."""
+        """Write all pending documents at once, which is ten times faster than one by one."""
         if not self._pending:
             return
         bounds = np.cumsum([len(encoded.ids) + 1 for _, encoded in self._pending])
@@ -216,10 +223,10 @@ class StoreWriter:
         starts = np.zeros(self._num_pending, dtype=bool)
         starts[is_text] = np.concatenate([encoded.word_start for _, encoded in self._pending])
         starts[0] = True
-        starts[1:] |= special[:-1]  # after an unknown character as after [SEP]: a word of its own
+        starts[1:] |= special[:-1]  # an unknown character separates words, as [SEP] does
         flags = np.where(special, SPECIAL, np.where(starts, WORD_START, 0)).astype(np.uint8)
         sentences = np.flatnonzero(is_text)[self._sentences()]
-        ordinary = np.flatnonzero(~special)  # begun by an unknown character: the token after it
+        ordinary = np.flatnonzero(~special)  # an unknown first character: flag the token after it
         after = np.searchsorted(ordinary, sentences)
         flags[ordinary[after[after < len(ordinary)]]] |= SENTENCE_START
         self._counts += np.bincount(ids, minlength=self.vocabulary.size)
@@ -230,18 +237,18 @@ class StoreWriter:
         self._num_pending = 0
 
     def _sentences(self) -> np.ndarray:
-        """Which of the pending text tokens begin sentences: the first to end beyond the start."""
+        """Indices of pending text tokens that start sentences: the first to end after the start."""
         ends, starts, base = [], [], 0
         for text, encoded in self._pending:
             ends.append(encoded.ends + np.int64(base))
             starts += [base + start for start in sentence_starts(text)]
             base += len(text)
-        found = np.searchsorted(np.concatenate(ends), starts, side="right")
-        return found[found < sum(map(len, ends))]
+        tokens = np.searchsorted(np.concatenate(ends), starts, side="right")
+        return tokens[tokens < sum(map(len, ends))]
 
 
 def _write(file: BinaryIO, values: np.ndarray) -> None:
-    """`ndarray.tofile` hides errno on a full disk; a file's own write does not."""
+    """Write an array; `ndarray.tofile` would hide errno on a full disk."""
     file.write(np.ascontiguousarray(values).data)
 
 
@@ -249,11 +256,11 @@ def _prepend(values: np.ndarray, first: int | bool) -> np.ndarray:
     return np.insert(values, 0, first, axis=1)
 
 
-def _refuse_beyond(tokens: np.ndarray, vocabulary_size: int, path: Path) -> None:
+def _refuse_unknown_ids(tokens: np.ndarray, vocabulary_size: int, path: Path) -> None:
     for low in range(0, len(tokens), _PIECE_TOKENS):
         highest = int(tokens[low : low + _PIECE_TOKENS].max())
         if highest >= vocabulary_size:
             raise RefusedError(
-                f"{path} holds the token {highest}, but the vocabulary ends at "
+                f"{path} contains the token {highest}, but the vocabulary ends at "
                 f"{vocabulary_size - 1}; remove {path.parent} and repeat the command"
             )

@@ -1,13 +1,12 @@
 """The engine of one machine: as many workers side by side as there are cores for.
 
-Workers draw nothing themselves; they report, and the parent draws one picture of all of them.
-With a budget in seconds they run one at a time, since neighbours would spend each other's time.
+Workers draw nothing themselves. They report, and the parent process draws one picture of them all.
+With a budget in seconds they run one at a time, because neighbours would spend each other's time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import queue
@@ -16,46 +15,60 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.engines.events import Done, Ended, Event, Failure, Started, read_event
+from bench.engines.jobs import JobState
+
 SILENCE_SECONDS = 3600.0
-"""After so long without a report a worker is taken to hang (BENCH_SILENCE_SECONDS)."""
+"""A worker that reports nothing for so long is taken to hang (BENCH_SILENCE_SECONDS)."""
 
-_END = {"event": "end"}
-
-
-@dataclasses.dataclass
-class Job:
-    """A worker's work and what became of it."""
-
-    title: str
-    payload: dict[str, Any]
-    status: str = "waiting"
-    message: str | None = None
-    exit_code: int = 0
-    run: str | None = None
+Watcher = Callable[[JobState, Event], None]
+_Reports = queue.Queue[tuple[JobState, Event]]
 
 
-Watcher = Callable[[Job, dict[str, Any]], None]
+def run_jobs(states: list[JobState], workers: int, threads: int, watch: Watcher) -> None:
+    """Run all jobs, at most `workers` at once, and set the status of each.
 
-
-def run_jobs(jobs: list[Job], workers: int, threads: int, watch: Watcher) -> None:
-    """Run all jobs, at most `workers` at once, and set what became of each.
-
-    A SIGTERM or ^C is passed on; workers save their state, and no further job is begun.
+    A SIGTERM or ^C is passed on: workers save their state, and no further job is started. Only the
+    main thread can receive signals, so a call from another thread installs no handler.
 
     Args:
-        jobs: In the order to begin them; changed in place.
-        workers: Processes at once.
-        threads: For the numerical libraries of each worker.
-        watch: Told of every report, in this thread.
+        states: The jobs in the order to start them; changed in place.
+        workers: Number of processes at once.
+        threads: Threads of the numerical libraries of each worker.
+        watch: Called with every report, in this thread.
     """
-    reports: queue.Queue[tuple[Job, dict[str, Any]]] = queue.Queue()
+    reports: _Reports = queue.Queue()
     running: dict[str, subprocess.Popen[str]] = {}
-    heard: dict[str, float] = {}
-    waiting = list(jobs)
+    last_report: dict[str, float] = {}
+    waiting = list(states)
+    with _signals_passed_on(running) as signals:
+        while running or (waiting and not signals):
+            while waiting and len(running) < workers and not signals:
+                state = waiting.pop(0)
+                running[state.job.id] = _start(state, threads, reports)
+                last_report[state.job.id] = time.monotonic()
+                watch(state, Started())
+            try:
+                state, event = reports.get(timeout=1.0)
+            except queue.Empty:
+                _kill_silent_workers(running, last_report)
+                continue
+            last_report[state.job.id] = time.monotonic()
+            _update(state, event, running)
+            watch(state, event)
+    for state in states if signals else ():
+        if state.status != "finished":
+            state.status = "stopped"
+            state.exit_code = 130 if signals[0] == signal.SIGINT else 75
+
+
+@contextlib.contextmanager
+def _signals_passed_on(running: dict[str, subprocess.Popen[str]]) -> Iterator[list[int]]:
+    """Pass SIGTERM and SIGINT on to the workers; yields the list of signals received."""
     signals: list[int] = []
 
     def pass_on(number: int, _frame: Any) -> None:
@@ -63,62 +76,48 @@ def run_jobs(jobs: list[Job], workers: int, threads: int, watch: Watcher) -> Non
         for process in list(running.values()):
             _signal_group(process, number)
 
-    before = {n: signal.signal(n, pass_on) for n in (signal.SIGTERM, signal.SIGINT)}
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT) if is_main else ()
+    previous = {number: signal.signal(number, pass_on) for number in numbers}
     try:
-        while running or (waiting and not signals):
-            while waiting and len(running) < workers and not signals:
-                job = waiting.pop(0)
-                running[job.title] = _start(job, threads, reports)
-                heard[job.title] = time.monotonic()
-                watch(job, {"event": "started"})
-            try:
-                job, event = reports.get(timeout=1.0)
-            except queue.Empty:
-                _end_the_silent(running, heard)
-                continue
-            heard[job.title] = time.monotonic()
-            _note(job, event, running)
-            watch(job, event)
+        yield signals
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
         for process in running.values():
             _signal_group(process, signal.SIGKILL)
-    for job in jobs if signals else ():
-        if job.status != "finished":
-            job.status, job.exit_code = "stopped", 130 if signals[0] == signal.SIGINT else 75
 
 
-def _note(job: Job, event: dict[str, Any], running: dict[str, subprocess.Popen[str]]) -> None:
-    """Keep what a report says of its job."""
-    if event is _END:
-        process = running.pop(job.title)
-        _signal_group(process, signal.SIGKILL)  # what it may have left running
-        _settle(job, process.wait())
-    elif event["event"] == "error":
-        job.message, job.exit_code = event["message"], event["exit_code"]
-    elif event["event"] == "done":
-        job.status, job.run = event["status"], event["run"]
+def _update(state: JobState, event: Event, running: dict[str, subprocess.Popen[str]]) -> None:
+    """Set what an event says of its job."""
+    match event:
+        case Ended():
+            process = running.pop(state.job.id)
+            _signal_group(process, signal.SIGKILL)  # a plugin may have left children running
+            _settle(state, process.wait())
+        case Failure():
+            state.message, state.exit_code = event.message, event.exit_code
+        case Done():
+            state.status, state.run_id = event.status, event.run_id
 
 
-def _start(
-    job: Job, threads: int, reports: queue.Queue[tuple[Job, dict[str, Any]]]
-) -> subprocess.Popen[str]:
-    """Start a worker in its own process group, and threads that pass on what it says.
+def _start(state: JobState, threads: int, reports: _Reports) -> subprocess.Popen[str]:
+    """Start a worker in its own process group, and threads that pass on its reports.
 
-    A group of its own: ^C reaches it once, through us, and not a second time from the terminal.
-    `-P`, and our own folder last on its path: a `token.py` where the user stands is not imported.
+    A group of its own: ^C reaches the worker once, through this process, and not a second time from
+    the terminal. With `-P`, and our own folder last on its path, a `token.py` in the user's folder
+    is not imported.
     """
     environment = os.environ | {
         name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
     }
     root = str(Path(__file__).resolve().parents[2])
-    begin = (
+    program = (
         f"import sys; sys.path.append({root!r}); "
         "from bench.engines.worker import main; sys.exit(main())"
     )
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", begin],
+        [sys.executable, "-P", "-c", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -126,32 +125,28 @@ def _start(
         env=environment,
         process_group=0,
     )
-    job.status = "running"
+    state.status = "running"
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it died at once; its end says so
-        process.stdin.write(json.dumps(job.payload))
+    with contextlib.suppress(BrokenPipeError):  # it died at once; the `Ended` event reports that
+        process.stdin.write(json.dumps(state.job.to_json()))
         process.stdin.close()
-    reader = threading.Thread(target=_read, args=(job, process, reports), daemon=True)
+    reader = threading.Thread(target=_read, args=(state, process, reports), daemon=True)
     reader.start()
 
     def wait() -> None:
         process.wait()
         reader.join(timeout=2.0)  # a child of a plugin may hold the pipe open
-        reports.put((job, _END))
+        reports.put((state, Ended()))
 
     threading.Thread(target=wait, daemon=True).start()
     return process
 
 
-def _read(
-    job: Job,
-    process: subprocess.Popen[str],
-    reports: queue.Queue[tuple[Job, dict[str, Any]]],
-) -> None:
+def _read(state: JobState, process: subprocess.Popen[str], reports: _Reports) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        with contextlib.suppress(ValueError):  # half a line of one that was killed
-            reports.put((job, json.loads(line)))
+        with contextlib.suppress(ValueError):  # half a line of a worker that was killed
+            reports.put((state, read_event(line)))
 
 
 def _signal_group(process: subprocess.Popen[str], number: int) -> None:
@@ -159,23 +154,30 @@ def _signal_group(process: subprocess.Popen[str], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _end_the_silent(running: dict[str, subprocess.Popen[str]], heard: dict[str, float]) -> None:
-    """End workers that have not said a word for very long: a plugin hangs."""
+def _kill_silent_workers(
+    running: dict[str, subprocess.Popen[str]], last_report: dict[str, float]
+) -> None:
+    """Kill workers that have reported nothing for very long: a plugin hangs."""
     limit = float(os.environ.get("BENCH_SILENCE_SECONDS", SILENCE_SECONDS))
-    for title, process in running.items():
-        if time.monotonic() - heard[title] > limit:
+    for job_id, process in running.items():
+        if time.monotonic() - last_report[job_id] > limit:
             _signal_group(process, signal.SIGKILL)
 
 
-def _settle(job: Job, returned: int) -> None:
-    """What a worker's end means, where it said nothing itself."""
-    if returned == 0 and job.status != "running":
+def _settle(state: JobState, status: int) -> None:
+    """Set the status of a job whose worker ended without reporting one.
+
+    Args:
+        state: The job.
+        status: The worker's exit status; below 0 the signal that killed it.
+    """
+    if status == 0 and state.status != "running":
         return
-    job.status = "stopped" if job.exit_code in (75, 130) else "failed"
-    job.exit_code = job.exit_code or max(returned, 1)
-    if job.message is None:
-        how = f"killed by signal {-returned}" if returned < 0 else f"ended with status {returned}"
-        job.message = (
-            f"the worker was {how} without a word: a plugin crashed or hung (over "
-            f"BENCH_SILENCE_SECONDS), or no memory was left"
+    state.status = "stopped" if state.exit_code in (75, 130) else "failed"
+    state.exit_code = state.exit_code or max(status, 1)
+    if state.message is None:
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        state.message = (
+            f"the worker {how} and reported no reason: a plugin crashed, a plugin hung for longer "
+            "than BENCH_SILENCE_SECONDS, or the memory was exhausted"
         )

@@ -1,32 +1,40 @@
-"""What a person sees while `bench run` works: one line a worker, drawn by the parent alone."""
+"""What a person sees while runs are in progress: one bar per worker, drawn by the parent alone."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from bench.engines import events
+
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from rich.text import Text
-
-    from bench.engines.local import Job
+    from bench.corpus.preparation import PreparedCorpus
+    from bench.engines.events import Event
+    from bench.engines.jobs import JobState
+    from bench.experiment import Experiment
 
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
-_LOG_SHARE = 0.25  # without a terminal: a line a quarter of a run
+_LOG_SHARE = 0.25  # without a terminal: one line per quarter of a run
 
 
-class Board:
-    """A live progress bar for each worker; plain lines where there is no terminal."""
+def log(text: str) -> None:
+    """Write one line for the person, on standard error."""
+    STDERR.print(text, markup=False)
+
+
+class ProgressBars:
+    """A live progress bar for each worker; plain lines where there is no terminal or notebook."""
 
     def __init__(self, num_jobs: int) -> None:
-        self._num_jobs, self._num_done = num_jobs, 0
+        self._num_jobs, self._num_ended = num_jobs, 0
         self._bars: dict[str, TaskID] = {}
         self._logged: dict[str, float] = {}
+        self._is_live = STDERR.is_terminal or STDERR.is_jupyter
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -34,10 +42,10 @@ class Board:
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(compact=True),
             console=STDERR,
-            disable=not STDERR.is_terminal,
+            disable=not self._is_live,
         )
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> ProgressBars:
         self._progress.start()
         return self
 
@@ -46,52 +54,68 @@ class Board:
     ) -> None:
         self._progress.stop()
 
-    def __call__(self, job: Job, event: dict[str, Any]) -> None:
-        """Show one report of one worker."""
-        match event["event"]:
-            case "started":
-                self._bars[job.title] = self._progress.add_task(job.title, total=1.0, note="")
-            case "progress":
-                self._advance(job, event)
-            case "scoring":
-                read = "" if event["attention"] == "native" else f", {event['attention']}"
-                self._note(job, f"asking {event['task']}{read}")
-            case "note":
-                self._progress.console.print(f"{job.title}: {event['text']}", markup=False)
-            case "end":
-                self._end(job)
+    def __call__(self, state: JobState, event: Event) -> None:
+        """Show one event of one job."""
+        title = state.job.title
+        match event:
+            case events.Started():
+                self._bars[state.job.id] = self._progress.add_task(title, total=1.0, note="")
+            case events.Progress():
+                self._advance(state, event)
+            case events.Scoring():
+                attention = "" if event.attention == "native" else f", {event.attention}"
+                self._note(state, f"scoring {event.task}{attention}")
+            case events.Note():
+                self._progress.console.print(f"{title}: {event.text}", markup=False)
+            case events.Ended():
+                self._end(state)
 
-    def _advance(self, job: Job, event: dict[str, Any]) -> None:
-        note = f"loss {event['nats']:.3f}  {event['tokens_per_second'] / 1e3:.1f}k tokens/s"
-        self._progress.update(self._bars[job.title], completed=event["share"], note=note)
-        logged = self._logged.get(job.title, 0.0)
-        if not STDERR.is_terminal and event["share"] >= logged + _LOG_SHARE:
-            self._logged[job.title] = event["share"] // _LOG_SHARE * _LOG_SHARE
-            STDERR.print(f"{job.title}: {event['share']:.0%}  {note}", markup=False)
+    def _advance(self, state: JobState, event: events.Progress) -> None:
+        note = f"loss {event.nats:.3f}  {event.tokens_per_second / 1e3:.1f}k tokens/s"
+        self._progress.update(self._bars[state.job.id], completed=event.share, note=note)
+        logged = self._logged.get(state.job.id, 0.0)
+        if not self._is_live and event.share >= logged + _LOG_SHARE:
+            self._logged[state.job.id] = event.share // _LOG_SHARE * _LOG_SHARE
+            STDERR.print(f"{state.job.title}: {event.share:.0%}  {note}", markup=False)
 
-    def _note(self, job: Job, note: str) -> None:
-        self._progress.update(self._bars[job.title], note=note)
+    def _note(self, state: JobState, note: str) -> None:
+        self._progress.update(self._bars[state.job.id], note=note)
 
-    def _end(self, job: Job) -> None:
-        self._num_done += 1
-        self._progress.remove_task(self._bars.pop(job.title))
-        reason = f": {job.message}" if job.message else ""
-        line = f"[{self._num_done}/{self._num_jobs}] {job.title} {job.status}{reason}"
+    def _end(self, state: JobState) -> None:
+        self._num_ended += 1
+        self._progress.remove_task(self._bars.pop(state.job.id))
+        reason = f": {state.message}" if state.message else ""
+        line = f"[{self._num_ended}/{self._num_jobs}] {state.job.title} {state.status}{reason}"
         self._progress.console.print(line, markup=False)
 
 
-def say(text: str) -> None:
-    """A line for the person, on standard error."""
-    STDERR.print(text, markup=False)
+def log_stages() -> Callable[[str, int], None]:
+    """A callback that logs a line each time the preparation of a corpus enters a new stage."""
+    stages: set[str] = set()
+
+    def on_progress(stage: str, _documents: int) -> None:
+        if stage not in stages:
+            stages.add(stage)
+            log(f"corpus: {stage} ...")
+
+    return on_progress
 
 
-def width_of_stdout() -> int:
-    """Columns to fit a table into."""
-    return Console(file=sys.stdout).width if sys.stdout.isatty() else 100
-
-
-def print_lines(lines: Iterable[Text]) -> None:
-    """Styled lines on standard output: with colours on a terminal that wants them."""
-    console = Console(highlight=False, soft_wrap=True)
-    for line in lines:
-        console.print(line)
+def log_corpus(experiment: Experiment, prepared: PreparedCorpus) -> None:
+    """Log the corpus, the documents that were skipped, and how often the budget repeats it."""
+    tokens = prepared.train.num_tokens
+    log(
+        f"corpus {prepared.name}: {prepared.documents:,} documents, {tokens:,} training tokens, "
+        f"vocabulary {prepared.tokenizer.vocabulary.size:,}; "
+        f"budget {', '.join(map(str, experiment.budgets))}"
+    )
+    for kind, count in sorted(prepared.skipped.items()):
+        log(f"  skipped or repaired: {kind} {count:,}")
+    if prepared.heldout is None:
+        log(
+            "  warning: the corpus is one document, so there is no held-out part and no validation "
+            "loss"
+        )
+    if experiment.budget.axis == "tokens" and experiment.budget.amount > 4 * tokens:
+        epochs = experiment.budget.amount / tokens
+        log(f"  warning: the budget reads this corpus {epochs:.1f} times; expect overfitting")

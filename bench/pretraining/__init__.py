@@ -1,1 +1,1 @@
-"""Corruption, one encoder, one loop, one ledger: what turns text into a trained encoder."""
+"""Pretraining: objectives corrupt the text; one loop trains one encoder and counts the costs."""

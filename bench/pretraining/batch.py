@@ -1,7 +1,7 @@
-"""The four things that pass between loop, objective and encoder.
+"""The four types that loop, objective and encoder exchange.
 
-Legend: B rows of a batch, L positions of a row, K predicted positions of a row (fixed capacity,
-so that shapes never change), D hidden width, V vocabulary.
+Legend: B rows of a batch, L positions of a row, K predicted positions of a row, D hidden width,
+V vocabulary. K is a fixed capacity, so that shapes never change.
 """
 
 from __future__ import annotations
@@ -20,63 +20,65 @@ IGNORED = -100
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batch:
-    """Rows of text as the encoder could read them uncorrupted."""
+    """Uncorrupted rows of text."""
 
     tokens: Int[Tensor, "B L"]
     real: Bool[Tensor, "B L"]
-    """An ordinary token: neither padding nor special. Only these may be hidden or predicted."""
+    """Whether the token is ordinary: neither padding nor special. An objective may hide and predict
+    only these."""
     word_start: Bool[Tensor, "B L"]
     sentence_start: Bool[Tensor, "B L"]
     example_ids: Int[Tensor, " B"]
     attention_mask: Bool[Tensor, "B L"] | None = None
-    """Where a token stands (special ones too); None when no row is padded."""
+    """Whether a position has a token, special tokens included; None if no row is padded."""
     progress: float = 0.0
-    """Share of the budget spent, 0..1, for schedules."""
+    """Share of the budget spent, 0 to 1, for schedules."""
     statistics: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
-    """What `Objective.collect_statistics` found in the training part."""
+    """The result of `Objective.collect_statistics` on the training part."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Attention:
-    """Who may see whom; an argument of the encoder, never another encoder class."""
+    """The attention pattern: an argument of the encoder, never another encoder class."""
 
     pattern: Literal["full", "causal", "prefix"] = "full"
     attention_mask: Bool[Tensor, "B L"] | None = None
-    """Keys that exist; None when no row is padded."""
+    """Keys that are not padding; None if no row is padded."""
     prefix_lengths: Int[Tensor, " B"] | None = None
-    """For `prefix`: query i sees key j iff j < prefix or j <= i."""
+    """For `prefix`: query i attends to key j if and only if j < prefix or j <= i."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Example:
-    """A corrupted batch: what the encoder sees and what is asked back."""
+    """A corrupted batch: the inputs of the encoder and the labels to predict."""
 
     inputs: Int[Tensor, "B L"]
     attention: Attention
     labels: Int[Tensor, "B K"]
-    """The wanted token, or `IGNORED`. Ids from the vocabulary's size on are the head's own."""
+    """The token to predict, or `IGNORED`. Ids from the vocabulary size on belong to the head."""
     positions: Int[Tensor, "B K"] | None = None
-    """Where each label is read; None: label i is read at position i, or by a decoder of its own."""
+    """The position whose feature predicts each label; None if label i is predicted at position i,
+    or by the objective's own decoder."""
     origins: Int[Tensor, "B L"] | None = None
-    """For each input the position of the text it stands at, -1 where none; None: the same one."""
+    """The position in the original text of each input, or -1; None if positions are unchanged."""
     extras: dict[str, Tensor] = dataclasses.field(default_factory=dict)
-    """What else the objective's own loss needs."""
+    """Further tensors that the objective's own loss needs."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loss:
-    """A sum and its count, so that micro-batches add up and the loop divides once.
+    """A sum and a count, which add up over micro-batches, so that the loop divides once.
 
-    The mean of micro-batch means is wrong wherever counts differ.
+    The mean of micro-batch means is wrong if their counts differ.
     """
 
     sum: Float[Tensor, ""]
-    """Nats, summed over predictions."""
+    """The loss in nats, summed over predictions."""
     predictions: Int[Tensor, ""]
-    """Tokens asked back: an axis of the budget."""
+    """The number of predicted tokens, which is an axis of the budget."""
     divisor: Float[Tensor, ""] | None = None
-    """What the loop divides the sum by, if not the predictions; it adds up as they do."""
+    """The divisor of the sum, if it is not `predictions`; it is summed over micro-batches too."""
     parts: dict[str, tuple[Tensor, Tensor]] = dataclasses.field(default_factory=dict)
-    """Named (sum, count) pairs for the curve, when a loss has several terms."""
+    """Named (sum, count) pairs for the training curve, if the loss has several terms."""
     slots: float | None = None
-    """What `Cost.flops_per_prediction` is charged for, if not every place that a label has."""
+    """Multiplier of `Cost.flops_per_prediction`; None: the number of elements of the labels."""

@@ -1,7 +1,8 @@
-"""Tensors on disk: never a pickle, always verified.
+"""Tensors and checkpoints on disk, without pickle and always verified.
 
-safetensors files under a manifest with their sha256, built aside and renamed, so that a checkpoint
-is whole or absent; a flipped byte, a truncated file or tensors of another shape are refused.
+A checkpoint is a folder of safetensors files and a manifest with their sha256. It is written under
+a temporary name and renamed, so that it is complete or absent. A flipped byte, a truncated file and
+tensors of another shape are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 
 from bench.errors import RefusedError
 from bench.pretraining.ledger import Ledger
-from bench.pretraining.loop import Mean
+from bench.pretraining.loss_sums import Mean
 from bench.storage import new_folder, sweep_leftovers, verify_manifest, write_manifest
 
 if TYPE_CHECKING:
@@ -29,17 +30,17 @@ _STATE = "state.json"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, on the CPU and contiguous."""
+    """Write tensors to a safetensors file, as contiguous tensors on the CPU."""
     from safetensors.torch import save
 
     path.write_bytes(save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file whose bytes a manifest has already vouched for.
+    """Read a safetensors file; the caller has verified its bytes against a manifest.
 
     Raises:
-        RefusedError: Not a safetensors file.
+        RefusedError: The file is not a safetensors file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -47,33 +48,43 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load(path.read_bytes()))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise RefusedError(f"{path} is not a readable safetensors file ({error})") from None
+        raise RefusedError(f"cannot read {path} as a safetensors file: {error}") from None
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy tensors into a module of exactly those names, shapes and types.
+    """Copy tensors into a module, which must have exactly their names, shapes and types.
+
+    Args:
+        module: The module whose weights are replaced.
+        tensors: Its new weights by name.
+        path: The file of the tensors, for the error message.
 
     Raises:
-        RefusedError: They do not fit; names the first that differs.
+        RefusedError: The tensors do not fit; the message names the first one that differs.
     """
-    own = module.state_dict()
-    for name in sorted(own.keys() | tensors.keys()):
-        wanted = (tuple(own[name].shape), own[name].dtype) if name in own else "no such tensor"
-        found = (tuple(tensors[name].shape), tensors[name].dtype) if name in tensors else "nothing"
-        if wanted != found:
-            raise RefusedError(f"{path} does not fit: {name} should be {wanted}, found {found}")
+    weights = module.state_dict()
+    for name in sorted(weights.keys() | tensors.keys()):
+        expected, actual = _describe(weights.get(name)), _describe(tensors.get(name))
+        if expected != actual:
+            raise RefusedError(
+                f"{path} does not fit the model: expected {expected} for {name}, got {actual}"
+            )
     module.load_state_dict(dict(tensors))
+
+
+def _describe(tensor: Tensor | None) -> str:
+    return "no tensor" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
 def save_checkpoint(
     work: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
 ) -> None:
-    """Write `work/step-N` whole, then drop the older ones.
+    """Write the checkpoint `work/step-N`, then remove the older ones.
 
     Args:
         work: The folder of an unfinished run.
-        step: Optimizer steps done.
-        parts: File stem to tensors.
+        step: Number of completed optimizer steps.
+        parts: Tensors by the stem of their file.
         state: JSON values.
     """
     target = work / f"step-{step:09d}"
@@ -94,23 +105,23 @@ def checkpoints(work: Path) -> list[Path]:
 
 
 def load_checkpoint(work: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:
-    """The newest checkpoint as (parts, state), verified; None where there is none.
+    """The newest checkpoint as (parts, state), verified; None if there is no checkpoint.
 
     Raises:
-        RefusedError: A file of it was changed, cut or is missing.
+        RefusedError: A file of the checkpoint was changed or truncated, or is missing.
     """
     sweep_leftovers(work)
-    found = checkpoints(work)
-    if not found:
+    folders = checkpoints(work)
+    if not folders:
         return None
-    folder = found[-1]
+    folder = folders[-1]
     verify_manifest(folder)
     parts = {path.stem: read_tensors(path) for path in sorted(folder.glob("*.safetensors"))}
     return parts, json.loads((folder / _STATE).read_text(encoding="utf-8"))
 
 
 def checkpoint_of(run: Pretraining) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """All that the rest of the run depends on, as (tensors, JSON values)."""
+    """The state on which the rest of a run depends, as (tensors, JSON values)."""
     moments: dict[str, Tensor] = {}
     for name, parameter in run.parameters.items():
         for key, value in run.optimizer.state.get(parameter, {}).items():
@@ -128,25 +139,33 @@ def checkpoint_of(run: Pretraining) -> tuple[dict[str, dict[str, Tensor]], dict[
 def restore(
     run: Pretraining, parts: dict[str, dict[str, Tensor]], state: dict[str, Any], path: Path
 ) -> None:
-    """Put a run where `checkpoint_of` found it.
+    """Set a run to the state of a checkpoint.
+
+    Args:
+        run: A new run with the same specification.
+        parts: Tensors, as from `checkpoint_of`.
+        state: JSON values, as from `checkpoint_of`.
+        path: The folder of the checkpoint, for error messages.
 
     Raises:
-        RefusedError: Tensors of another name, shape or type.
+        RefusedError: A tensor has another name, shape or type than in the run.
     """
     load_weights(run.encoder, parts["encoder"], path)
     load_weights(run.head, parts["head"], path)
     moments = parts["optimizer"]
     keys = ("step", "exp_avg", "exp_avg_sq")
     if moments.keys() not in (set(), {f"{key}.{name}" for key in keys for name in run.parameters}):
-        raise RefusedError(f"{path} does not fit: its optimizer state is of other parameters")
+        raise RefusedError(
+            f"{path} does not fit the model: its optimizer state belongs to other parameters"
+        )
     for name, parameter in run.parameters.items() if moments else ():
         for key in keys:
             value = moments[f"{key}.{name}"]
-            wanted = torch.Size() if key == "step" else parameter.shape
-            if value.shape != wanted or value.dtype != torch.float32:
+            shape = torch.Size() if key == "step" else parameter.shape
+            if value.shape != shape or value.dtype != torch.float32:
                 raise RefusedError(
-                    f"{path} does not fit: {key} of {name} should be float32 {tuple(wanted)}, "
-                    f"found {value.dtype} {tuple(value.shape)}"
+                    f"{path} does not fit the model: expected torch.float32 {tuple(shape)} for "
+                    f"{key} of {name}, got {_describe(value)}"
                 )
             run.optimizer.state[parameter][key] = value.to(parameter.device)
     run.ledger = Ledger(**state["ledger"])

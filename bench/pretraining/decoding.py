@@ -1,8 +1,8 @@
-"""What objectives with a decoder share: text in, other text out (Raffel et al. 2020).
+"""The common part of objectives with a decoder: text in, text out (Raffel et al. 2020).
 
-The encoder reads the corrupted text under full attention, a decoder writes the target, and only
-the encoder is kept. The decoder is as deep as the encoder unless told otherwise: it then costs
-more than the encoder does, and the table shows what.
+The encoder reads the corrupted text with full attention, a decoder writes the target, and only the
+encoder is used afterwards. The default depth of the decoder is the encoder's depth. The decoder
+then costs more than the encoder, and every table reports this cost.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 @settings
 class DecodedObjective(DrawnObjective):
-    """Asks for text from a decoder of its own; a subclass writes `corrupt` and the two sizes."""
+    """Predicts text with a decoder. A subclass defines `corrupt` and the two sizes."""
 
     decoder_layers: Annotated[int, Field(ge=1)] | None = None
-    """Depth of the decoder; left alone, the encoder's."""
+    """Depth of the decoder; the default is the encoder's depth."""
 
     def target_length(self, length: int) -> int:
-        """The most tokens asked for after a row of `length` positions: a fixed shape."""
+        """Maximum number of target tokens for a row of `length` positions (a fixed shape)."""
         return length
 
     def num_sentinels(self, length: int) -> int:
-        """The most sentinels a row of `length` positions needs."""
+        """Maximum number of sentinels for a row of `length` positions."""
         return 0
 
     def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:
@@ -55,11 +55,11 @@ class DecodedObjective(DrawnObjective):
         return decoder_loss(encoder, head, example)
 
     def extra_cost(self, shape: EncoderShape) -> Cost:
-        """Exact for rows of `max_length` positions: what the decoder attends to has no other."""
+        """Cost of the decoder, exact for rows of `max_length` positions only."""
         width, length = shape.hidden_size, shape.max_length
         target, sentinels = self.target_length(length), self.num_sentinels(length)
         layers = self.decoder_layers or shape.num_layers
-        matrices = 6 * width * width + 3 * width * shape.mlp_size  # of a written token
+        matrices = 6 * width * width + 3 * width * shape.mlp_size  # per target token
         attention = 2 * width * (target + length)
         table = shape.vocab_size + sentinels
         return Cost(
@@ -73,6 +73,6 @@ class DecodedObjective(DrawnObjective):
 
 
 def shift_right(target: Int[Tensor, "B T"], start_id: int, padding: int) -> Int[Tensor, "B T"]:
-    """What the decoder has before it when it is asked for each token of the target."""
+    """The token before each target token, which is the input of the decoder."""
     before = torch.nn.functional.pad(target[:, :-1], (1, 0), value=start_id)
     return before.masked_fill(before == IGNORED, padding)

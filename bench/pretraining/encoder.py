@@ -1,16 +1,15 @@
-"""The one encoder that every objective trains: ModernBERT's with every layer global.
+"""The encoder that every objective trains: ModernBERT with global attention in every layer.
 
-RoPE, GeGLU, no biases, `scaled_dot_product_attention`; the attention pattern is an argument of
-forward. Module names and arithmetic are ModernBERT's, so a run exports to `transformers` with
-equal hidden states. The LayerNorm right after the token embedding was the largest single lever
-in a prototype of the generated corpus: masked loss 1.9 with it after 0.4M tokens, 3.4 without.
+It has RoPE, GeGLU, no biases and `scaled_dot_product_attention`. The attention pattern is an
+argument of forward. Module names and arithmetic are those of ModernBERT, so a run exports to
+`transformers` with equal hidden states. The LayerNorm after the token embedding had the largest
+effect of all choices in a prototype on the generated corpus: the masked loss after 0.4M tokens was
+1.9 with it and 3.4 without.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.pretraining.noise import Noise
+from bench.pretraining.initial_weights import initialise
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -28,13 +27,12 @@ if TYPE_CHECKING:
 
 ROTARY_THETA = 160_000.0
 NORM_EPSILON = 1e-5
-INITIAL_DEVIATION = 0.02
 
 Rotary = tuple[Tensor, Tensor]
-"""Cosine and sine of the angles, [L, half a head's width] each."""
+"""Cosine and sine of the angles, each [L, half the width of a head]."""
 
 
-class Attend(nn.Module):
+class SelfAttention(nn.Module):
     """Multi-head self-attention with rotary positions."""
 
     def __init__(self, shape: EncoderShape) -> None:
@@ -46,8 +44,9 @@ class Attend(nn.Module):
     def forward(self, x: Tensor, rotary: Rotary, allowed: Tensor | None, is_causal: bool) -> Tensor:
         rows, length, width = x.shape
         heads = self.Wqkv(x).view(rows, length, 3, self.num_heads, width // self.num_heads)
-        turned, value = heads.permute(2, 0, 3, 1, 4).split((2, 1))  # an index would pad gradients
-        query, key = rotate(turned, rotary).unbind()
+        # Indexing instead of `split` would pad the gradients.
+        to_rotate, value = heads.permute(2, 0, 3, 1, 4).split((2, 1))
+        query, key = rotate(to_rotate, rotary).unbind()
         mixed = F.scaled_dot_product_attention(
             query, key, value.squeeze(0), attn_mask=allowed, is_causal=is_causal
         )
@@ -68,12 +67,12 @@ class GatedMLP(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and gated MLP, each behind its norm. The first layer's input is normed already."""
+    """Attention and gated MLP, each after its norm; the input of layer 0 is already normalised."""
 
     def __init__(self, shape: EncoderShape, index: int) -> None:
         super().__init__()
         self.attn_norm = norm(shape.hidden_size) if index else nn.Identity()
-        self.attn = Attend(shape)
+        self.attn = SelfAttention(shape)
         self.mlp_norm = norm(shape.hidden_size)
         self.mlp = GatedMLP(shape)
 
@@ -83,7 +82,7 @@ class Layer(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Token embedding and its norm; positions are in the attention."""
+    """Token embedding and its norm; the attention encodes positions."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
@@ -93,26 +92,26 @@ class Embeddings(nn.Module):
     def forward(self, tokens: Tensor, extra: Tensor | None = None) -> Tensor:
         if extra is None:
             return self.norm(self.tok_embeddings(tokens))  # type: ignore[no-any-return]
-        own = self.tok_embeddings.num_embeddings
-        found = self.tok_embeddings(tokens.clamp(max=own - 1))
-        added = F.embedding((tokens - own).clamp(min=0), extra)
-        return self.norm(torch.where((tokens >= own)[:, :, None], added, found))  # type: ignore[no-any-return]
+        size = self.tok_embeddings.num_embeddings
+        ordinary = self.tok_embeddings(tokens.clamp(max=size - 1))
+        additional = F.embedding((tokens - size).clamp(min=0), extra)
+        return self.norm(torch.where((tokens >= size)[:, :, None], additional, ordinary))  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
-    """Token ids to contextual features.
+    """Maps token ids to contextual features.
 
     Args:
-        shape: Width, depth and vocabulary.
-        seed: Of the initial weights: the same for every objective of a seed, on every device.
-            None where weights are to be loaded.
+        shape: Width, depth and vocabulary size.
+        seed: Seed of the initial weights, which are equal for every objective and device. None if
+            weights will be loaded.
     """
 
     def __init__(self, shape: EncoderShape, seed: int | None = None) -> None:
         super().__init__()
         self.shape = shape
-        self.tokens_read = 0  # positions that went through forward: the ledger checks it
-        with torch.random.fork_rng(devices=[]):  # torch draws weights, which are replaced below
+        self.tokens_read = 0  # positions processed by forward; `check_passes` tests it
+        with torch.random.fork_rng(devices=[]):  # torch draws weights that are replaced below
             self.embeddings = Embeddings(shape)
             self.layers = nn.ModuleList(Layer(shape, index) for index in range(shape.num_layers))
             self.final_norm = norm(shape.hidden_size)
@@ -134,33 +133,38 @@ class Encoder(nn.Module):
         """Features of the last layer.
 
         Args:
-            tokens: Ids; from the vocabulary's size on they are rows of `extra`.
-            attention: Who sees whom.
-            extra: Embeddings that an objective adds (sentinels): part of its head, so that every
-                objective trains the same encoder.
+            tokens: Token ids. Ids from the vocabulary size on select rows of `extra`.
+            attention: The attention pattern.
+            extra: Embeddings that an objective adds, such as sentinels. They belong to its head, so
+                that every objective trains the same encoder.
+
+        Raises:
+            ValueError: The rows are longer than the encoder's maximum length.
         """
-        mask = self._read(tokens, attention)
+        mask = self._mask(tokens, attention)
         return self._last(tokens, mask.allowed, mask.is_causal, extra)
 
     def hidden_states(
         self, tokens: Int[Tensor, "B L"], attention: Attention
     ) -> list[Float[Tensor, "B L D"]]:
-        """The embedding output, then every layer's; the last one after the final norm.
+        """The outputs of the embeddings and of every layer; the last one is after the final norm.
 
         Raises:
-            ValueError: A row is longer than the encoder's positions.
+            ValueError: The rows are longer than the encoder's maximum length.
         """
-        mask = self._read(tokens, attention)
+        mask = self._mask(tokens, attention)
         return self._stack(tokens, mask.allowed, mask.is_causal)
 
     def compile_forward(self) -> None:
-        """Compile what runs on the device; the counting and the mask stay outside, uncompiled."""
+        """Compile the layers; counting tokens and building the mask are not compiled."""
         self._last = torch.compile(self._run, dynamic=False)
 
-    def _read(self, tokens: Tensor, attention: Attention) -> Mask:
+    def _mask(self, tokens: Tensor, attention: Attention) -> Mask:
+        """Check the length, count the tokens read, and return the mask."""
         if tokens.shape[1] > self.shape.max_length:
             raise ValueError(
-                f"{tokens.shape[1]} positions, the encoder has {self.shape.max_length}"
+                f"the rows have {tokens.shape[1]} positions, but the encoder has only "
+                f"{self.shape.max_length}; shorten them or raise encoder.max_length"
             )
         self.tokens_read += tokens.numel()
         return Mask.of(attention, tokens.shape[1])
@@ -188,14 +192,20 @@ class Encoder(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
-    """An attention pattern as `scaled_dot_product_attention` takes it."""
+    """The mask arguments of `scaled_dot_product_attention` for an attention pattern."""
 
     allowed: Tensor | None
     is_causal: bool
 
     @staticmethod
     def of(attention: Attention, length: int) -> Mask:
-        """Padding stands right of the text, so a causal query never reaches it: no mask needed."""
+        """The mask of a pattern for rows of `length` positions.
+
+        A causal pattern needs no padding mask, because padding is to the right of the text.
+
+        Raises:
+            ValueError: The pattern is `prefix` and has no prefix lengths.
+        """
         if attention.pattern == "causal":
             return Mask(None, True)
         allowed = None
@@ -204,56 +214,27 @@ class Mask:
         if attention.pattern == "prefix":
             if attention.prefix_lengths is None:
                 raise ValueError("attention pattern 'prefix' needs prefix_lengths")
-            at = torch.arange(length, device=attention.prefix_lengths.device)
-            prefix = at[None, None, :] < attention.prefix_lengths[:, None, None]
-            seen = (prefix | (at[None, None, :] <= at[None, :, None]))[:, None]
-            allowed = seen if allowed is None else seen & allowed
+            index = torch.arange(length, device=attention.prefix_lengths.device)
+            prefix = index[None, None, :] < attention.prefix_lengths[:, None, None]
+            visible = (prefix | (index[None, None, :] <= index[None, :, None]))[:, None]
+            allowed = visible if allowed is None else visible & allowed
         return Mask(allowed, False)
 
 
 def norm(width: int) -> nn.LayerNorm:
-    """LayerNorm without bias."""
+    """A LayerNorm without bias."""
     return nn.LayerNorm(width, eps=NORM_EPSILON, bias=False)
 
 
 def rotary_tables(max_length: int, head_size: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of every position's angles, [max_length, head_size / 2] float32."""
+    """Cosine and sine of the angles of every position, each float32 [max_length, head_size / 2]."""
     frequencies = ROTARY_THETA ** (-torch.arange(0, head_size, 2).float() / head_size)
     angles = torch.arange(max_length).float()[:, None] * frequencies[None, :]
     return angles.cos(), angles.sin()
 
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
-    """Turn each pair (i, i + half) of a head by its position's angle (Su et al. 2021)."""
+    """Rotate each pair (i, i + half) of a head by the angle of its position (Su et al. 2021)."""
     cosine, sine = (table.to(x.dtype) for table in rotary)
     low, high = x.chunk(2, dim=-1)
     return torch.cat((low * cosine - high * sine, high * cosine + low * sine), dim=-1)
-
-
-@torch.no_grad()
-def initialise(module: nn.Module, seed: int, part: str) -> None:
-    """Fill the weights from counter-based noise, a stream a parameter.
-
-    Truncated-free normals of deviation 0.02 for embeddings and 1/sqrt(fan-in) for matrices, whose
-    output scale then does not depend on the width; what writes into a residual stream (`Wo`) is
-    divided by the square root of how many do. No generator: adding a parameter elsewhere changes no
-    other.
-    """
-    writers = collections.Counter(
-        name.partition("layers.")[0]
-        for name, _ in module.named_parameters()
-        if name.endswith(".Wo.weight")
-    )
-    for name, parameter in module.named_parameters():
-        if parameter.ndim < 2:
-            continue  # norms start at one, biases at zero, as torch made them
-        noise = Noise(seed, 0, torch.arange(parameter.shape[0]))
-        first = noise.uniform(f"{part}.{name}.radius", tuple(parameter.shape))
-        second = noise.uniform(f"{part}.{name}.angle", tuple(parameter.shape))
-        normal = (-2 * (1 - first).log()).sqrt() * (2 * math.pi * second).cos()
-        deviation = parameter.shape[1] ** -0.5
-        if "embeddings" in name:
-            deviation = INITIAL_DEVIATION
-        if name.endswith(".Wo.weight"):
-            deviation /= writers[name.partition("layers.")[0]] ** 0.5
-        parameter.copy_(normal * deviation)

@@ -1,4 +1,7 @@
-"""What an objective must leave alone, checked on a run's first steps: it is a stranger's code."""
+"""Checks that an objective changes neither the batch nor the state of the process.
+
+They run in the first steps of a run, because an objective may be third-party code.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,24 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def guarded(name: str, batch: Batch) -> Iterator[None]:
+def refuse_side_effects(name: str, batch: Batch) -> Iterator[None]:
     """Refuse an objective that changes the shared batch or the state of the process.
 
+    Args:
+        name: Name of the objective.
+        batch: The batch that the objective corrupts inside the `with` block.
+
     Raises:
-        BenchError: Names the objective and what it changed.
+        BenchError: The objective changed one of them; the message names it.
     """
     before = _state(batch)
     yield
     after = _state(batch)
-    changed = [what for what in before if before[what] != after[what]]
+    changed = [item for item in before if before[item] != after[item]]
     if changed:
         raise BenchError(
-            f"objective {name!r} broke its contract: it changed {', '.join(changed)}; draws come "
-            "from `noise`, and a batch is read and never written"
+            f"objective {name!r} broke its contract: it changed {', '.join(changed)}; draw random "
+            "numbers from `noise`, and copy a tensor of the batch before you change it"
         )
 
 
@@ -39,9 +46,9 @@ def _state(batch: Batch) -> dict[str, Any]:
 
 
 def process_state() -> dict[str, Any]:
-    """What all code of a process shares, by name; to be compared, not restored."""
-    # Python's own generator is left out: checkers of annotations draw from it.
-    numpy_state: Any = np.random.get_state()  # noqa: NPY002  (read, never drawn from)
+    """The global state that plugins must not change, by name, to be compared and not restored."""
+    # Python's own generator is not included, because type checkers of annotations draw from it.
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002  (no number is drawn from it)
     return {
         "torch's global generator": hash(torch.get_rng_state().numpy().tobytes()),
         "NumPy's global generator": hash((numpy_state[1].tobytes(), numpy_state[2])),

@@ -1,8 +1,8 @@
-"""What a run has spent, on all four axes at once.
+"""The costs of a run on all four axes: tokens, predictions, FLOPs and seconds.
 
-FLOPs are analytic, a multiply-add as two, because `FlopCounterMode` counts 0 for attention on a
-CPU; under the MATH backend the two agree, and a test holds them together. Attention counts as full
-whatever the pattern. The backward pass is twice the forward one.
+FLOPs are analytic, and a multiply-add counts as two, because `FlopCounterMode` counts 0 for
+attention on a CPU. Under the MATH backend both agree, which a test checks. Attention counts as
+full for every pattern. The backward pass costs twice as much as the forward pass.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from bench.spec import Budget, EncoderShape
 
 TRAINING_FACTOR = 3
-"""Forward, and twice as much backward."""
+"""The forward pass, and twice its cost for the backward pass."""
+ENDLESS_STEPS = 100
+"""Number of steps without a prediction after which a budget in predictions is refused."""
 
 
 def encoder_parameters(shape: EncoderShape) -> int:
-    """Parameters of the shared encoder, embeddings included."""
+    """Number of parameters of the shared encoder, embeddings included."""
     width, mlp = shape.hidden_size, shape.mlp_size
     layer = 4 * width * width + 3 * width * mlp + 2 * width
-    # Layer 0 has no attention norm; the embedding norm and the final norm stand beside the layers.
+    # Layer 0 has no attention norm. The embedding norm and the final norm are outside the layers.
     return shape.vocab_size * width + shape.num_layers * layer + width
 
 
@@ -39,14 +41,14 @@ def encoder_row_flops(shape: EncoderShape, length: int) -> float:
 def step_flops(
     shape: EncoderShape, cost: Cost, rows: int, length: int, slots: int | float
 ) -> float:
-    """Training FLOPs of a step.
+    """Training FLOPs of an optimizer step.
 
     Args:
-        shape: Of the encoder.
-        cost: What the objective adds.
-        rows: Rows of the step.
+        shape: Shape of the encoder.
+        cost: Additional cost of the objective.
+        rows: Number of rows in the step.
         length: Positions of a row.
-        slots: Positions whose logits are computed, filled or not.
+        slots: Positions whose logits are computed, unused slots included.
     """
     forward = (
         rows * cost.encoder_passes * encoder_row_flops(shape, length)
@@ -58,33 +60,54 @@ def step_flops(
 
 @dataclasses.dataclass
 class Ledger:
-    """The running account of one run."""
+    """The costs of one run so far."""
 
     tokens: int = 0
-    """Tokens read, special ones included and padding not."""
+    """Tokens read, with special tokens and without padding."""
     predictions: int = 0
-    """Tokens asked back."""
+    """Tokens predicted."""
     flops: float = 0.0
     seconds: float = 0.0
-    """Of training; validation and writing checkpoints are not in it."""
+    """Training time, without validation and without writing checkpoints."""
     steps: int = 0
     empty_steps: int = 0
-    """Steps in which nothing was predicted: no update was made."""
+    """Steps without a prediction, and therefore without an update."""
 
     def progress(self, budget: Budget) -> float:
-        """Share of the budget spent, 0..1."""
+        """Share of the budget spent, 0 to 1."""
         return min(1.0, float(getattr(self, budget.axis)) / budget.amount)
 
 
 def check_passes(measured: int, declared: int, name: str) -> None:
-    """Refuse a run whose objective read more than it declares (a shorter input is its own loss).
+    """Refuse an objective whose encoder passes exceed its declared cost.
+
+    Fewer positions than declared are accepted: the objective then pays for positions that it does
+    not use.
+
+    Args:
+        measured: Positions that the encoder processed in a step.
+        declared: Positions that the ledger charges for the step.
+        name: Name of the objective.
 
     Raises:
-        BenchError: The encoder was run over more positions than the ledger charged.
+        BenchError: The encoder processed more positions than the ledger charges.
     """
     if measured > declared:
         raise BenchError(
-            f"objective {name!r} broke its contract: the encoder read {measured:,} positions in "
-            f"one step where its declared cost allows {declared:,}; declare `encoder_passes` in "
-            "`extra_cost`, or the budget would not be equal"
+            f"objective {name!r} broke its contract: the encoder processed {measured:,} positions "
+            f"in one step, but the declared cost allows {declared:,}; declare `encoder_passes` in "
+            "`extra_cost`, so that all objectives get an equal budget"
+        )
+
+
+def check_predictions(ledger: Ledger, budget: Budget, display_name: str) -> None:
+    """Refuse a budget in predictions if the objective predicts nothing: the run would not end.
+
+    Raises:
+        BenchError: None of the first `ENDLESS_STEPS` steps had a prediction.
+    """
+    if budget.axis == "predictions" and ledger.empty_steps == ledger.steps == ENDLESS_STEPS:
+        raise BenchError(
+            f"objective {display_name!r} predicted nothing in {ENDLESS_STEPS} steps, so a budget "
+            "in predictions would never end; raise its rate or use another axis, such as tokens"
         )

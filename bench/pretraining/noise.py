@@ -1,13 +1,14 @@
-"""Randomness without a generator: every draw is a pure function of where it is used.
+"""Counter-based random numbers: every draw is a pure function of its seed, example and position.
 
 `Noise(seed, epoch, example_ids)` hashes (seed, epoch, example id, stream name, position) with
-integer tensor arithmetic, so a mask is the same on every device, in every micro-batch split,
-worker count, order and resume, and no generator state exists that could be lost. A draw is a
-64-bit counter, one for each stream and position, XORed with the key of its row and then multiplied,
-folded and multiplied again, modulo 2^64: seven operations, because on a batch of 32 x 512 the cost
-of a draw is the number of operations and not their size. On a CPU they are numpy's on the tensor's
-own memory, the same bits for a third of that cost. 24 bits are kept: a float32 holds them exactly
-and 1.0 is never drawn.
+integer tensor arithmetic. So a mask is the same on every device, for every micro-batch split,
+number of workers and order of rows, and after a resume. There is no generator state to save.
+
+For a draw, a 64-bit counter of the stream and position is XORed with the key of the row, then
+multiplied, folded and multiplied again, modulo 2^64. These are seven operations. Their number
+matters, because on a batch of 32 x 512 the cost of a draw depends on the number of operations and
+not on their size. On a CPU, NumPy does them in the memory of the tensor: the bits are the same and
+the cost is a third. The result has 24 bits, which a float32 represents exactly, and is never 1.0.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 
 def _signed(x: int) -> int:
-    """A 64-bit word as the int64 of the same bits: torch multiplies modulo 2^64, with a sign."""
+    """The int64 with the bits of a 64-bit word: torch multiplies signed integers modulo 2^64."""
     return (x + 2**63) % 2**64 - 2**63
 
 
-_GOLDEN = _signed(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: consecutive counters land far apart
+_GOLDEN = _signed(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads consecutive counters
 _EPOCH = _signed(0xD1B54A32D192ED03)
 _FIRST = _signed(0xFF51AFD7ED558CCD)  # the two multipliers of MurmurHash3's finaliser
 _SECOND = _signed(0xC4CEB9FE1A85EC53)
@@ -48,8 +49,8 @@ class Noise:
 
     Args:
         seed: The run's seed.
-        epoch: The pass over the corpus, one for all rows or one for each.
-        example_ids: Identity of each row; a row's draws depend on nothing else of the batch.
+        epoch: The pass over the corpus: one number for all rows, or one for each row.
+        example_ids: Identity of each row. The draws of a row depend on nothing else in the batch.
     """
 
     seed: int
@@ -61,11 +62,11 @@ class Noise:
         return dataclasses.replace(self, epoch=0)
 
     def bits(self, stream: str, shape: tuple[int, ...]) -> Int[Tensor, "*shape"]:
-        """Independent 32-bit integers, shape[0] rows as in `example_ids`.
+        """Independent 32-bit integers.
 
         Args:
-            stream: Which decision the draws are for; streams are independent of each other.
-            shape: The wanted shape; its first entry is the number of rows.
+            stream: Name of the decision that uses the draws. Streams are independent.
+            shape: Shape of the result; its first dimension is the number of `example_ids`.
         """
         drawn = self._hash(_counters(stream, math.prod(shape[1:]), self.example_ids.device))
         return _tensor((drawn >> 32) & _LOW_32).view(shape)
@@ -76,18 +77,18 @@ class Noise:
         return _unit_interval(drawn >> 40).view(shape)
 
     def uniform_at(self, stream: str, columns: Int[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-        """The entries of `uniform(stream, (B, L))` at the given columns, without the others."""
+        """The values of `uniform(stream, (B, L))` at some columns, without computing the others."""
         return _unit_interval(self._hash(_counters_at(stream, columns)) >> 40)
 
     def two_uniforms_at(
         self, stream: str, columns: Int[Tensor, "B K"]
     ) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K"]]:
-        """`uniform_at` and a second draw, independent of it, out of the same 64 bits."""
+        """`uniform_at` and a second, independent draw from the same 64 bits."""
         drawn = self._hash(_counters_at(stream, columns))
         return _unit_interval(drawn >> 40), _unit_interval(drawn >> 16)
 
     def _hash(self, counters: Array) -> Array:
-        """64 bits each, the upper ones the best."""
+        """64 bits for each counter; the upper bits have the better quality."""
         x = counters ^ self._row_keys
         x *= _FIRST
         x ^= x >> 32
@@ -96,7 +97,7 @@ class Noise:
 
     @functools.cached_property
     def _row_keys(self) -> Array:
-        """[B, 1]: a 64-bit key of all that a row's draws depend on."""
+        """[B, 1]: the 64-bit key of each row, from seed, epoch and example id."""
         start, ids = _mix(self.seed), _array(self.example_ids)
         if isinstance(self.epoch, int):
             x = ids * _GOLDEN + _signed(start + self.epoch * _EPOCH)
@@ -110,7 +111,7 @@ class Noise:
 
 @functools.lru_cache(maxsize=256)
 def _counters(stream: str, size: int, device: torch.device) -> Array:
-    """The counters of a stream's first positions, kept: they are the same for every batch."""
+    """The counters of a stream's first positions, cached: they are the same for every batch."""
     return _counters_at(stream, torch.arange(size, device=device))
 
 
@@ -130,13 +131,13 @@ def _tensor(x: Array) -> Tensor:
 
 @functools.lru_cache(maxsize=256)
 def _offset(stream: str) -> int:
-    """Where a stream's counters begin."""
+    """The first counter of a stream."""
     return _signed(_mix(zlib.crc32(stream.encode())))
 
 
 def _mix(x: int) -> int:
-    """MurmurHash3's 64-bit finaliser of one number: what all rows share costs no tensor."""
-    x = (x + _GOLDEN) % 2**64  # zero would stay zero
+    """MurmurHash3's 64-bit finaliser of a Python integer, for values that all rows share."""
+    x = (x + _GOLDEN) % 2**64  # without this, zero is mapped to zero
     x = (x ^ x >> 33) * (_FIRST % 2**64) % 2**64
     x = (x ^ x >> 33) * (_SECOND % 2**64) % 2**64
     return x ^ x >> 33

@@ -1,8 +1,9 @@
-"""The contract of an objective: it hides something and asks for it back.
+"""The contract of an objective: how a text is corrupted, and the loss that recovers it.
 
-It owns corruption and loss, never optimizer, schedule, device, logging or seeds. Which positions,
-how the input shows them and what the target is are three independent choices (Raffel et al. 2020),
-so "whole word against token" is never secretly "100/0/0 against 80/10/10".
+An objective owns corruption and loss, never optimizer, schedule, device, logging or seeds. The
+choice of positions, the replacement policy and the target are three independent settings (Raffel
+et al. 2020). So a comparison of whole-word with token masking cannot also differ in its policy,
+such as 100/0/0 against 80/10/10 (% [MASK], random, unchanged).
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator, model_validator
+from pydantic import model_validator
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
+from bench.pretraining.rates import Rate, highest_rate, rate_at
 from bench.settings import Fraction, as_mapping, settings
 
 if TYPE_CHECKING:
@@ -29,83 +31,71 @@ if TYPE_CHECKING:
 
 
 Scoring = Literal["masked", "shifted", "causal"]
-"""Hidden tokens; hidden tokens, each predicted one position to its left; next tokens."""
+"""The tokens that a language model head predicts.
 
-
-def _rates(value: float | str) -> tuple[float, float]:
-    """Where a rate begins and where it ends."""
-    start, arrow, end = str(value).partition("->")
-    return float(start), float(end if arrow else start)
-
-
-def _checked(value: float | str) -> float | str:
-    try:
-        fits = all(0.0 <= rate <= 1.0 for rate in _rates(value))
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{value!r} is neither a number from 0 to 1 nor two of them: 0.30->0.15")
-    return value if "->" in str(value) else float(value)
-
-
-Rate = Annotated[float | str, AfterValidator(_checked)]
-"""A share of tokens, or where a linear schedule begins and ends: `0.30->0.15`."""
-
-
-def rate_at(rate: float | str, progress: float) -> float:
-    """The rate after a share of the budget (Ankner et al. 2024: linear from high to low)."""
-    start, end = _rates(rate)
-    return start + (end - start) * progress
-
-
-def highest_rate(rate: float | str) -> float:
-    """The most it ever is: what fixed shapes must hold."""
-    return max(_rates(rate))
+`masked`: hidden tokens at their own position; `shifted`: hidden tokens, each from the position to
+its left; `causal`: next tokens.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What an objective adds to the encoder: forward FLOPs and parameters."""
+    """The cost of an objective in addition to the encoder: forward FLOPs and parameters."""
 
     flops_per_prediction: float = 0.0
     flops_per_position: float = 0.0
     parameters: int = 0
     encoder_passes: int = 1
-    """Encoder forward passes a training step makes over its batch."""
+    """Forward passes of the encoder over the batch in one training step."""
 
 
 @settings
 class Objective(ABC):
-    """A pretraining objective. Its fields are its settings; an instance is what they say."""
+    """A pretraining objective. The fields of a subclass are its settings.
+
+    Examples:
+        >>> import bench
+        >>> from bench.objectives.token import Token
+        >>> issubclass(Token, bench.Objective)
+        True
+        >>> Token(rate=0.4).display_name
+        'token[rate=0.4]'
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     scoring: ClassVar[Scoring | None] = None
-    """How a finished run scores a sentence; None: not at all, it predicts no tokens."""
+    """How a finished run scores a sentence; None if the objective predicts no tokens."""
     attention: ClassVar[Literal["full", "causal"]] = "full"
-    """The attention under which its features are read."""
+    """The native attention: the pattern under which probes extract features."""
     trains: ClassVar[bool] = True
-    """False: zero steps, whatever the budget (the untrained control)."""
+    """False: the run makes zero steps for any budget (the untrained baseline)."""
 
     @abstractmethod
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
-        """Hide something. Pure, vectorised, on the batch's device; never changes the batch."""
+        """Corrupt a batch: a pure, vectorised function on the batch's device.
+
+        Args:
+            batch: Rows of text, B x L; the method must not change them.
+            vocabulary: Special and ordinary token ids.
+            noise: The only source of random numbers.
+        """
 
     def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:
-        """What is trained beside the encoder and is no part of what probes read."""
+        """The module that is trained with the encoder; probes do not see it."""
         from bench.pretraining.heads import TokenHead  # modules need torch; settings do not
 
         return TokenHead(shape)
 
     def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
-        """The sum of the loss over predictions, in nats, and their count."""
+        """The sum of the loss over all predictions, in nats, and the number of predictions."""
         from bench.pretraining.heads import token_loss
 
         return token_loss(encoder, head, example)
 
     def extra_cost(self, shape: EncoderShape) -> Cost:
-        """The head's FLOPs and parameters; override with `head`."""
+        """FLOPs and parameters of the head; override this method together with `head`."""
         width, vocab_size = shape.hidden_size, shape.vocab_size
         return Cost(
             flops_per_prediction=2.0 * width * (width + vocab_size),
@@ -115,21 +105,34 @@ class Objective(ABC):
     def collect_statistics(
         self, batches: Iterable[Batch], vocabulary: Vocabulary
     ) -> dict[str, Tensor]:
-        """Learn from the training part before the first step; comes back as `Batch.statistics`.
+        """Compute statistics of the training part before the first step.
+
+        Every later batch carries them as `Batch.statistics`.
 
         Args:
-            batches: The training part from its beginning, bounded, uncorrupted.
-            vocabulary: Of the tokens.
+            batches: Uncorrupted batches from the beginning of the training part. Their total
+                number of tokens is bounded.
+            vocabulary: Special and ordinary token ids.
         """
         return {}
 
     def ingredients(self) -> tuple[Objective, ...]:
-        """The objectives it is made of; their code is part of its identity."""
+        """The objectives that this one combines; their code is part of its identity."""
         return ()
 
     @property
+    def has_own_head(self) -> bool:
+        """Whether head or loss differ from those of `Objective`, which a mixture can share.
+
+        An objective that overrides `head`, `loss` or `extra_cost` only for some settings can
+        override this property too.
+        """
+        methods = ("head", "loss", "extra_cost")
+        return any(getattr(type(self), m) is not getattr(Objective, m) for m in methods)
+
+    @property
     def display_name(self) -> str:
-        """The name, with the settings that are not the default ones."""
+        """The name, followed by the settings that differ from their defaults."""
         defaults = as_mapping(type(self)())
         changed = [
             f"{name}={value}" for name, value in as_mapping(self).items() if value != defaults[name]
@@ -139,35 +142,50 @@ class Objective(ABC):
 
 @settings
 class DrawnObjective(Objective):
-    """Draws what it hides, anew in every epoch or once and for all."""
+    """An objective whose corruption is random: new in every epoch (dynamic) or fixed (static)."""
 
     masking: Literal["dynamic", "static"] = "dynamic"
-    """`static`: the same corruption in every epoch."""
+    """`dynamic`: a new corruption in every epoch; `static`: the same one in every epoch."""
 
     def settled(self, noise: Noise) -> Noise:
-        """The noise to draw from."""
+        """The noise for all draws of the objective: without the epoch if masking is static."""
         return noise.static() if self.masking == "static" else noise
 
 
 @settings
 class MaskedObjective(DrawnObjective):
-    """Hides some tokens and asks for them back; a subclass writes only `choose`."""
+    """Hides some tokens and predicts them; a subclass implements only `choose`.
+
+    Examples:
+        >>> from typing import ClassVar
+        >>> import bench
+        >>> @bench.settings
+        ... class FirstTokens(bench.MaskedObjective):
+        ...     name: ClassVar[str] = "first_tokens"
+        ...     summary: ClassVar[str] = "hides the first tokens of each row"
+        ...     source: ClassVar[str] = "an example"
+        ...     def choose(self, batch, noise):
+        ...         return batch.real & (batch.real.cumsum(1) <= self.quota(batch)[:, None])
+        >>> FirstTokens(rate=0.3).display_name
+        'first_tokens[rate=0.3]'
+    """
 
     scoring: ClassVar[Scoring | None] = "masked"
 
     rate: Rate = 0.15
-    """Share of a row's ordinary tokens that are predicted; `0.30->0.15` moves over the budget."""
+    """Share of a row's ordinary tokens to predict; `0.30->0.15` is linear in the budget spent."""
     mask_fraction: Fraction = 0.8
-    """Share of the predicted tokens shown as [MASK]; what is left over is shown unchanged."""
+    """Share of the predicted tokens shown as [MASK]; the rest, less random ones, is unchanged."""
     random_fraction: Fraction = 0.1
     """Share of the predicted tokens shown as a random ordinary token."""
     draw: Literal["token", "word", "span"] = "token"
-    """What shares one draw of mask, random or keep: a token, a word, a run of chosen tokens."""
+    """Unit that shares one replacement draw: a token, a word, or a span (run of chosen tokens)."""
 
     @model_validator(mode="after")
-    def _fractions_fit(self) -> MaskedObjective:
+    def _check_fractions(self) -> MaskedObjective:
         if self.mask_fraction + self.random_fraction > 1 + 1e-9:
-            raise ValueError("mask_fraction + random_fraction must not exceed 1")
+            total = self.mask_fraction + self.random_fraction
+            raise ValueError(f"mask_fraction + random_fraction must not exceed 1; got {total:g}")
         return self
 
     @abstractmethod
@@ -175,26 +193,29 @@ class MaskedObjective(DrawnObjective):
         """The positions to predict: ordinary tokens, at most `quota` of them in each row."""
 
     def quota(self, batch: Batch) -> Int[Tensor, " B"]:
-        """How many tokens of each row to predict: the nearest whole number to rate x tokens."""
+        """The number of tokens to predict in each row: rate x ordinary tokens, rounded."""
         rate = rate_at(self.rate, batch.progress)
         return (batch.real.sum(1) * rate + 0.5).long()
 
     def capacity(self, batch: Batch) -> int:
-        """The most tokens a row may be asked for: known without looking, the same all along."""
+        """The maximum number of predictions in a row, K.
+
+        It depends only on the length of a row and is constant during a run: shapes are fixed.
+        """
         return int(batch.tokens.shape[1] * highest_rate(self.rate) + 0.5)
 
-    def predicted(
+    def predicted_positions(
         self, batch: Batch, noise: Noise
     ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
-        """Positions and labels of what `choose` marks; in unused slots 0 and `IGNORED`."""
+        """Positions that `choose` marks, and their labels; 0 and `IGNORED` in unused slots."""
         from bench.pretraining.corruption.sampling import gather_predicted
 
         return gather_predicted(batch.tokens, self.choose(batch, noise), self.capacity(batch))
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
-        """Choose positions, then show each as [MASK], a random token or itself."""
+        """Choose positions, then replace each token by [MASK] or a random one, or keep it."""
         noise = self.settled(noise)
-        positions, labels = self.predicted(batch, noise)
+        positions, labels = self.predicted_positions(batch, noise)
         if self.draw == "token":
             policy, replacement = noise.two_uniforms_at("policy", positions)
         else:
@@ -203,14 +224,15 @@ class MaskedObjective(DrawnObjective):
         shown = torch.where(
             policy < self.mask_fraction, vocabulary.mask_id, vocabulary.draw_ordinary(replacement)
         )
-        kept = policy >= self.mask_fraction + self.random_fraction
-        inputs = write_tokens(batch.tokens, positions, torch.where(kept, labels, shown), labels)
+        is_unchanged = policy >= self.mask_fraction + self.random_fraction
+        values = torch.where(is_unchanged, labels, shown)
+        inputs = write_tokens(batch.tokens, positions, values, labels)
         return Example(inputs, Attention("full", batch.attention_mask), labels, positions)
 
     def _unit_starts(
         self, batch: Batch, positions: Int[Tensor, "B K"], labels: Int[Tensor, "B K"]
     ) -> Int[Tensor, "B K"]:
-        """For each predicted position the one whose draw decides how it is shown."""
+        """For each predicted position, the start of its unit, whose draw sets the replacement."""
         starts = batch.word_start
         if self.draw == "span":
             chosen = write_tokens(
@@ -223,27 +245,30 @@ class MaskedObjective(DrawnObjective):
 
 @settings
 class UnitObjective(MaskedObjective):
-    """Hides whole units in random order up to the quota; a subclass writes only `units`."""
+    """Hides whole units in random order up to the quota; a subclass implements only `units`."""
 
     @abstractmethod
     def units(self, batch: Batch) -> Bool[Tensor, "B L"]:
-        """The first token of each unit; it reaches to the next, or to the end of the text."""
+        """The first token of each unit, which ends at the next one or at the end of the text."""
 
     def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
         from bench.pretraining.corruption.sampling import choose_units
 
-        return choose_units(*self._asked(batch), noise)
+        return choose_units(*self._unit_arguments(batch), noise)
 
-    def predicted(
+    def predicted_positions(
         self, batch: Batch, noise: Noise
     ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"]]:
-        """Straight from the units drawn: marking all positions first costs as much again."""
+        """The positions of the chosen units, without the mask of `choose`.
+
+        Computing the mask first would double the cost.
+        """
         from bench.pretraining.corruption.sampling import unit_positions
 
-        positions, filled = unit_positions(*self._asked(batch), noise)
+        positions, filled = unit_positions(*self._unit_arguments(batch), noise)
         return positions, batch.tokens.gather(1, positions).masked_fill_(~filled, IGNORED)
 
-    def _asked(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, int]:
+    def _unit_arguments(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, int]:
         return self.units(batch), batch.real, self.quota(batch), self.capacity(batch)
 
 
@@ -253,12 +278,13 @@ def write_tokens(
     values: Int[Tensor, "B K"],
     labels: Int[Tensor, "B K"],
 ) -> Int[Tensor, "B L"]:
-    """The tokens with other values at some positions; slots without a label write nothing.
+    """A copy of the tokens with new values at some positions; slots without a label are skipped.
 
-    Those write to a column past the end: two writes to one place have no order.
+    Skipped slots write to an extra column after the last, which is cut off, because the order of
+    two writes to one position is undefined.
     """
     rows, length = tokens.shape
-    written = tokens.new_empty(rows, length + 1)
-    written[:, :length] = tokens
+    result = tokens.new_empty(rows, length + 1)
+    result[:, :length] = tokens
     slots = torch.where(labels == IGNORED, length, positions)
-    return written.scatter_(1, slots, values)[:, :length]
+    return result.scatter_(1, slots, values)[:, :length]

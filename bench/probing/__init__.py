@@ -1,1 +1,1 @@
-"""What a frozen encoder knows: features, probes, pair scoring and their controls."""
+"""Evaluation of frozen encoders: tasks, features, probes, fine-tuning, metrics and baselines."""

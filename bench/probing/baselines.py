@@ -1,9 +1,9 @@
-"""What needs no encoder: the controls that stand beside every score.
+"""Baselines without an encoder, which are shown beside every score.
 
 They are fitted on the whole training split, although a probe caps its own: an objective is worth
-its pretraining only where it beats what can be had without any. Words are cut at spaces, which is
-how tagging tasks give them; a bag of words counts punctuation marks as words too, without which
-TF-IDF loses about a point on SST-2 (83.1 and 84.0).
+its pretraining only where it beats these baselines. Words are split at spaces, as tagging tasks
+give them. The bag of words counts punctuation marks as words too; without them TF-IDF loses about a
+point on SST-2 (83.1 and 84.0).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Labels = Sequence[str]
 Row = Sequence[str | None]
 
 WORDS = r"\w+|[^\w\s]"
-"""Words and punctuation marks, as scikit-learn's vectorizers understand it."""
+"""Words and punctuation marks, as a pattern for scikit-learn's vectorizers."""
 BOUNDARY = "\n"
-"""What stands left of the first word and right of the last; no word contains it."""
+"""The neighbour left of the first word and right of the last; no word contains it."""
 
 
 def majority(train: Labels) -> str:
-    """The most frequent label; of equals the first in order."""
+    """The most frequent label; of equally frequent labels the first in order."""
     counts = Counter(train)
     return min(counts, key=lambda label: (-counts[label], label))
 
@@ -41,7 +41,7 @@ def bag_of_pairs(
 ) -> list[str]:
     """The TF-IDF vectors u, v of both texts as [u, v, |u - v|, u * v], then logistic regression.
 
-    Single words only: pairs of them would make four times as many columns.
+    Single words only: word pairs would make four times as many columns.
     """
     from scipy.sparse import hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -49,15 +49,15 @@ def bag_of_pairs(
     vectors = TfidfVectorizer(token_pattern=WORDS)
     vectors.fit([text for pair in train_pairs for text in pair])
 
-    def joined(of: Sequence[tuple[str, str]]) -> Any:
+    def pair_vectors(of: Sequence[tuple[str, str]]) -> Any:
         u, v = (vectors.transform([pair[side] for pair in of]) for side in (0, 1))
         return hstack((u, v, abs(u - v), u.multiply(v)), format="csr")
 
-    return _predict(joined(train_pairs), train, joined(pairs), c=3.0)
+    return _predict(pair_vectors(train_pairs), train, pair_vectors(pairs), c=3.0)
 
 
 def tfidf(known: Sequence[str], *others: Sequence[str]) -> list[Any]:
-    """TF-IDF vectors, of length one, of further texts after those of `known`, whose words count.
+    """TF-IDF vectors of length one, with the vocabulary and weights of `known`.
 
     Returns:
         The vectors of `others` in their order, then those of `known`.
@@ -72,7 +72,7 @@ def tfidf(known: Sequence[str], *others: Sequence[str]) -> list[Any]:
 def most_frequent_label(
     train_words: Sequence[str], train: Labels, words: Sequence[str]
 ) -> list[str]:
-    """The label each word had most often, whatever its sentence; unseen words: the majority."""
+    """The most frequent label of each word in train; for unseen words the majority."""
     by_word: dict[str, list[str]] = {}
     for word, label in zip(train_words, train, strict=True):
         by_word.setdefault(word, []).append(label)
@@ -86,7 +86,7 @@ def window_of_words(
     train: Labels,
     windows: Sequence[tuple[str, str, str]],
 ) -> list[str]:
-    """Logistic regression on the previous, this and the next word: what no context can explain."""
+    """Logistic regression on the previous, this and the next word."""
     from sklearn.preprocessing import OneHotEncoder
 
     encoder = OneHotEncoder(handle_unknown="ignore")
@@ -94,14 +94,16 @@ def window_of_words(
     return _predict(x, train, encoder.transform([list(window) for window in windows]), c=1.0)
 
 
-def windows_of(rows: Sequence[Sequence[str]], asked: Sequence[Row]) -> list[tuple[str, str, str]]:
+def windows_of(
+    sentences: Sequence[Sequence[str]], labels: Sequence[Row]
+) -> list[tuple[str, str, str]]:
     """The three-word window of every word that has a label."""
-    found = []
-    for words, labels in zip(rows, asked, strict=True):
+    windows = []
+    for words, row in zip(sentences, labels, strict=True):
         padded = [BOUNDARY, *words, BOUNDARY]
         around = zip(padded, padded[1:], padded[2:], strict=False)
-        found += [window for window, label in zip(around, labels, strict=True) if label is not None]
-    return found
+        windows += [window for window, label in zip(around, row, strict=True) if label is not None]
+    return windows
 
 
 def _predict(x: Any, labels: Labels, x_test: Any, c: float) -> list[str]:
@@ -113,6 +115,6 @@ def _predict(x: Any, labels: Labels, x_test: Any, c: float) -> list[str]:
         return [labels[0]] * x_test.shape[0]
     model = LogisticRegression(C=c, max_iter=100)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a control may be a hair off
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline need not fully converge
         warnings.filterwarnings("ignore", "The number of unique classes")  # words are classes
         return [str(label) for label in model.fit(x, list(labels)).predict(x_test)]

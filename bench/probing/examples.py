@@ -1,8 +1,8 @@
-"""What a fitted task asks, and what an encoder's features say to it.
+"""Labelled examples of a task that fits a probe, and their frozen features.
 
-Two texts are read each by itself, so that every text goes through the encoder once whatever it
-is paired with; what is read off the two vectors u and v then says how they differ (|u - v|) and
-where they agree (u * v), as in InferSent and SentEval (Conneau et al. 2017).
+Each text of a pair is encoded alone, so every text goes through the encoder once, whatever it is
+paired with. The probe then sees how the two vectors u and v differ (|u - v|) and where they agree
+(u * v), as in InferSent and SentEval (Conneau et al. 2017).
 """
 
 from __future__ import annotations
@@ -13,44 +13,47 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.probing.task import POOLINGS, Reader, Span
+from bench.probing.task import POOLINGS
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+    from bench.probing.reader.batching import Span
+    from bench.probing.task import Reader
+
 Targets = Sequence[str] | np.ndarray
 """Names of classes; or numbers, as an array of floats."""
 Join = Callable[[Any, Any], tuple[Any, ...]]
-"""What is read off two vectors, arrays or tensors alike; laid side by side by whoever reads it."""
+"""The features of a pair from its two vectors, arrays or tensors; the caller concatenates them."""
 
 FIRST_TOKEN = ("first sub-token",)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Labelled:
-    """Labels with the features they are to be read from. T labels, S layers, P poolings."""
+class LabelledFeatures:
+    """Labels with the features that a probe predicts them from. T labels, S layers, P poolings."""
 
     features: Float[np.ndarray, "T S P D"]
     labels: Targets
     types: Sequence[str]
-    """What a probe could know a label by without any encoder: the word, or the text."""
+    """The input of a predictor without any encoder: the word, or the text."""
     units: Int[np.ndarray, " T"]
-    """The text of each label; a text is never cut in two."""
+    """The text of each label; no text is divided between dev and the rest."""
     others: Float[np.ndarray, "T S P D"] | None = None
-    """Of the second text, where there are two."""
+    """The features of the second texts, where the examples are pairs."""
     join: Join | None = None
 
     @property
     def grid_shape(self) -> tuple[int, int]:
-        """Layers and poolings."""
+        """The numbers of layers and poolings."""
         return self.features.shape[1], self.features.shape[2]
 
     def at(
         self, layer: int, pooling: int, rows: np.ndarray | slice = slice(None)
     ) -> Float[np.ndarray, "T W"]:
-        """What a probe reads at one layer and pooling.
+        """The probe's input at one layer and pooling.
 
-        Joined only here: all layers of four vectors at once would be four times the features.
+        Pairs are joined only here: all layers at once would take four times the features' memory.
         """
         own = self.features[rows, layer, pooling].astype(np.float64)
         if self.others is None or self.join is None:
@@ -61,16 +64,18 @@ class Labelled:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """What is asked: one text or two, perhaps words of them, and what is wanted."""
+    """The examples of a split: texts or pairs of texts, perhaps words in them, and their labels."""
 
     texts: Sequence[str]
     labels: Targets
-    """One a text; with `spans`, one a word asked."""
+    """One per text; with `spans`, one per word."""
     types: Sequence[str]
     spans: Sequence[Sequence[Span]] | None = None
+    """The words of each text that have a label."""
     pairs: Sequence[str] | None = None
-    """The second texts, and `pair_spans` the word asked of each."""
+    """The second texts."""
     pair_spans: Sequence[Sequence[Span]] | None = None
+    """The word of each second text."""
     join: Join | None = None
 
     @property
@@ -82,35 +87,37 @@ class Examples:
 
     @property
     def poolings(self) -> Sequence[str]:
-        """The names of what `Labelled.features` has in its third place."""
+        """The names along the third axis of `LabelledFeatures.features`."""
         return POOLINGS if self.spans is None else FIRST_TOKEN
 
-    def read(self, reader: Reader) -> tuple[Labelled, int]:
-        """The frozen features, and how many texts were cut."""
-        features, truncated = _read(reader, self.texts, self.spans)
+    def encode(self, reader: Reader) -> tuple[LabelledFeatures, int]:
+        """The frozen features, and the number of texts that were cut."""
+        features, truncated = _encode(reader, self.texts, self.spans)
         others = None
         if self.pairs is not None:
-            others, more = _read(reader, self.pairs, self.pair_spans)
-            truncated += more
-        found = Labelled(features, self.labels, self.types, self.units, others, self.join)
-        return found, truncated
+            others, truncated_pairs = _encode(reader, self.pairs, self.pair_spans)
+            truncated += truncated_pairs
+        labelled = LabelledFeatures(
+            features, self.labels, self.types, self.units, others, self.join
+        )
+        return labelled, truncated
 
 
-def _read(
+def _encode(
     reader: Reader, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None
 ) -> tuple[Float[np.ndarray, "T S P D"], int]:
-    found = reader.features(texts, spans)
+    features = reader.features(texts, spans)
     if spans is None:
-        return found.pooled, found.truncated
-    assert found.spans is not None  # they were asked for
-    return found.spans[:, :, None], found.truncated
+        return features.pooled, features.truncated
+    assert features.spans is not None  # spans were requested
+    return features.spans[:, :, None], features.truncated
 
 
-def both_and_alikeness(u: Any, v: Any) -> tuple[Any, ...]:
+def ordered_join(u: Any, v: Any) -> tuple[Any, ...]:
     """u, v, |u - v|, u * v: for labels that may depend on which text comes first."""
     return u, v, abs(u - v), u * v
 
 
-def alikeness(u: Any, v: Any) -> tuple[Any, ...]:
-    """|u - v|, u * v: the same whichever text comes first."""
+def symmetric_join(u: Any, v: Any) -> tuple[Any, ...]:
+    """|u - v|, u * v: the same for both orders of the texts."""
     return abs(u - v), u * v

@@ -1,9 +1,10 @@
-"""Fine-tuning: the encoder itself is trained on the task, with a linear head, three times over.
+"""Fine-tuning: the encoder itself is trained on the task, with a linear head, from three seeds.
 
-The seeds differ in the head's initial weights and in the order of reading; the dev part, which
-alone decides when to stop, is the same. A seed whose training loss never falls below that of a
-constant answer has collapsed (Mosbach et al. 2021): it is named, and left out of the mean unless
-all have. The learning rate is 0.02 / width: 2.6e-5 for 768, BERT's, and 3e-4 for 64.
+The seeds differ in the head's initial weights and in the order of the texts; the dev part, which
+alone decides when to stop, is the same. A seed whose training loss never falls below the loss of a
+constant prediction has collapsed (Mosbach et al. 2021): the details name it, and the mean excludes
+it unless all seeds have collapsed. The learning rate is 0.02 / width: 2.6e-5 for 768, BERT's rate,
+and 3e-4 for 64.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bench.pretraining.encoder import initialise
+from bench.pretraining.initial_weights import initialise
 from bench.pretraining.noise import Noise
 from bench.probing.methods import loss_of
-from bench.probing.probes import Criterion, ProbeSettings, dev_part, encoded, goodness, uniform
+from bench.probing.probes import encode_labels
+from bench.probing.protocol import Criterion, ProbeSettings, criterion_score
 from bench.probing.reader.batching import batch_tokens, batches
+from bench.probing.sampling import dev_part, uniform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,19 +30,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.probing.examples import Examples
-    from bench.probing.reader.trainable import TrainableEncoder
-    from bench.probing.task import Reader
+    from bench.probing.task import Reader, TrainableEncoder
 
 SEEDS = 3
 MAX_EPOCHS = 8
 PATIENCE = 2
-"""Epochs without a better dev score after which a seed stops."""
+"""A seed stops after this number of epochs without a better dev score."""
 BATCH_TEXTS = 32
 RATE_TIMES_WIDTH = 0.02
 WARMUP = 0.1
-"""Share of the steps over which the learning rate rises; it falls linearly after."""
+"""Share of the steps over which the learning rate rises; it falls linearly afterwards."""
 COLLAPSED = 0.99
-"""Of a constant answer's loss: a seed that stays above has learned nothing."""
+"""Share of a constant prediction's loss: a seed whose loss stays above has learned nothing."""
 
 
 def finetune(
@@ -47,26 +49,26 @@ def finetune(
     train: Examples,
     test: Examples,
     noise: Noise,
-    protocol: ProbeSettings,
+    settings: ProbeSettings,
     criterion: Criterion,
 ) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """Train a copy of the encoder for each seed, and answer `test` with each.
+    """Train a copy of the encoder for each seed, and predict `test` with each.
 
     Returns:
-        The labels (or numbers) predicted by each seed that counts, and what became of all.
+        The labels (or numbers) predicted by each seed that counts, and a report on all seeds.
     """
-    classes, y, _ = encoded(train.labels, test.labels)
-    is_dev = dev_part(train.units, y, noise, protocol.dev_fraction)
-    answers, reports = [], []
+    classes, y, _ = encode_labels(train.labels, test.labels)
+    is_dev = dev_part(train.units, y, noise, settings.dev_fraction)
+    predictions, reports = [], []
     for seed in range(SEEDS):
         model = reader.copy_for_finetuning()
         tuning = Tuning(model, train, y, seed)
         reports.append({"seed": seed, **tuning.train(is_dev, criterion)})
-        found = tuning.answer(Asked(model, test))
-        answers.append(found if classes is None else classes[found])
+        predicted = tuning.predict(EncoderInputs(model, test))
+        predictions.append(predicted if classes is None else classes[predicted])
     collapsed = [seed for seed, report in enumerate(reports) if report["collapsed"]]
-    standing = [found for seed, found in enumerate(answers) if seed not in collapsed]
-    return standing or answers, {
+    valid = [predicted for seed, predicted in enumerate(predictions) if seed not in collapsed]
+    return valid or predictions, {
         "method": "finetune",
         "criterion": criterion,
         "pooling": "mean" if train.spans is None else train.poolings[0],
@@ -77,8 +79,8 @@ def finetune(
     }
 
 
-class Asked:
-    """Examples as an encoder in training reads them: tokenised once, labels by text."""
+class EncoderInputs:
+    """Examples as the inputs of an encoder in training: tokenised once, with labels by text."""
 
     def __init__(self, model: TrainableEncoder, examples: Examples) -> None:
         self.model, self.examples = model, examples
@@ -91,27 +93,27 @@ class Asked:
         self.labels_of = np.split(np.arange(counts.sum()), counts.cumsum()[:-1])
 
     def outputs(self, head: nn.Module, texts: Iterable[int]) -> Tensor:
-        """What the head says to each label of some texts."""
-        read = []
+        """The head's outputs for each label of some texts."""
+        vectors = []
         for rows, spans in zip(self.rows, self.spans, strict=True):
             words = None if spans is None else [spans[i] for i in texts]
-            read.append(self.model.vectors([rows[i] for i in texts], words))
+            vectors.append(self.model.vectors([rows[i] for i in texts], words))
         if self.examples.join is not None:
-            read = list(self.examples.join(*read))
-        found: Tensor = head(torch.cat(read, dim=1))
-        return found
+            vectors = list(self.examples.join(*vectors))
+        outputs: Tensor = head(torch.cat(vectors, dim=1))
+        return outputs
 
-    def predict(self, head: nn.Module) -> Float[np.ndarray, "T K"]:
-        """The outputs for every label, without gradients, texts of like length together."""
+    def all_outputs(self, head: nn.Module) -> Float[np.ndarray, "T K"]:
+        """The outputs for every label, without gradients; a batch has texts of similar length."""
         lengths = np.max([[len(row.tokens) for row in rows] for rows in self.rows], axis=0)
-        found: list[tuple[np.ndarray, np.ndarray]] = []
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
         with torch.inference_mode():
             for index in batches(lengths, batch_tokens(self.model.device)):
                 outputs = self.outputs(head, index).float().cpu().numpy()
-                found.append((np.concatenate([self.labels_of[i] for i in index]), outputs))
-        places = np.concatenate([place for place, _ in found])
-        everything = np.empty((len(places), found[0][1].shape[1]), dtype=np.float64)
-        everything[places] = np.concatenate([outputs for _, outputs in found])
+                parts.append((np.concatenate([self.labels_of[i] for i in index]), outputs))
+        places = np.concatenate([place for place, _ in parts])
+        everything = np.empty((len(places), parts[0][1].shape[1]), dtype=np.float64)
+        everything[places] = np.concatenate([outputs for _, outputs in parts])
         return everything
 
 
@@ -120,7 +122,7 @@ class Tuning:
 
     def __init__(self, model: TrainableEncoder, train: Examples, y: np.ndarray, seed: int) -> None:
         self.model, self.y = model, y
-        self.asked = Asked(model, train)
+        self.inputs = EncoderInputs(model, train)
         self.is_number = y.dtype.kind == "f"
         self.center = float(y.mean()) if self.is_number else 0.0
         self.scale = float(y.std() or 1.0) if self.is_number else 1.0
@@ -135,28 +137,31 @@ class Tuning:
         self.parameters = [*model.encoder.parameters(), *head.parameters()]
 
     def train(self, is_dev: Bool[np.ndarray, " T"], criterion: Criterion) -> dict[str, Any]:
-        """Until dev gets no better; the weights of the best epoch stay."""
-        texts = [i for i, own in enumerate(self.asked.labels_of) if len(own) and not is_dev[own[0]]]
+        """Train until the dev score stops improving, then restore the best epoch's weights."""
+        texts = [
+            i for i, own in enumerate(self.inputs.labels_of) if len(own) and not is_dev[own[0]]
+        ]
         steps = MAX_EPOCHS * -(-len(texts) // BATCH_TEXTS)
         optimizer = torch.optim.AdamW(
             self.parameters, lr=RATE_TIMES_WIDTH / self.model.width, fused=True
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step, steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: schedule_factor(step, steps)
+        )
         curve: list[list[float]] = []
-        kept = self._weights()
+        best_weights = self._weights()
         best = 0
         for epoch in range(1, MAX_EPOCHS + 1):
             loss = self._epoch(epoch, np.array(texts), optimizer, schedule)
             if not math.isfinite(loss):
                 break
-            curve.append(
-                [loss, goodness(self.answer(self.asked)[is_dev], self.y[is_dev], criterion)]
-            )
+            predicted = self.predict(self.inputs)
+            curve.append([loss, criterion_score(predicted[is_dev], self.y[is_dev], criterion)])
             if best == 0 or curve[-1][1] > curve[best - 1][1]:
-                best, kept = epoch, self._weights()
+                best, best_weights = epoch, self._weights()
             if epoch - best >= PATIENCE:
                 break
-        for parameter, value in zip(self.parameters, kept, strict=True):
+        for parameter, value in zip(self.parameters, best_weights, strict=True):
             parameter.data.copy_(value)
         bar = COLLAPSED * constant_loss(self._targets(np.flatnonzero(~is_dev)))
         return {
@@ -166,9 +171,9 @@ class Tuning:
             "curve": curve,
         }
 
-    def answer(self, asked: Asked) -> np.ndarray:
+    def predict(self, inputs: EncoderInputs) -> np.ndarray:
         """Numbers of classes, or numbers."""
-        outputs = asked.predict(self.head)
+        outputs = inputs.all_outputs(self.head)
         if self.is_number:
             return np.asarray(outputs[:, 0] * self.scale + self.center)
         return np.asarray(outputs.argmax(1))
@@ -177,8 +182,8 @@ class Tuning:
         return [parameter.detach().clone() for parameter in self.parameters]
 
     def _targets(self, labels: Int[np.ndarray, " T"]) -> Tensor:
-        wanted = self.y[labels]
-        return torch.from_numpy((wanted - self.center) / self.scale if self.is_number else wanted)
+        y = self.y[labels]
+        return torch.from_numpy((y - self.center) / self.scale if self.is_number else y)
 
     def _epoch(
         self,
@@ -187,13 +192,13 @@ class Tuning:
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LambdaLR,
     ) -> float:
-        """One pass in an order of its own; the mean loss, not finite if it diverged."""
+        """One pass in the epoch's order; the mean loss, not finite if the seed diverged."""
         draws = uniform(self.noise, f"finetune.order.{epoch}", len(texts))
         order = texts[np.argsort(draws, kind="stable")]
         total, count = 0.0, 0
         for index in np.split(order, range(BATCH_TEXTS, len(order), BATCH_TEXTS)):
-            targets = self._targets(np.concatenate([self.asked.labels_of[i] for i in index]))
-            loss = loss_of(self.asked.outputs(self.head, index), targets.to(self.model.device))
+            targets = self._targets(np.concatenate([self.inputs.labels_of[i] for i in index]))
+            loss = loss_of(self.inputs.outputs(self.head, index), targets.to(self.model.device))
             total, count = total + loss.item() * len(targets), count + len(targets)
             if not math.isfinite(total):
                 break
@@ -205,8 +210,8 @@ class Tuning:
         return total / max(count, 1)
 
 
-def share(step: int, steps: int) -> float:
-    """Of the peak learning rate: up over the warm-up, then down to zero."""
+def schedule_factor(step: int, steps: int) -> float:
+    """Share of the peak learning rate: it rises over the warm-up, then falls to zero."""
     warm = max(1, int(WARMUP * steps))
     if step < warm:
         return (step + 1) / warm
@@ -214,7 +219,7 @@ def share(step: int, steps: int) -> float:
 
 
 def constant_loss(targets: Tensor) -> float:
-    """The loss of the best answer that is always the same."""
+    """The loss of the best constant prediction."""
     if targets.is_floating_point():
         return float(targets.var(correction=0))
     shares = targets.bincount() / len(targets)

@@ -1,9 +1,9 @@
-"""What a probe fits: logistic or ridge regression, one hidden layer, or nothing (neighbours).
+"""The probes of frozen features: logistic or ridge regression, one hidden layer, neighbours.
 
-Each has one parameter that is chosen on the dev part, and is then fitted on the whole training
-split with it; for the hidden layer that is the number of epochs, so that early stopping needs no
-examples kept back from the final fit. Features come standardised: lbfgs on 10,000 x 768 takes 1.2 s
-standardised and 146 s unscaled.
+Each method has one parameter. It is chosen on the dev part, and the method is then fitted with it
+on the whole training split. For the hidden layer the parameter is the number of epochs, so early
+stopping needs no examples outside the final fit. Features are standardised before: lbfgs on
+10,000 x 768 takes 1.2 s standardised and 146 s unscaled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from bench.probing.probes import Criterion, ProbeSettings, goodness, ridge, uniform
+from bench.probing.protocol import Criterion, ProbeSettings, criterion_score
+from bench.probing.sampling import uniform
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -33,57 +34,60 @@ HIDDEN = 128
 """Width of the hidden layer (Hewitt & Liang 2019 recommend few units for selectivity)."""
 MAX_EPOCHS = 40
 PATIENCE = 5
-"""Epochs without a better dev score after which no more are tried."""
+"""Training stops after this number of epochs without a better dev score."""
 LEARNING_RATE = 3e-3
 BATCH = 64
 MIN_ITERATIONS = 20
-"""Of lbfgs, however many classes there are."""
+"""Minimum number of lbfgs iterations, for any number of classes."""
+
+Predict = Callable[["Float[np.ndarray, 'R W']"], np.ndarray]
+"""Rows to numbers of classes, or to numbers."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Fitted:
-    """What answers."""
+class ProbeData:
+    """Everything that a method chooses its parameter by and is fitted on. T labels, W features."""
 
-    predict: Callable[[Float[np.ndarray, "R W"]], np.ndarray]
-    """Rows to numbers of classes, or to numbers."""
+    x: Float[np.ndarray, "T W"]
+    """Standardised features."""
+    y: np.ndarray
+    """Integers for classes, floats for numbers."""
+    is_dev: Bool[np.ndarray, " T"]
+    """The dev part, on which choices are made."""
+    noise: Noise
+    settings: ProbeSettings
+    criterion: Criterion = "accuracy"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FittedProbe:
+    """A probe after its fit."""
+
+    predict: Predict
     report: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """JSON values for the details of the score."""
 
 
 class Method(Protocol):
-    """A way of fitting. `y` is integers where classes are asked, floats where a number is."""
+    """A kind of probe."""
 
     name: str
     parameter: str
-    """What its one parameter is called."""
+    """The name of its one parameter."""
 
-    def choose(
-        self,
-        x: Float[np.ndarray, "T W"],
-        y: np.ndarray,
-        is_dev: Bool[np.ndarray, " T"],
-        noise: Noise,
-        protocol: ProbeSettings,
-        criterion: Criterion,
-    ) -> tuple[float, list[list[float]]]:
+    def choose(self, data: ProbeData) -> tuple[float, list[list[float]]]:
         """The parameter, and [parameter, dev score] of all that were tried."""
         ...
 
-    def fit(
-        self,
-        x: Float[np.ndarray, "T W"],
-        y: np.ndarray,
-        parameter: float,
-        noise: Noise,
-        protocol: ProbeSettings,
-    ) -> Fitted:
-        """Fit all rows."""
+    def fit(self, data: ProbeData, parameter: float) -> FittedProbe:
+        """Fit all rows, dev included."""
         ...
 
 
 def method_of(probe: Probe) -> Method:
-    """The method of a reading mode; fine-tuning is none, it has no frozen features."""
-    found: dict[str, Method] = {"linear": Linear(), "knn": Neighbours(), "mlp": Perceptron()}
-    return found[probe]
+    """The method of a probe; fine-tuning has none, because it has no frozen features."""
+    methods: dict[str, Method] = {"linear": Linear(), "knn": Neighbours(), "mlp": Perceptron()}
+    return methods[probe]
 
 
 class Linear:
@@ -92,53 +96,40 @@ class Linear:
     name = "linear"
     parameter = "c"
 
-    def choose(
-        self,
-        x: Float[np.ndarray, "T W"],
-        y: np.ndarray,
-        is_dev: Bool[np.ndarray, " T"],
-        noise: Noise,
-        protocol: ProbeSettings,
-        criterion: Criterion,
-    ) -> tuple[float, list[list[float]]]:
-        """The inverse regularisation; each fit starts where the one before it ended."""
+    def choose(self, data: ProbeData) -> tuple[float, list[list[float]]]:
+        """The inverse regularisation; each fit starts from the weights of the one before."""
+        x, y, is_dev = data.x, data.y, data.is_dev
         tried, model = [], None
-        for c in protocol.c_grid:
-            fitted, model = self._fitted(x[~is_dev], y[~is_dev], c, protocol, model)
-            tried.append([c, goodness(fitted.predict(x[is_dev]), y[is_dev], criterion)])
+        for c in data.settings.c_grid:
+            fitted, model = self._fit(x[~is_dev], y[~is_dev], c, data.settings, model)
+            score = criterion_score(fitted.predict(x[is_dev]), y[is_dev], data.criterion)
+            tried.append([c, score])
         return best(tried), tried
 
-    def fit(
-        self,
-        x: Float[np.ndarray, "T W"],
-        y: np.ndarray,
-        parameter: float,
-        noise: Noise,
-        protocol: ProbeSettings,
-    ) -> Fitted:
-        """Until lbfgs has converged, or has done the work it may."""
-        return self._fitted(x, y, parameter, protocol, None)[0]
+    def fit(self, data: ProbeData, parameter: float) -> FittedProbe:
+        """Fit until lbfgs has converged or has done its maximum work."""
+        return self._fit(data.x, data.y, parameter, data.settings, None)[0]
 
-    def _fitted(
+    def _fit(
         self,
         x: Float[np.ndarray, "T W"],
         y: np.ndarray,
         parameter: float,
-        protocol: ProbeSettings,
+        settings: ProbeSettings,
         model: LogisticRegression | None,
-    ) -> tuple[Fitted, LogisticRegression | None]:
-        """What answers, and the model to go on from where there is one."""
+    ) -> tuple[FittedProbe, LogisticRegression | None]:
+        """The fitted probe, and the model for a warm start of the next fit, where there is one."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
         if y.dtype.kind == "f":
-            answer = ridge(x, y[:, None], 1 / parameter)
-            return Fitted(lambda further: answer(further)[:, 0]), None
+            predict = ridge(x, y[:, None], 1 / parameter)
+            return FittedProbe(lambda further: predict(further)[:, 0]), None
         if (y == y[0]).all():
-            return Fitted(lambda further: np.full(len(further), y[0])), None
-        allowed = int(protocol.max_work / (x.size * len(np.unique(y))))
-        iterations = max(min(protocol.max_iterations, allowed), MIN_ITERATIONS)
-        iterations = min(iterations, protocol.max_iterations)
+            return FittedProbe(lambda further: np.full(len(further), y[0])), None
+        allowed = int(settings.max_work / (x.size * len(np.unique(y))))
+        iterations = max(min(settings.max_iterations, allowed), MIN_ITERATIONS)
+        iterations = min(iterations, settings.max_iterations)
         model = model or LogisticRegression(warm_start=True)
         model.set_params(C=parameter, max_iter=iterations)
         with warnings.catch_warnings():
@@ -146,72 +137,73 @@ class Linear:
             warnings.filterwarnings("ignore", "The number of unique classes")  # words are classes
             model.fit(x, y)
         done = int(model.n_iter_.max())
-        return Fitted(model.predict, {"iterations": done, "converged": done < iterations}), model
+        report = {"iterations": done, "converged": done < iterations}
+        return FittedProbe(model.predict, report), model
+
+
+def ridge(x: Float[np.ndarray, "T W"], targets: Float[np.ndarray, "T K"], penalty: float) -> Any:
+    """Least squares with an intercept, as a function of further rows.
+
+    It solves the smaller of the two systems, W x W or T x T.
+    """
+    mean_x, mean = x.mean(0), targets.mean(0)
+    x, targets = x - mean_x, targets - mean
+    rows, width = x.shape
+    if rows >= width:
+        weights = np.linalg.solve(x.T @ x + penalty * np.eye(width), x.T @ targets)
+    else:
+        weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(rows), targets)
+    return lambda further: (further - mean_x) @ weights + mean
 
 
 class Neighbours:
-    """The label most frequent among the nearest, by cosine; the mean for numbers.
+    """The label most frequent among the nearest, by cosine; their mean for numbers.
 
-    Of labels equally frequent the one whose neighbours are nearer.
+    Of equally frequent labels, the one whose neighbours are nearer wins.
     """
 
     name = "knn"
     parameter = "k"
 
-    def choose(
-        self,
-        x: Float[np.ndarray, "T W"],
-        y: np.ndarray,
-        is_dev: Bool[np.ndarray, " T"],
-        noise: Noise,
-        protocol: ProbeSettings,
-        criterion: Criterion,
-    ) -> tuple[float, list[list[float]]]:
-        """How many neighbours vote."""
-        known, asked = x[~is_dev], x[is_dev]
-        near, closeness = nearest(known, asked, max(K_GRID))
+    def choose(self, data: ProbeData) -> tuple[float, list[list[float]]]:
+        """The number of neighbours that vote."""
+        x, y, is_dev = data.x, data.y, data.is_dev
+        near, closeness = nearest(x[~is_dev], x[is_dev], max(K_GRID))
         tried = []
         for k in K_GRID:
-            found = vote(y[~is_dev][near[:, :k]], closeness[:, :k])
-            tried.append([float(k), goodness(found, y[is_dev], criterion)])
+            predicted = vote(y[~is_dev][near[:, :k]], closeness[:, :k])
+            tried.append([float(k), criterion_score(predicted, y[is_dev], data.criterion)])
         return best(tried), tried
 
-    def fit(
-        self,
-        x: Float[np.ndarray, "T W"],
-        y: np.ndarray,
-        parameter: float,
-        noise: Noise,
-        protocol: ProbeSettings,
-    ) -> Fitted:
-        """Remember the rows."""
+    def fit(self, data: ProbeData, parameter: float) -> FittedProbe:
+        """Store the rows."""
 
         def predict(further: Float[np.ndarray, "R W"]) -> np.ndarray:
-            near, closeness = nearest(x, further, int(parameter))
-            return vote(y[near], closeness)
+            near, closeness = nearest(data.x, further, int(parameter))
+            return vote(data.y[near], closeness)
 
-        return Fitted(predict)
+        return FittedProbe(predict)
 
 
 def nearest(
-    x: Float[np.ndarray, "T W"], asked: Float[np.ndarray, "R W"], k: int
+    x: Float[np.ndarray, "T W"], queries: Float[np.ndarray, "R W"], k: int
 ) -> tuple[Int[np.ndarray, "R K"], Float[np.ndarray, "R K"]]:
-    """The rows of `x` of greatest cosine to each asked row, nearest first, and the cosines."""
+    """The rows of `x` of greatest cosine to each query, nearest first, and the cosines."""
     k = min(k, len(x))
     x = unit(x)
-    near, closeness = np.empty((len(asked), k), dtype=np.int64), np.empty((len(asked), k))
-    for start in range(0, len(asked), NEIGHBOUR_ROWS):
-        cosine = unit(asked[start : start + NEIGHBOUR_ROWS]) @ x.T
-        some = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
-        values = np.take_along_axis(cosine, some, axis=1)
-        order = np.lexsort((some, -values), axis=1)
-        near[start : start + NEIGHBOUR_ROWS] = np.take_along_axis(some, order, axis=1)
+    near, closeness = np.empty((len(queries), k), dtype=np.int64), np.empty((len(queries), k))
+    for start in range(0, len(queries), NEIGHBOUR_ROWS):
+        cosine = unit(queries[start : start + NEIGHBOUR_ROWS]) @ x.T
+        top = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+        values = np.take_along_axis(cosine, top, axis=1)
+        order = np.lexsort((top, -values), axis=1)
+        near[start : start + NEIGHBOUR_ROWS] = np.take_along_axis(top, order, axis=1)
         closeness[start : start + NEIGHBOUR_ROWS] = np.take_along_axis(values, order, axis=1)
     return near, closeness
 
 
 def unit(x: Float[np.ndarray, "T W"]) -> Float[np.ndarray, "T W"]:
-    """Rows of length one; a row of zeros stays."""
+    """Rows scaled to length one; a row of zeros does not change."""
     scaled: Float[np.ndarray, "T W"] = x / np.maximum(
         np.linalg.norm(x, axis=1, keepdims=True), 1e-12
     )
@@ -219,51 +211,38 @@ def unit(x: Float[np.ndarray, "T W"]) -> Float[np.ndarray, "T W"]:
 
 
 def vote(labels: np.ndarray, closeness: Float[np.ndarray, "R K"]) -> np.ndarray:
-    """One answer from the labels of each row's neighbours."""
+    """One prediction from the labels of each row's neighbours."""
     if labels.dtype.kind == "f":
         return np.asarray(labels.mean(1))
     votes = np.zeros((len(labels), labels.max(initial=0) + 1))
-    # A vote each; closeness, less than one in all, decides between equal counts.
+    # Each neighbour has one vote; closeness, less than one in all, decides between equal counts.
     weights = 1 + (closeness + 1) / (4 * labels.shape[1])
     np.add.at(votes, (np.arange(len(labels))[:, None], labels), weights)
     return np.asarray(votes.argmax(1))
 
 
 class Perceptron:
-    """One hidden layer, stopped early."""
+    """One hidden layer, with early stopping."""
 
     name = "mlp"
     parameter = "epochs"
 
-    def choose(
-        self,
-        x: Float[np.ndarray, "T W"],
-        y: np.ndarray,
-        is_dev: Bool[np.ndarray, " T"],
-        noise: Noise,
-        protocol: ProbeSettings,
-        criterion: Criterion,
-    ) -> tuple[float, list[list[float]]]:
-        """How many epochs to train: those after which dev was best."""
+    def choose(self, data: ProbeData) -> tuple[float, list[list[float]]]:
+        """The number of epochs with the best dev score."""
+        x, y, is_dev = data.x, data.y, data.is_dev
         tried: list[list[float]] = []
 
-        def look(epoch: int, fitted: Fitted) -> bool:
-            tried.append([float(epoch), goodness(fitted.predict(x[is_dev]), y[is_dev], criterion)])
+        def is_done(epoch: int, fitted: FittedProbe) -> bool:
+            score = criterion_score(fitted.predict(x[is_dev]), y[is_dev], data.criterion)
+            tried.append([float(epoch), score])
             return epoch - best(tried) >= PATIENCE
 
-        self._train(x[~is_dev], y[~is_dev], MAX_EPOCHS, noise, look)
+        self._train(x[~is_dev], y[~is_dev], MAX_EPOCHS, data.noise, is_done)
         return best(tried), tried
 
-    def fit(
-        self,
-        x: Float[np.ndarray, "T W"],
-        y: np.ndarray,
-        parameter: float,
-        noise: Noise,
-        protocol: ProbeSettings,
-    ) -> Fitted:
-        """Train for so many epochs."""
-        return self._train(x, y, int(parameter), noise, lambda epoch, fitted: False)
+    def fit(self, data: ProbeData, parameter: float) -> FittedProbe:
+        """Train for this number of epochs."""
+        return self._train(data.x, data.y, int(parameter), data.noise, lambda epoch, fitted: False)
 
     def _train(
         self,
@@ -271,11 +250,11 @@ class Perceptron:
         y: np.ndarray,
         epochs: int,
         noise: Noise,
-        look: Callable[[int, Fitted], bool],
-    ) -> Fitted:
+        is_done: Callable[[int, FittedProbe], bool],
+    ) -> FittedProbe:
         import torch
 
-        from bench.pretraining.encoder import initialise
+        from bench.pretraining.initial_weights import initialise
 
         is_number = y.dtype.kind == "f"
         center, scale = (y.mean(), y.std() or 1.0) if is_number else (0.0, 1.0)
@@ -289,7 +268,7 @@ class Perceptron:
         for parameter in (model[0].bias, model[2].bias):
             torch.nn.init.zeros_(parameter)  # type: ignore[arg-type]
         initialise(model, noise.seed, "probe.mlp")
-        fitted = _answering(model, float(center), float(scale), is_number)
+        fitted = _fitted_network(model, float(center), float(scale), is_number)
         inputs = torch.from_numpy(x.astype(np.float32))
         targets = torch.from_numpy((y - center) / scale if is_number else y)
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
@@ -299,7 +278,7 @@ class Perceptron:
                 optimizer.zero_grad()
                 loss_of(model(inputs[rows]), targets[rows]).backward()
                 optimizer.step()
-            if look(epoch, fitted):
+            if is_done(epoch, fitted):
                 break
         return fitted
 
@@ -313,7 +292,7 @@ def loss_of(outputs: Any, targets: Any) -> Any:
     return F.cross_entropy(outputs, targets)
 
 
-def _answering(model: nn.Module, center: float, scale: float, is_number: bool) -> Fitted:
+def _fitted_network(model: nn.Module, center: float, scale: float, is_number: bool) -> FittedProbe:
     import torch
 
     def predict(further: Float[np.ndarray, "R W"]) -> np.ndarray:
@@ -323,7 +302,7 @@ def _answering(model: nn.Module, center: float, scale: float, is_number: bool) -
             return np.asarray(outputs[:, 0] * scale + center, dtype=np.float64)
         return np.asarray(outputs.argmax(1))
 
-    return Fitted(predict)
+    return FittedProbe(predict)
 
 
 def best(tried: list[list[float]]) -> float:

@@ -1,12 +1,12 @@
-"""What answers are worth: every metric as a mean over examples, with its sampling error.
+"""The metrics: each as a mean over examples, with its sampling error.
 
-Accuracy and F1 are ratios of sums over examples (correct / asked; 2 x matched / (predicted +
-wanted)); Matthews' and Spearman's coefficients are smooth functions of such means. Each
-example gets the outcome `ratio + (numerator - ratio x denominator) / mean denominator`: the mean
-of these is the ratio itself and their spread is its error by the delta method, so a sentence's
-words need not be independent and every paired test works on F1 as it does on accuracy. With one
-label an example the outcome is simply 0 or 1. The coefficients' outcomes are their influence
-functions, made the same way; the errors agree with a bootstrap's within a tenth.
+Accuracy and F1 are ratios of sums over examples (correct / labelled; 2 x matched / (predicted +
+true)); Matthews' and Spearman's coefficients are smooth functions of such means. Each example gets
+the outcome `ratio + (numerator - ratio x denominator) / mean denominator`: the mean of the outcomes
+is the ratio itself, and their spread is its error by the delta method. So a sentence's words need
+not be independent, and every paired test works on F1 as it does on accuracy. With one label per
+example the outcome is simply 0 or 1. The coefficients' outcomes are their influence functions, by
+the same method; the errors agree with a bootstrap's within a tenth.
 """
 
 from __future__ import annotations
@@ -29,42 +29,48 @@ Counts = tuple["Float[np.ndarray, ' N']", "Float[np.ndarray, ' N']"]
 
 def label_score(
     metric: str,
-    wanted: Sequence[str],
+    labels: Sequence[str],
     predicted: Sequence[str],
-    leaked: Bool[np.ndarray, " N"],
+    is_leaked: Bool[np.ndarray, " N"],
     details: dict[str, Any],
 ) -> Score:
-    """The score of one label an example, by `accuracy`, `f1` of the label "1", or `matthews`."""
-    answers, truth = np.asarray(predicted, dtype=str), np.asarray(wanted, dtype=str)
-    right = (answers == truth).astype(float)
-    alike = ratio_score((right, np.ones(len(right))), leaked, details)
+    """The score of one label per example, by `accuracy`, `f1` of the label "1", or `matthews`."""
+    answers, truth = np.asarray(predicted, dtype=str), np.asarray(labels, dtype=str)
+    is_right = (answers == truth).astype(float)
+    accuracy = ratio_score((is_right, np.ones(len(is_right))), is_leaked, details)
     if metric == "accuracy":
-        return alike
+        return accuracy
     if metric == "matthews":
-        clean = (
-            float(matthews(truth[~leaked], answers[~leaked]).mean()) if not leaked.all() else None
-        )
-        told = details | {"accuracy_of_test": alike.value, "leak": _leak(leaked, clean)}
-        return outcome_score(matthews(truth, answers), told)
-    score = ratio_score(f1_counts(truth, answers), leaked, details)
+        clean_value = None
+        if not is_leaked.all():
+            clean_value = float(matthews(truth[~is_leaked], answers[~is_leaked]).mean())
+        leak = _leak(is_leaked, clean_value)
+        more = {"accuracy_of_test": accuracy.value, "leak": leak}
+        return outcome_score(matthews(truth, answers), details | more)
+    score = ratio_score(f1_counts(truth, answers), is_leaked, details)
     return dataclasses.replace(
         score,
-        outcomes=score.outcomes.assign(accuracy=right),
-        metrics={"f1": (score.value, score.stderr), "accuracy": (alike.value, alike.stderr)},
+        outcomes=score.outcomes.assign(accuracy=is_right),
+        metrics={
+            "f1": (score.value, score.stderr),
+            "accuracy": (accuracy.value, accuracy.stderr),
+        },
     )
 
 
 def rank_score(
-    wanted: Float[np.ndarray, " N"],
+    targets: Float[np.ndarray, " N"],
     predicted: Float[np.ndarray, " N"],
-    leaked: Bool[np.ndarray, " N"],
+    is_leaked: Bool[np.ndarray, " N"],
     details: dict[str, Any],
 ) -> Score:
-    """Spearman's correlation of one number an example."""
-    kept = ~leaked
-    clean = float(ranks_correlated(wanted[kept], predicted[kept]).mean()) if kept.any() else None
-    told = details | {"leak": _leak(leaked, clean)}
-    return outcome_score(ranks_correlated(wanted, predicted), told)
+    """Spearman's correlation of one number per example."""
+    clean = ~is_leaked
+    clean_value = None
+    if clean.any():
+        clean_value = float(rank_correlation(targets[clean], predicted[clean]).mean())
+    leak = {"leak": _leak(is_leaked, clean_value)}
+    return outcome_score(rank_correlation(targets, predicted), details | leak)
 
 
 def outcome_score(
@@ -72,7 +78,7 @@ def outcome_score(
     details: dict[str, Any],
     examples: Int[np.ndarray, " N"] | None = None,
 ) -> Score:
-    """The score that is the mean of these outcomes; `examples` names them where not 0, 1, 2, ..."""
+    """The mean of these outcomes as a score; `examples` names them where not 0, 1, 2, ..."""
     names = np.arange(len(outcomes)) if examples is None else examples
     return Score(
         value=float(outcomes.mean()),
@@ -82,19 +88,21 @@ def outcome_score(
     )
 
 
-def ratio_score(counts: Counts, leaked: Bool[np.ndarray, " N"], details: dict[str, Any]) -> Score:
+def ratio_score(
+    counts: Counts, is_leaked: Bool[np.ndarray, " N"], details: dict[str, Any]
+) -> Score:
     """The score of examples with these counts.
 
     Args:
         counts: Numerator and denominator of each test example.
-        leaked: Test examples that stand in the training split word for word.
-        details: What else to tell.
+        is_leaked: Test examples that occur in the training split.
+        details: Further details of the score.
     """
     numerator, denominator = counts
     outcomes = outcome_of(numerator, denominator)
-    clean = ~leaked
+    clean = ~is_leaked
     clean_value = ratio(numerator[clean], denominator[clean]) if clean.any() else None
-    score = outcome_score(outcomes, details | {"leak": _leak(leaked, clean_value)})
+    score = outcome_score(outcomes, details | {"leak": _leak(is_leaked, clean_value)})
     return dataclasses.replace(
         score,
         value=ratio(numerator, denominator),
@@ -102,12 +110,12 @@ def ratio_score(counts: Counts, leaked: Bool[np.ndarray, " N"], details: dict[st
     )
 
 
-def _leak(leaked: Bool[np.ndarray, " N"], clean_value: float | None) -> dict[str, Any]:
-    return {"share": float(leaked.mean()), "clean_value": clean_value}
+def _leak(is_leaked: Bool[np.ndarray, " N"], clean_value: float | None) -> dict[str, Any]:
+    return {"share": float(is_leaked.mean()), "clean_value": clean_value}
 
 
 def ratio(numerator: Float[np.ndarray, " N"], denominator: Float[np.ndarray, " N"]) -> float:
-    """Sum over sum; 0 where nothing was asked or found."""
+    """Sum over sum; 0 where the denominators are 0."""
     total = denominator.sum()
     return float(numerator.sum() / total) if total else 0.0
 
@@ -115,7 +123,7 @@ def ratio(numerator: Float[np.ndarray, " N"], denominator: Float[np.ndarray, " N
 def outcome_of(
     numerator: Float[np.ndarray, " N"], denominator: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, " N"]:
-    """Each example's part in the ratio; their mean is the ratio."""
+    """Each example's contribution to the ratio; their mean is the ratio."""
     if (denominator == 1).all():
         return numerator.astype(float)
     value = ratio(numerator, denominator)
@@ -126,16 +134,16 @@ def outcome_of(
 
 
 def standard_error(outcomes: Float[np.ndarray, " N"]) -> float:
-    """Of the mean of independent outcomes."""
+    """The standard error of the mean of independent outcomes."""
     if len(outcomes) < 2:
         return 0.0
     return float(outcomes.std(ddof=1) / len(outcomes) ** 0.5)
 
 
 def bio_spans(labels: Sequence[str | None]) -> set[tuple[str, int, int]]:
-    """The (type, first, beyond last) spans of one sentence's B-/I-/O labels.
+    """The (type, first, end) spans of one sentence's B-/I-/O labels, end exclusive.
 
-    Read as CoNLL's scorer does: an I- after another type or after nothing opens a span.
+    As CoNLL's scorer does it: an I- after another type or after nothing opens a span.
     """
     spans = set()
     kind, start = "", 0
@@ -150,64 +158,64 @@ def bio_spans(labels: Sequence[str | None]) -> set[tuple[str, int, int]]:
 
 
 def span_counts(
-    wanted: Sequence[Sequence[str | None]], predicted: Sequence[Sequence[str | None]]
+    labels: Sequence[Sequence[str | None]], predicted: Sequence[Sequence[str | None]]
 ) -> Counts:
-    """Per sentence 2 x spans matched exactly, and spans wanted + predicted: F1 is their ratio."""
-    pairs = [(bio_spans(a), bio_spans(b)) for a, b in zip(wanted, predicted, strict=True)]
+    """Per sentence 2 x exactly matched spans, and true + predicted spans: F1 is their ratio."""
+    pairs = [(bio_spans(a), bio_spans(b)) for a, b in zip(labels, predicted, strict=True)]
     return (
-        np.array([2.0 * len(gold & found) for gold, found in pairs]),
-        np.array([float(len(gold) + len(found)) for gold, found in pairs]),
+        np.array([2.0 * len(true & guessed) for true, guessed in pairs]),
+        np.array([float(len(true) + len(guessed)) for true, guessed in pairs]),
     )
 
 
 def label_counts(
-    wanted: Sequence[Sequence[str | None]], predicted: Sequence[Sequence[str | None]]
+    labels: Sequence[Sequence[str | None]], predicted: Sequence[Sequence[str | None]]
 ) -> Counts:
-    """Per sentence labels right, and labels asked (those that are not None)."""
-    asked = [[w is not None for w in row] for row in wanted]
-    right = [
-        sum(ask and w == p for ask, w, p in zip(a, ws, ps, strict=True))
-        for a, ws, ps in zip(asked, wanted, predicted, strict=True)
+    """Per sentence the number of right labels, and of labels that are not None."""
+    is_label = [[label is not None for label in row] for row in labels]
+    num_right = [
+        sum(is_one and true == guess for is_one, true, guess in zip(mask, a, b, strict=True))
+        for mask, a, b in zip(is_label, labels, predicted, strict=True)
     ]
-    return np.array(right, dtype=float), np.array([sum(a) for a in asked], dtype=float)
+    return np.array(num_right, dtype=float), np.array([sum(a) for a in is_label], dtype=float)
 
 
-def f1_counts(wanted: np.ndarray, predicted: np.ndarray, of: str = "1") -> Counts:
-    """Per example 2 x found rightly, and wanted + found: binary F1 of one label is their ratio."""
-    is_wanted, is_found = wanted == of, predicted == of
-    return 2.0 * (is_wanted & is_found), is_wanted.astype(float) + is_found
+def f1_counts(labels: np.ndarray, predicted: np.ndarray, of: str = "1") -> Counts:
+    """Per example 2 x right predictions of one label, and true + predicted: F1 is their ratio."""
+    is_true, is_predicted = labels == of, predicted == of
+    return 2.0 * (is_true & is_predicted), is_true.astype(float) + is_predicted
 
 
-def matthews(wanted: np.ndarray, predicted: np.ndarray) -> Float[np.ndarray, " N"]:
-    """Outcomes whose mean is Matthews' correlation, R_K beyond two classes (Gorodkin 2004).
+def matthews(labels: np.ndarray, predicted: np.ndarray) -> Float[np.ndarray, " N"]:
+    """Outcomes with Matthews' correlation as mean, R_K beyond two classes (Gorodkin 2004).
 
-    With t and p the shares of a class in truth and answer and c the share of right answers it is
-    (c - sum t p) / sqrt((1 - sum p^2) (1 - sum t^2)), differentiated in the examples' weights; 0
-    where truth or answers are constant.
+    With t and p the shares of a class in labels and predictions and c the share of right
+    predictions it is (c - sum t p) / sqrt((1 - sum p^2) (1 - sum t^2)), differentiated in the
+    examples' weights; 0 where labels or predictions are constant.
     """
-    classes, numbers = np.unique(np.concatenate((wanted, predicted)), return_inverse=True)
-    true, found = numbers[: len(wanted)], numbers[len(wanted) :]
-    t, p = (np.bincount(x, minlength=len(classes)) / len(wanted) for x in (true, found))
-    agreement = (true == found).astype(float) - p[true] - t[found]
-    spread_found, spread_true = 1 - (p**2).sum(), 1 - (t**2).sum()
-    value_of = (true == found).mean() - (t * p).sum()
+    classes, numbers = np.unique(np.concatenate((labels, predicted)), return_inverse=True)
+    true, guess = numbers[: len(labels)], numbers[len(labels) :]
+    t, p = (np.bincount(x, minlength=len(classes)) / len(labels) for x in (true, guess))
+    agreement = (true == guess).astype(float) - p[true] - t[guess]
+    spread_guess, spread_true = 1 - (p**2).sum(), 1 - (t**2).sum()
+    covariance = (true == guess).mean() - (t * p).sum()
     return _coefficient(
-        (value_of, agreement - agreement.mean()),
-        (spread_found, -2 * (p[found] - (p**2).sum())),
+        (covariance, agreement - agreement.mean()),
+        (spread_guess, -2 * (p[guess] - (p**2).sum())),
         (spread_true, -2 * (t[true] - (t**2).sum())),
     )
 
 
-def ranks_correlated(x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, " N"]:
-    """Outcomes whose mean is Spearman's correlation, ties at their middle rank.
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, " N"]:
+    """Outcomes with Spearman's correlation as mean, ties at their middle rank.
 
     An example counts three times: with its own ranks, and in the ranks of all above and below it.
     """
     a, b = _signed_ranks(x, x, 1), _signed_ranks(y, y, 1)
     agreement, spread_x, spread_y = (a * b).mean(), (a**2).mean(), (b**2).mean()
-    moved = a * b - _signed_ranks(x, x, b) - _signed_ranks(y, y, a) - 3 * agreement
+    influence = a * b - _signed_ranks(x, x, b) - _signed_ranks(y, y, a) - 3 * agreement
     return _coefficient(
-        (agreement, moved),
+        (agreement, influence),
         (spread_x, a**2 - 2 * _signed_ranks(x, x, a) - 3 * spread_x),
         (spread_y, b**2 - 2 * _signed_ranks(y, y, b) - 3 * spread_y),
     )
@@ -216,7 +224,7 @@ def ranks_correlated(x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, " N"]:
 def _signed_ranks(
     x: np.ndarray, others: np.ndarray, weights: np.ndarray | int
 ) -> Float[np.ndarray, " N"]:
-    """Weight of the others below each x minus that above it, over their number."""
+    """Weight of the others below each x minus the weight above it, over their number."""
     order = np.argsort(others, kind="stable")
     ordered = others[order]
     total = np.append(0.0, np.broadcast_to(weights, others.shape)[order].cumsum())
@@ -229,9 +237,9 @@ def _signed_ranks(
 def _coefficient(
     *parts: tuple[float, Float[np.ndarray, " N"]],
 ) -> Float[np.ndarray, " N"]:
-    """Outcomes of n / sqrt(a b) from each part's value and every example's pull on it."""
-    (n, pull_n), (a, pull_a), (b, pull_b) = parts
+    """Outcomes of n / sqrt(a b) from the value and the per-example influences of n, a and b."""
+    (n, influence_n), (a, influence_a), (b, influence_b) = parts
     if min(a, b) < 1e-12:
-        return np.zeros(len(pull_n))
+        return np.zeros(len(influence_n))
     root = (a * b) ** 0.5
-    return np.asarray((n + pull_n - n / 2 * (pull_a / a + pull_b / b)) / root)
+    return np.asarray((n + influence_n - n / 2 * (influence_a / a + influence_b / b)) / root)

@@ -1,7 +1,7 @@
-"""The contract of a downstream task: it asks a frozen encoder and knows what guessing scores.
+"""The contract of a downstream task: it evaluates a frozen encoder and declares its chance level.
 
-A task sees a `Reader`, never the objective; it returns per-example outcomes, because paired tests
-need them. `value` alone is what a table prints.
+A task sees a `Reader` and never the objective. It returns an outcome for each test example, because
+paired tests need them; a table prints `Score.value` alone.
 """
 
 from __future__ import annotations
@@ -17,66 +17,72 @@ from bench.settings import as_mapping
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import torch
     from jaxtyping import Float, Int
 
     from bench.pretraining.noise import Noise
-    from bench.probing.reader.trainable import TrainableEncoder
+    from bench.probing.reader.batching import Row, Span
 
 PROTOCOL = 2
-"""Raised whenever the machine reads the same features otherwise than before. The code of this
-module is part of every score's key, so that a score of the old way is never taken for a new one."""
+"""Raise this number whenever the evaluation computes other values from the same features. The code
+of this module is part of every score's key, so a score of the old protocol is never mistaken for
+one of the new protocol."""
 
 Probe = Literal["linear", "mlp", "knn", "finetune"]
-"""How a question is read off an encoder: a linear probe of frozen features, one with a hidden
-layer, their nearest neighbours; or the encoder is trained on."""
+"""The method of evaluation: a linear probe of frozen features, a probe with one hidden layer,
+nearest neighbours in the features, or fine-tuning of the encoder."""
 PROBES: tuple[Probe, ...] = ("linear", "mlp", "knn", "finetune")
 
-Span = tuple[int, int]
-"""A word by its characters, [start, end)."""
+POOLINGS = ("mean", "first", "last")
+"""The poolings of a text's tokens, in the order of `Features.pooled`."""
 
 
 class NotApplicableError(Exception):
-    """The reader cannot answer this kind of question: the cell says so and is never a zero."""
+    """The reader cannot evaluate this kind of task: the table shows that and never a zero."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DataRoot:
-    """Where labelled data comes from."""
+    """The source of labelled data."""
 
     folder: Path | None = None
-    """`--data DIR`, laid out `NAME/SPLIT.parquet`; None: the hub, through the `hf` extra."""
+    """`--data DIR`, with the layout `NAME/SPLIT.parquet`; None: the hub, through the `hf` extra."""
     limit: int | None = None
     """`--limit N`: at most N examples of each split (the first N after a seeded shuffle)."""
     size: str = "tiny"
     """The size dial, for generated tasks that grow with it."""
     prepared: Path | None = None
-    """The prepared corpus, for questions made from its held-out part; None: not prepared yet."""
+    """The prepared corpus, for tasks made from its held-out part; None: not prepared yet."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """The examples of a task. `dev` is cut from `train` by the family where a probe needs it."""
+    """The examples of a task. The family cuts `dev` from `train` where a probe needs it."""
 
     train: pd.DataFrame
     test: pd.DataFrame
     sha256: str
-    """Fingerprint of the data as loaded: part of the score's key."""
+    """Fingerprint of the loaded data: part of the score's key."""
+    metric: str | None = None
+    """The metric, where only the examples determine it; None: the one that the task declares."""
+    chance: float | None = None
+    """The score of guessing on these examples; None: the one that the task declares."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What one reader got on one task."""
+    """The result of one reader on one task."""
 
     value: float
-    """The headline reading, in the task's metric."""
+    """The headline value, in the task's metric."""
     stderr: float
-    """Its sampling error over examples."""
+    """The sampling error of `value` over examples."""
     outcomes: pd.DataFrame
     """A row per test example: `example`, `outcome` (its mean is `value` for accuracies), ..."""
     metrics: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
-    """Every reading by name with its (value, stderr), the headline first. Where that bears the
-    metric's name, the others are metrics of their own (f1, accuracy), of which no chance level is
-    known; else all are ways to the one metric (PLL policies)."""
+    """Every metric or policy by name with its (value, stderr), the headline first. If the headline
+    has the name of the task's metric, the others are further metrics (f1, accuracy) without a known
+    chance level; else all of them are policies of the one metric (pseudo-log-likelihood)."""
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
     """JSON values: chosen layer and pooling, the grid, selectivity, tie rate, buckets."""
 
@@ -88,12 +94,9 @@ class Features:
     pooled: Float[np.ndarray, "N S 3 D"]
     """Mean, first and last over a text's tokens, in the order of `POOLINGS`."""
     spans: Float[np.ndarray, "T S D"] | None = None
-    """The first sub-token of each asked word, texts and words in the order asked."""
+    """The first sub-token of each requested word, in the order of the request."""
     truncated: int = 0
-    """How many of the texts were longer than the encoder reads."""
-
-
-POOLINGS = ("mean", "first", "last")
+    """The number of texts that are longer than the encoder reads."""
 
 
 class Reader(Protocol):
@@ -106,11 +109,11 @@ class Reader(Protocol):
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
     ) -> Features:
-        """Frozen features; `spans` asks for words by character range [start, end)."""
+        """Frozen features; `spans` requests words by character range [start, end)."""
         ...
 
     def readable(self, texts: Sequence[str]) -> Int[np.ndarray, " N"]:
-        """How many characters of each text the encoder reads, from its beginning."""
+        """The number of characters of each text that the encoder reads, from its beginning."""
         ...
 
     def log_likelihood(
@@ -129,7 +132,7 @@ class Reader(Protocol):
     def word_scores(
         self, texts: Sequence[str], spans: Sequence[Span], candidates: Sequence[str]
     ) -> Float[np.ndarray, "N C"]:
-        """How likely each candidate is, in nats, where `text[start:end]` is hidden.
+        """The log-probability of each candidate, in nats, where `text[start:end]` is hidden.
 
         Raises:
             NotApplicableError: The objective predicts no tokens.
@@ -137,45 +140,85 @@ class Reader(Protocol):
         ...
 
     def copy_for_finetuning(self) -> TrainableEncoder:
-        """The encoder once more, to be trained; this one stays as it is."""
+        """A copy of the encoder that may be trained; the reader's own encoder does not change."""
+        ...
+
+
+class TrainableEncoder(Protocol):
+    """A copy of an encoder that fine-tuning may change. D width."""
+
+    @property
+    def encoder(self) -> torch.nn.Module:
+        """The weights to train."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        ...
+
+    def rows(self, texts: Sequence[str]) -> list[Row]:
+        """The texts as token rows."""
+        ...
+
+    def vectors(
+        self, rows: Sequence[Row], spans: Sequence[Sequence[Span]] | None = None
+    ) -> Float[torch.Tensor, "T D"]:
+        """One vector per text; with `spans`, one per word. Gradients flow into the encoder."""
         ...
 
 
 class Task(ABC):
-    """One downstream question. Subclass a family of `bench.probing` rather than this."""
+    """One downstream task. Subclass a family of `bench.probing.families` instead of this class.
+
+    Examples:
+        >>> import bench
+        >>> from bench.tasks.agreement import Agreement
+        >>> Agreement.family, Agreement.metric, Agreement.chance
+        ('minimal pairs', 'accuracy', 0.5)
+        >>> issubclass(Agreement, bench.Task)
+        True
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     metric: ClassVar[str]
+    """The declared metric; `metric_of` gives the metric of loaded examples."""
     family: ClassVar[str]
-    chance: ClassVar[float]
-    """What guessing scores, in the metric."""
+    chance: ClassVar[float | None]
+    """The declared score of guessing, in the metric; None: only the examples determine it.
+    `chance_of` gives the score of guessing on loaded examples."""
     size: ClassVar[tuple[int, int] | None] = None
-    """How many of train and of test there are, as published or as generated."""
+    """The numbers of train and test examples, as published or as generated."""
     suites: ClassVar[tuple[str, ...]] = ()
-    """Names under which `--tasks` asks for several tasks at once."""
+    """Names under which `--tasks` selects several tasks at once."""
     probe_settings: ClassVar[Any] = None
     """Settings of the family's probe (part of the score's key); None where nothing is fitted."""
     probes: ClassVar[tuple[Probe, ...]] = ()
-    """The ways it can be read; none where nothing is fitted, so that there is one way only."""
+    """The probes by which it can be evaluated; empty where nothing is fitted."""
     probe: Probe = "linear"
-    """The way it is read, of `modes`; set it before asking."""
+    """The probe in use, one of `probes`; set it before `score`."""
 
     def identity(self) -> dict[str, Any]:
-        """What of the reading is part of the score's key, as plain values."""
-        found = {} if self.probe_settings is None else as_mapping(self.probe_settings)
-        return found | ({"probe": self.probe} if self.probes else {})
+        """The settings and the probe as plain values: part of the score's key."""
+        values = {} if self.probe_settings is None else as_mapping(self.probe_settings)
+        return values | ({"probe": self.probe} if self.probes else {})
 
-    def require(self, data: DataRoot) -> None:  # noqa: B027  # nothing to require of generated data
-        """Say before anything starts what the data set lacks; reads no example.
+    def require(self, data: DataRoot) -> None:  # noqa: B027  # generated data requires nothing
+        """Check that the data set is at hand, without loading it.
 
         Raises:
             BenchError: Where the data set was looked for, and the way out.
         """
 
     def check(self, splits: Splits) -> None:  # noqa: B027  # a family knows its own columns
-        """Say what makes loaded examples unusable, before an encoder is trained for them.
+        """Refuse unusable examples, before an encoder is trained for them.
 
         Raises:
             BenchError: A missing column, missing labels, one class, too few rows.
@@ -183,7 +226,7 @@ class Task(ABC):
 
     @abstractmethod
     def load(self, data: DataRoot) -> Splits:
-        """Read the examples.
+        """Read the examples. It sets nothing on the task: facts about the data go into `Splits`.
 
         Raises:
             BenchError: The data set is missing or malformed; says where it was looked for.
@@ -191,8 +234,16 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
-        """Ask the reader; deterministic given its arguments."""
+        """Evaluate the reader; deterministic given its arguments."""
 
     def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
-        """What no encoder is needed for: majority, bag-of-words, window of words."""
+        """Scores that need no encoder: majority, bag-of-words, window of words."""
         return {}
+
+    def metric_of(self, splits: Splits) -> str:
+        """The metric of these examples."""
+        return self.metric if splits.metric is None else splits.metric
+
+    def chance_of(self, splits: Splits) -> float | None:
+        """The score of guessing on these examples, in their metric; None: unknown."""
+        return self.chance if splits.chance is None else splits.chance

@@ -1,1 +1,1 @@
-"""The only owner of what is on disk: run folders, scores, their schema and their cache."""
+"""Everything on disk: run folders, scores, their formats, and the cache of what was read."""

@@ -1,10 +1,10 @@
-"""Records read once and kept: what a comparison needs of each run, in one file of the cache.
+"""Cache of records: what a comparison needs of each run, in one file per run.
 
-A table of 500 runs x 60 tasks rests on 60,000 files; opening them all takes far longer than the
-statistics. So what was read and checked is kept in the cache folder, a file a run, and holds as
-long as every file of the run has the size and the times it had (the time of the last change of the
-inode, too, which no program can set back). A summary that does not fit, or cannot be read or
-written, is as good as none: the records are the truth and are read again.
+A table of 500 runs x 60 tasks depends on 60,000 files, and opening them all takes far longer than
+the statistics. So checked records are stored in the cache folder. A cache file is valid as long as
+every file of the run has the same size and times (including the time of the last change of the
+inode, which no program can set back). A cache file that does not match, or that cannot be read or
+written, is ignored: the records are read again.
 """
 
 from __future__ import annotations
@@ -23,60 +23,55 @@ import numpy as np
 from pydantic_core import from_json
 
 from bench.records.outcomes import Outcomes
-from bench.records.store import (
-    RunRecord,
-    ScoreRecord,
-    read_baselines,
-    read_run,
-    selected_folders,
-)
+from bench.records.scores import ScoreRecord, read_baselines
+from bench.records.store import RunRecord, read_run, selected_folders
 
 _FORMAT = 2
 _DIGEST = hashlib.sha256().digest_size
-_LENGTH = 8  # bytes that say how long the header is
+_LENGTH = 8  # bytes of the length of the header
 
 
 def read_cached_runs(out: Path, selection: Sequence[str], cache: Path) -> list[RunRecord]:
-    """As `read_runs`, from summaries where they hold.
+    """The same as `read_runs`, from the cache where it is valid.
 
     Raises:
         BenchError: A selection that matches nothing.
         RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
     """
-    found = []
+    runs = []
     for folder in selected_folders(out, selection):
         stamp = _stamp(folder, folder / "scores")
         path = _path(cache, folder)
-        kept = _load(path, stamp, folder / "scores")
-        if kept is None:
+        cached = _load(path, stamp, folder / "scores")
+        if cached is None:
             run = read_run(folder)
-            scores = [_filled(score) for score in run.scores]
+            scores = [_with_outcomes(score) for score in run.scores]
             _save(path, stamp, {"run": run.data, "collapse": run.collapse}, scores)
-            found.append(RunRecord(folder, run.data, scores, run.collapse))
+            runs.append(RunRecord(folder, run.data, scores, run.collapse))
         else:
-            about, scores = kept
-            found.append(RunRecord(folder, about["run"], scores, about["collapse"]))
-    return found
+            about, scores = cached
+            runs.append(RunRecord(folder, about["run"], scores, about["collapse"]))
+    return runs
 
 
 def read_cached_baselines(out: Path, cache: Path) -> list[ScoreRecord]:
-    """As `read_baselines`, from a summary where it holds.
+    """The same as `read_baselines`, from the cache where it is valid.
 
     Raises:
         RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
     """
     folder = out / "baselines"
     stamp, path = _stamp(folder), _path(cache, folder)
-    kept = _load(path, stamp, folder)
-    if kept is not None:
-        return kept[1]
-    scores = [_filled(score) for score in read_baselines(out)]
+    cached = _load(path, stamp, folder)
+    if cached is not None:
+        return cached[1]
+    scores = [_with_outcomes(score) for score in read_baselines(out)]
     _save(path, stamp, {}, scores)
     return scores
 
 
-def _filled(score: ScoreRecord) -> ScoreRecord:
-    return dataclasses.replace(score, summary=score.per_example())
+def _with_outcomes(score: ScoreRecord) -> ScoreRecord:
+    return dataclasses.replace(score, cached_outcomes=score.per_example())
 
 
 def _path(cache: Path, folder: Path) -> Path:
@@ -85,34 +80,34 @@ def _path(cache: Path, folder: Path) -> Path:
 
 
 def _stamp(*folders: Path) -> str | None:
-    """What changes with any file in the folders; None where a link could change unseen."""
-    found: list[Any] = [_FORMAT]
+    """A hash that changes with any file in the folders; None if a link could change unnoticed."""
+    facts: list[Any] = [_FORMAT]
     for folder in folders:
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            files = sorted(os.scandir(folder), key=lambda file: file.name)
         except OSError:
             return None
-        for entry in entries:
-            status = entry.stat(follow_symlinks=False)
+        for file in files:
+            status = file.stat(follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
                 return None
             if stat.S_ISREG(status.st_mode):
                 times = status.st_mtime_ns, status.st_ctime_ns
-                found.append([entry.name, status.st_size, status.st_ino, *times])
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+                facts.append([file.name, status.st_size, status.st_ino, *times])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _save(path: Path, stamp: str | None, about: dict[str, Any], scores: list[ScoreRecord]) -> None:
-    """Keep a summary, if it can be kept; it needs no sync, as a broken one is read as none."""
+    """Write a cache file if possible. It is not synced to disk, as a broken one is ignored."""
     if stamp is None:
         return
     arrays: list[bytes] = []
     rows = []
     for score in scores:
-        known = score.summary or Outcomes("", {})
+        known = score.cached_outcomes or Outcomes("", {})
         kinds = []
         for name, outcomes in known.by_name.items():
-            counts = outcomes.astype(np.uint8)  # right or wrong: an eighth of the bytes
+            counts = outcomes.astype(np.uint8)  # outcomes of 0 and 1 need an eighth of the bytes
             stored = counts if (counts == outcomes).all() else outcomes.astype("<f8")
             kinds.append([name, stored.dtype.str, len(stored)])
             arrays.append(stored.tobytes())
@@ -129,7 +124,7 @@ def _save(path: Path, stamp: str | None, about: dict[str, Any], scores: list[Sco
 def _load(
     path: Path, stamp: str | None, folder: Path
 ) -> tuple[dict[str, Any], list[ScoreRecord]] | None:
-    """What was kept of the scores in a folder, if it holds."""
+    """The run and the scores of a folder; None if the cache file is missing, broken or outdated."""
     try:
         content = path.read_bytes() if stamp is not None else b""
     except OSError:
@@ -138,8 +133,8 @@ def _load(
     if hashlib.sha256(payload).digest() != content[:_DIGEST]:
         return None
     start = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
-    found, about, rows = from_json(bytes(payload[_LENGTH:start]))
-    if found != stamp:
+    saved_stamp, about, rows = from_json(bytes(payload[_LENGTH:start]))
+    if saved_stamp != stamp:
         return None
     scores = []
     for file, record, examples, kinds in rows:
@@ -148,6 +143,6 @@ def _load(
             stored = np.frombuffer(payload, kind, count, start)
             by_name[name] = stored.astype(np.float64)
             start += stored.nbytes
-        summary = Outcomes(examples, by_name) if examples else None
-        scores.append(ScoreRecord(folder, file, record, summary))
+        outcomes = Outcomes(examples, by_name) if examples else None
+        scores.append(ScoreRecord(folder, file, record, outcomes))
     return about, scores

@@ -1,4 +1,4 @@
-"""The per-example outcomes of a score, in order of example, as paired comparisons take them."""
+"""The per-example outcomes of a score, ordered by example, for paired comparisons."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What each test example came to, under each name (`outcome`, or a reading's)."""
+    """The outcome of each test example, under each name (`outcome`, or a metric's name)."""
 
     examples: str
-    """A fingerprint of the examples' names: equal where and only where they are the same."""
+    """A fingerprint of the examples' names: equal if and only if the examples are the same."""
     by_name: dict[str, Float[np.ndarray, " m"]]
 
 
 def read_outcomes(payload: bytes) -> Outcomes | None:
-    """The outcomes in a parquet file's bytes; None where they cannot be told apart by example."""
+    """The outcomes in the bytes of a parquet file; None if examples are unnamed or not unique."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -30,13 +30,13 @@ def read_outcomes(payload: bytes) -> Outcomes | None:
     if "example" not in table.column_names or table.num_rows < 2:
         return None
     names = table.column("example").to_numpy()
-    is_counted = names.dtype.kind in "iu"
-    names = names.astype(np.int64) if is_counted else np.asarray(names, dtype=str)
+    is_integer = names.dtype.kind in "iu"
+    names = names.astype(np.int64) if is_integer else np.asarray(names, dtype=str)
     order = np.argsort(names, kind="stable")
     names = names[order]
     if (names[1:] == names[:-1]).any():
         return None
-    content = names.tobytes() if is_counted else "\0".join(names.tolist()).encode(errors="replace")
+    content = names.tobytes() if is_integer else "\0".join(names.tolist()).encode(errors="replace")
     by_name = {
         field.name: np.asarray(table.column(field.name).to_numpy(), dtype=float)[order]
         for field in table.schema

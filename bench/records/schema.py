@@ -1,4 +1,4 @@
-"""The two record formats, as models: a malformed record is refused with its key named."""
+"""The two record formats as models. A malformed record is refused, with the name of the key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Record(BaseModel):
-    """A format: the keys read here are checked, further ones are welcome."""
+    """A record format: the keys that are read are checked, further keys are allowed."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
@@ -59,7 +59,7 @@ class Run(Record):
 
 
 class Score(Record):
-    """A score or a control."""
+    """A score of a run or of a baseline."""
 
     format: Literal[2]
     task: _Name

@@ -1,4 +1,4 @@
-"""The file of one score: where it lies, and what of its record is known before probing."""
+"""The file of one score: its path and the keys that are known before a task is evaluated."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from bench.probing.task import NotApplicableError, Score, Splits, Task
-from bench.records.store import score_key, score_path, write_score
+from bench.records.scores import score_key, score_path, write_score
 from bench.settings import code_sha256
 
 
 class ScoreFile:
-    """One score of a run, or of a baseline (`whose` names either).
+    """One score of a run or of a baseline.
 
     Args:
         task: The task, with its probe set.
         splits: Its examples as loaded.
-        data: The limit on examples, under `limit`.
+        limit: The number of examples per split at most, if there is a limit.
         whose: `run` and `attention`, or `baseline`.
     """
 
     def __init__(
-        self, task: Task, splits: Splits, data: Mapping[str, Any], whose: Mapping[str, Any]
+        self, task: Task, splits: Splits, limit: int | None, whose: Mapping[str, Any]
     ) -> None:
-
-        limit = {} if data["limit"] is None else {"limit": data["limit"]}
         self._base: dict[str, Any] = {
             "format": 2,
             "task": task.name,
             "family": task.family,
-            "metric": task.metric,
-            "chance": task.chance,
+            "metric": task.metric_of(splits),
+            "chance": task.chance_of(splits),
             "run": None,
             "baseline": None,
             "attention": "native",
             "data_sha256": splits.sha256,
-            "probe_settings": task.identity() | limit,
+            "probe_settings": task.identity() | ({} if limit is None else {"limit": limit}),
             "task_code_sha256": code_sha256(type(task).__mro__[:-2]),  # without ABC and object
             **whose,
         }
@@ -47,15 +45,21 @@ class ScoreFile:
         """The file that exists if and only if the score is done."""
         return score_path(folder, self._base["task"], self._key, self._base["baseline"])
 
-    def write(self, folder: Path, answer: Score | NotApplicableError, seconds: float) -> None:
-        """Write a score, or the reason why the task does not apply."""
-        found: dict[str, Any] = {"seconds": seconds}
-        if isinstance(answer, Score):
-            found |= {"status": "ok", "value": answer.value, "stderr": answer.stderr}
-            found |= {"metrics": {name: list(pair) for name, pair in answer.metrics.items()}}
-            found |= {"details": answer.details, "examples": len(answer.outcomes)}
-            write_score(folder, self._base | found, answer.outcomes)
+    def write(self, folder: Path, score: Score | NotApplicableError, seconds: float) -> None:
+        """Write a score, or the reason why the task does not apply.
+
+        Args:
+            folder: The run's folder; for a baseline, the output root.
+            score: The score, or the error that says why there is none.
+            seconds: Duration of the evaluation.
+        """
+        record: dict[str, Any] = {"seconds": seconds}
+        if isinstance(score, Score):
+            record |= {"status": "ok", "value": score.value, "stderr": score.stderr}
+            record |= {"metrics": {name: list(pair) for name, pair in score.metrics.items()}}
+            record |= {"details": score.details, "examples": len(score.outcomes)}
+            write_score(folder, self._base | record, score.outcomes)
             return
-        found |= {"status": "not_applicable", "value": None, "stderr": None, "metrics": {}}
-        found |= {"details": {"reason": str(answer)}, "examples": 0}
-        write_score(folder, self._base | found, None)
+        record |= {"status": "not_applicable", "value": None, "stderr": None, "metrics": {}}
+        record |= {"details": {"reason": str(score)}, "examples": 0}
+        write_score(folder, self._base | record, None)

@@ -1,1 +1,1 @@
-"""Records on disk, the statistics over them, and the tables people read. Tables are derived."""
+"""Comparisons of runs: tables, texts, data frames, figures and pages, all derived from records."""

@@ -1,63 +1,64 @@
-"""Which tasks and which objectives of a table are put together, and why the others are not.
+"""Which tasks and which objectives of a table are aggregated, and why others are left out.
 
-One question a task, its headline reading; the whole table first, then each suite that is a part of
-it. Nothing is left out in silence.
+Each task counts once, with its first metric. There is one aggregate over the whole table, and one
+for each suite that is a part of it. Everything that is left out is listed with the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.reporting.table import Column, Row, Table
-from bench.statistics.aggregate import Aggregate, Task, aggregated
+from bench.reporting.columns import Column
+from bench.reporting.table import Row, Table
+from bench.statistics.aggregate import Aggregate, TaskScores, aggregate
 
 ALL = "all tasks"
 
 
 def aggregates_of(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Aggregate]:
-    """Aggregates over all tasks of a table and over its suites; none of fewer than two tasks.
+    """The aggregates over all tasks of a table and over its suites, each of two tasks or more.
 
     Args:
-        table: Is asked for its cells.
-        suites: Name -> tasks, as far as they are known.
+        table: The table.
+        suites: Suite -> tasks.
     """
     if sum(row.kind == "trained" for row in table.rows) < 2:
         return []
-    columns, left_out = _questions(table)
-    rows, lacking = _answerers(table, columns)
-    families = {ALL: {column.task for column in columns}}
-    present = {column.task for column in table.columns}
+    columns, left_out = _counted_columns(table)
+    rows, incomplete = _complete_rows(table, columns)
+    groups = {ALL: {column.task for column in columns}}
+    scored = {column.task for column in table.columns}
     for name in sorted(suites):
-        if not present <= {*suites[name]}:
-            families[name] = {*suites[name]} & families[ALL]
-    found = []
-    for name, tasks in families.items():
-        asked = [column for column in columns if column.task in tasks]
-        members = rows if name == ALL else _answerers(table, asked)[0]
-        reasons = left_out | lacking if name == ALL else {}
-        if len(asked) > 1 and sum(row.kind == "trained" for row in members) > 1:
-            found.append(_aggregate(name, table, asked, members, reasons))
-    return found
+        if not scored <= {*suites[name]}:
+            groups[name] = {*suites[name]} & groups[ALL]
+    aggregates = []
+    for name, tasks in groups.items():
+        chosen = [column for column in columns if column.task in tasks]
+        members = rows if name == ALL else _complete_rows(table, chosen)[0]
+        reasons = left_out | incomplete if name == ALL else {}
+        if len(chosen) > 1 and sum(row.kind == "trained" for row in members) > 1:
+            aggregates.append(_aggregate(name, table, chosen, members, reasons))
+    return aggregates
 
 
-def _questions(table: Table) -> tuple[list[Column], dict[str, str]]:
-    """The columns that count, and why others do not."""
-    kept: dict[str, Column] = {}
+def _counted_columns(table: Table) -> tuple[list[Column], dict[str, str]]:
+    """The columns that count, and the reasons why others do not."""
+    counted: dict[str, Column] = {}
     left_out: dict[str, str] = {}
     for column in table.columns:
-        reason = _fault(table, column)
-        if column.is_headline and column.task not in kept:
+        reason = _reason_against(table, column)
+        if column.is_headline and column.task not in counted:
             if reason is None:
-                kept[column.task] = column
+                counted[column.task] = column
             else:
                 left_out[column.name] = reason
-    return list(kept.values()), left_out
+    return list(counted.values()), left_out
 
 
-def _fault(table: Table, column: Column) -> str | None:
-    """What keeps a column out of every aggregate."""
+def _reason_against(table: Table, column: Column) -> str | None:
+    """The reason why a column is left out of every aggregate, if there is one."""
     if column.limit is not None:
-        return f"asked of {column.limit} examples at most (--limit)"
+        return f"scored on {column.limit} examples at most (--limit)"
     trained = [row for row in table.rows if row.kind == "trained" and row.finished]
     cells = {row.name: table.cells[row.name, column.name] for row in trained}
     refusing = [name for name, cell in cells.items() if cell.status == "not_applicable"]
@@ -69,23 +70,23 @@ def _fault(table: Table, column: Column) -> str | None:
     best = max(scored, key=lambda name: scored[name].mean)
     if column.chance is not None:
         is_above = scored[best].low > column.chance
-        return None if is_above else "no objective is separably above chance"
-    control = _untrained(table, column)
-    if control is None:
-        return "it has no chance level, and there is no untrained encoder to stand for it"
-    gap = table.difference(best, control.name, column.name)
-    is_above = gap is not None and gap.low > 0
-    return None if is_above else "no objective is separably above the untrained encoder"
+        return None if is_above else "no objective is significantly above chance"
+    untrained = _untrained(table, column)
+    if untrained is None:
+        return "there is neither a chance level nor an untrained encoder"
+    difference = table.difference(best, untrained.name, column.name)
+    is_above = difference is not None and difference.low > 0
+    return None if is_above else "no objective is significantly above the untrained encoder"
 
 
 def _untrained(table: Table, column: Column) -> Row | None:
-    known = [row for row in table.rows if row.kind == "untrained"]
-    return next((e for e in known if table.cells[e.name, column.name].sample is not None), None)
+    rows = (row for row in table.rows if row.kind == "untrained")
+    return next((r for r in rows if table.cells[r.name, column.name].sample is not None), None)
 
 
-def _answerers(table: Table, columns: Sequence[Column]) -> tuple[list[Row], dict[str, str]]:
-    """The objectives that answered all of it, and what the others lack."""
-    rows, lacking = [], {}
+def _complete_rows(table: Table, columns: Sequence[Column]) -> tuple[list[Row], dict[str, str]]:
+    """The objectives with a score in every column, and what the others lack."""
+    rows, incomplete = [], {}
     for row in table.rows:
         if row.kind == "baseline":
             continue
@@ -93,11 +94,11 @@ def _answerers(table: Table, columns: Sequence[Column]) -> tuple[list[Row], dict
         if not missing:
             rows.append(row)
         elif not row.finished:
-            lacking[row.name] = f"no run counts ({', '.join(row.excluded)})"
+            incomplete[row.name] = f"no run counts ({', '.join(row.excluded)})"
         else:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            lacking[row.name] = f"no score on {', '.join(missing[:3])}{more}"
-    return rows, lacking
+            incomplete[row.name] = f"no score on {', '.join(missing[:3])}{more}"
+    return rows, incomplete
 
 
 def _aggregate(
@@ -112,13 +113,13 @@ def _aggregate(
         cells = [table.cells[row.name, column.name] for row in rows]
         floor = column.chance
         if floor is None:
-            control = _untrained(table, column)
-            places = [i for i, row in enumerate(rows) if row is control]
+            untrained = _untrained(table, column)
+            places = [i for i, row in enumerate(rows) if row is untrained]
             if not places:
                 left_out = {**left_out, column.name: "the untrained encoder lacks other scores"}
                 continue
             floor = places[0]
         samples = [cell.sample for cell in cells if cell.sample is not None]
-        tasks.append(Task(column.name, samples, floor))
+        tasks.append(TaskScores(column.name, samples, floor))
     names = [row.name for row in rows]
-    return aggregated(name, tasks, names, [e.kind == "trained" for e in rows], left_out)
+    return aggregate(name, tasks, names, [row.kind == "trained" for row in rows], left_out)

@@ -1,7 +1,7 @@
-"""What an row got in a column: records read into samples, with their intervals.
+"""Cells of a table: the scores of a row in a column, with their interval.
 
-A cell pairs examples only where the mean of the outcomes on disk is the score itself; else the
-scores are compared as values, which is wider and always right.
+Examples are paired only if the mean of the outcomes on disk is the score itself. Otherwise the
+scores are compared as values, which gives a wider interval that is always valid.
 """
 
 from __future__ import annotations
@@ -9,20 +9,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from bench.records.scores import ScoreRecord
+from bench.reporting.columns import Column
 from bench.statistics.intervals import Interval, Sample, means
 
-if TYPE_CHECKING:
-    from bench.records.store import ScoreRecord
-    from bench.reporting.table import Column
+
+@dataclasses.dataclass(frozen=True)
+class Overlap:
+    """Test examples that overlap with other text, means over seeds."""
+
+    share: float | None
+    """Share of the test examples that overlap."""
+    clean_value: float | None
+    """The score on the other test examples."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cell:
-    """What an row got in a column."""
+    """The score of a row in a column."""
 
     status: str
     """`ok`, `not_applicable`, `missing`, or why no run counts (`diverged`)."""
@@ -30,25 +38,24 @@ class Cell:
     interval: Interval | None = None
     selectivity: float | None = None
     examples: int = 0
-    overlap: dict[str, dict[str, float | None]] = dataclasses.field(default_factory=dict)
-    """What of the test was seen before, by where (`train`, `corpus`): the share of the examples,
-    and the value on the others."""
+    overlap: dict[str, Overlap] = dataclasses.field(default_factory=dict)
+    """Overlap with the training examples (`train`) and with the corpus (`corpus`), if known."""
 
 
 def read_cells(
-    answers: Sequence[Mapping[Any, ScoreRecord]], column: Column, absent: Sequence[str]
+    scores_by_row: Sequence[Mapping[Any, ScoreRecord]], column: Column, absent: Sequence[str]
 ) -> list[Cell]:
     """The cells of a column.
 
     Args:
-        answers: Of each row, its scores by seed (None: a control's).
-        column: What they answer.
+        scores_by_row: The scores of each row by seed (None: the score of a baseline).
+        column: The column.
         absent: The status of each row if it has no score.
     """
-    samples = [_sample(scores, column.metric_key) for scores in answers]
+    samples = [_sample(scores, column.metric_key) for scores in scores_by_row]
     intervals = iter(means([sample for sample in samples if sample is not None]))
     cells = []
-    for sample, scores, status in zip(samples, answers, absent, strict=True):
+    for sample, scores, status in zip(samples, scores_by_row, absent, strict=True):
         if sample is None:
             refused = any(score.data["status"] == "not_applicable" for score in scores.values())
             cells.append(Cell("not_applicable" if refused else status))
@@ -73,8 +80,8 @@ def _sample(scores: Mapping[Any, ScoreRecord], metric_key: str | None) -> Sample
     seeds = sorted(seed for seed, score in scores.items() if _has(score, metric_key))
     if not seeds:
         return None
-    read = [scores[seed].data for seed in seeds]
-    pairs = [one["metrics"].get(metric_key, (one["value"], one["stderr"])) for one in read]
+    data = [scores[seed].data for seed in seeds]
+    pairs = [one["metrics"].get(metric_key, (one["value"], one["stderr"])) for one in data]
     values, stderrs = np.array(pairs, dtype=float).T
     examples, outcomes = _aligned([_outcomes(scores[seed], metric_key) for seed in seeds])
     is_mean = outcomes is not None and bool((abs(outcomes.mean(axis=1) - values) < 1e-6).all())
@@ -87,49 +94,52 @@ def _sample(scores: Mapping[Any, ScoreRecord], metric_key: str | None) -> Sample
     )
 
 
-def _overlap(
-    scores: list[dict[str, Any]], metric_key: str | None
-) -> dict[str, dict[str, float | None]]:
-    """Means over seeds of what the scores tell; it is told of the first reading only."""
-    found: dict[str, dict[str, float | None]] = {}
-    for where, key in (("train", "leak"), ("corpus", "corpus_overlap")):
-        told = [one["details"].get(key) for one in scores]
-        is_told = all(isinstance(one, dict) for one in told)
-        if is_told and all(next(iter(one["metrics"]), metric_key) == metric_key for one in scores):
-            shares, values = ([one.get(name) for one in told] for name in ("share", "clean_value"))
-            found[where] = {"share": _mean(shares), "clean_value": _mean(values)}
-    return found
+def _overlap(scores: list[dict[str, Any]], metric_key: str | None) -> dict[str, Overlap]:
+    """Means over seeds of the recorded overlap; it is recorded for the first metric only."""
+    overlaps: dict[str, Overlap] = {}
+    for source, key in (("train", "leak"), ("corpus", "corpus_overlap")):
+        details = [score["details"].get(key) for score in scores]
+        is_known = all(isinstance(one, dict) for one in details)
+        if is_known and all(next(iter(s["metrics"]), metric_key) == metric_key for s in scores):
+            shares, values = (
+                [one.get(name) for one in details] for name in ("share", "clean_value")
+            )
+            overlaps[source] = Overlap(_mean(shares), _mean(values))
+    return overlaps
 
 
 def _mean(values: list[float | None]) -> float | None:
-    """None where one of them is unknown."""
+    """None if one of the values is unknown."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def _has(score: ScoreRecord, metric_key: str | None) -> bool:
-    """Whether it has a value for a reading; one without metrics has it for any."""
+    """Whether a score has a value for a metric; a score without metrics has one value."""
     data = score.data
     return data["status"] == "ok" and (not data["metrics"] or metric_key in data["metrics"])
 
 
 def _outcomes(score: ScoreRecord, metric_key: str | None) -> tuple[str, np.ndarray] | None:
-    """(fingerprint of the examples, outcomes) of a reading; a headline's may go unnamed."""
-    found = score.per_example()
-    if found is None:
+    """(fingerprint of the examples, outcomes) of a metric.
+
+    The outcomes of the first metric may be named `outcome`.
+    """
+    outcomes = score.per_example()
+    if outcomes is None:
         return None
     headline = next(iter(score.data["metrics"]), None)
     for name in [metric_key, *(["outcome"] if headline in (None, metric_key) else [])]:
-        if name in found.by_name:
-            return found.examples, found.by_name[name]
+        if name in outcomes.by_name:
+            return outcomes.examples, outcomes.by_name[name]
     return None
 
 
 def _aligned(
-    found: list[tuple[str, np.ndarray] | None],
+    outcomes: list[tuple[str, np.ndarray] | None],
 ) -> tuple[str | None, np.ndarray | None]:
-    """The outcomes of all seeds, a row each, if they are about the same examples."""
-    known = [pair for pair in found if pair is not None]
-    if len(known) < len(found) or len({examples for examples, _ in known}) != 1:
+    """The outcomes of all seeds, one row per seed, if they are on the same examples."""
+    known = [pair for pair in outcomes if pair is not None]
+    if len(known) < len(outcomes) or len({examples for examples, _ in known}) != 1:
         return None, None
-    return known[0][0], np.stack([outcomes for _, outcomes in known])
+    return known[0][0], np.stack([values for _, values in known])

@@ -1,272 +1,296 @@
-"""Comparisons: which runs may share a table, and what may be concluded there.
-
-Runs that differ in anything but objective, settings and seed never meet in one table: there are
-then several, each headed by what sets it apart. Scores are taken to be better when higher, and
-shown x 100 where they and the chance level lie within -1..1.
-"""
+"""The comparison that `bench.compare` and `bench.run` return, for notebooks and scripts."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import difflib
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from threadpoolctl import threadpool_limits
+from bench.errors import BenchError
+from bench.reporting import gates
+from bench.reporting.formatting import quoted
+from bench.reporting.rendering import dataframes
+from bench.reporting.rendering.overview import overview_html, overview_text, verdict_text
+from bench.reporting.table_set import TableSet
+from bench.reporting.text import render
 
-from bench.errors import unknown_name
-from bench.records.store import RunRecord, ScoreRecord
-from bench.reporting.aggregates import aggregates_of
-from bench.reporting.annotations import annotate
-from bench.reporting.curves import Curve, budget_of, by_curve, curves_of, untrained_for
-from bench.reporting.formatting import big_number, plain
-from bench.reporting.table import (
-    Column,
-    Row,
-    Table,
-    baselines_of,
-    columns_of,
-    rows_of,
-)
-from bench.statistics.aggregate import Aggregate
+if TYPE_CHECKING:
+    import pandas as pd
 
-_CONTROL_ORDER = ("majority", "bag_of_words", "window_of_words")
+DataFrameFormat = Literal["long", "wide"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Comparison:
-    """Everything a report needs, derived from records and never the truth."""
+class Comparison(TableSet):
+    """The comparison of some runs: scores with intervals, differences, letters and a verdict.
 
-    tables: list[Table]
-    baseline: str | None
-    suites: dict[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-    curves: list[Curve] = dataclasses.field(default_factory=list)
-    """Of tables that differ in the budget alone."""
+    Runs that differ in more than objective, settings and seed are in different tables, because
+    their scores are not comparable. Names of objectives and tasks are those that `bench compare`
+    shows. Scores are in the unit of their metric; only texts show shares x 100. Intervals have a
+    95 % level, over pretraining seeds and test examples. A difference is significant if its paired
+    interval excludes zero and it is from two seeds or more.
 
-    def long_form(self) -> list[dict[str, Any]]:
-        """The long form: one JSON object per table, row, task and reading."""
-        crossed = _crossings(self.curves)
-        return [
-            _long_row(table, row, column)
-            | {"crossings": crossed.get((table.comparison, row.name, column.name), [])}
-            for table in self.tables
-            for row in table.rows
-            for column in table.columns
-            if row.kind != "baseline" or table.cells[row.name, column.name].status != "missing"
-        ]
+    Attributes:
+        tables: The tables.
+        baseline: Name of the row that differences are taken to, or None.
+        suites: Suite -> tasks.
+        curves: Groups of tables that differ in the budget only.
 
-
-def comparison(
-    runs: Sequence[RunRecord],
-    baselines: Sequence[ScoreRecord] = (),
-    baseline: str | None = None,
-    tasks: Sequence[str] = (),
-    suites: Mapping[str, Sequence[str]] | None = None,
-    watch: Callable[[list[Table]], None] | None = None,
-) -> Comparison:
-    """Compare runs.
-
-    Args:
-        runs: Finished and failed runs; a run given twice counts once.
-        controls: What needed no encoder; each joins every table that asks its question.
-        baseline: The row that differences are taken to, where a table has it.
-        tasks: The tasks that get columns, in order; all that were scored, as seen, if empty.
-        suites: Name -> tasks; a suite that is a part of a table is aggregated by itself too.
-        watch: Shown the tables before anything is read off them.
-
-    Raises:
-        BenchError: No table has the baseline.
-        RefusedError: Outcomes on disk are damaged.
+    Examples:
+        >>> import bench
+        >>> comparison = bench.compare(out=folder)
+        >>> comparison.to_dataframe().columns[:3].tolist()
+        ['comparison', 'budget_axis', 'budget']
     """
-    groups: dict[str, dict[str, RunRecord]] = {}
-    for run in runs:
-        groups.setdefault(run.data["comparison"], {}).setdefault(run.data["id"], run)
-    members = by_curve([list(group.values()) for group in groups.values()])
-    lent = untrained_for(members)
-    tables = []
-    # One thread: sums are the same on every machine, and small ones wait for no other thread.
-    with threadpool_limits(1, "blas"):
-        for index, title in enumerate(_titles(members)):
-            rows = rows_of([*members[index], *lent[index]], baseline)
-            columns = columns_of(members[index], tasks)
-            tables.append(_table(title, rows, columns, baselines, baseline))
-        names = [row.name for table in tables for row in table.rows]
-        if baseline is not None and tables and baseline not in names:
-            raise unknown_name("objective to compare with", baseline, set(names), "bench compare")
-        if watch is not None:
-            watch(tables)
-        for table in tables:
-            table.aggregates.extend(aggregates_of(table, suites or {}))
-            annotate(table, baseline)
-    return Comparison(tables, baseline, dict(suites or {}), curves_of(tables))
+
+    def to_dataframe(self, format: DataFrameFormat = "long") -> pd.DataFrame:
+        """All scores as a data frame.
+
+        Args:
+            format: `"long"`: one line per table, row and column. `"wide"`: one line per table and
+                row, one column per task with the means.
+
+        Returns:
+            Wide: indexed by `table` (its number) and `display_name`. Long, with these columns:
+
+            - `comparison`: hash of everything that the runs of a table have in common
+            - `budget_axis`, `budget`: tokens, predictions, flops or seconds, and the amount
+            - `objective`, `display_name`, `settings`: the objective, its name with settings in
+              tables, and all settings as a dict
+            - `attention`: native, or bidirectional for a second evaluation of causal objectives
+            - `kind`: trained, untrained, or baseline (needs no encoder)
+            - `task`, `column`, `policy`, `metric`: the task, its column in tables, the policy if a
+              metric has several, and the metric
+            - `chance`: the chance level of the metric, if it has one
+            - `status`: ok, not_applicable, missing, or why no run counts (diverged, collapsed)
+            - `mean`, `low`, `high`: the mean over seeds with its 95 % interval
+            - `seeds`, `examples`, `limit`: number of seeds and test examples, and `--limit`
+            - `best`: significantly different from every other objective, and above it
+            - `letters`: objectives of a column that share a letter are not significantly different
+            - `below_best`: significantly below the highest objective of the column
+            - `minimum_detectable_difference`: between two objectives of the column (95 % level,
+              50 % power)
+            - `selectivity`: score minus the score of the same probe on shuffled labels
+            - `train_overlap`, `train_overlap_clean_mean`: share of test examples that overlap with
+              the training examples, and the mean on the others
+            - `corpus_overlap`, `corpus_overlap_clean_mean`: the same for the pretraining corpus
+            - `tokens`, `predictions`, `flops`, `seconds`, `tokens_per_second`: mean cost of one
+              pretraining
+            - `extra_parameters`: parameters that are discarded after pretraining
+            - `excluded`: status -> seeds of the runs that are left out of the mean
+            - `crossings`: budgets at which the objective passes another one, as dicts
+            - `iqm`, `iqm_low`, `iqm_high`, `rank`, `rank_low`, `rank_high`: interquartile mean of
+              normalised scores and mean rank, over all tasks of the table
+            - `difference_baseline`, `difference_mean`, `difference_low`, `difference_high`,
+              `difference_seeds`: the paired difference to the baseline
+            - `difference_significant`, `difference_minimum_detectable_difference`, `difference_p`,
+              `difference_holm`: its test; `holm` is corrected over the columns of the table
+
+        Raises:
+            BenchError: There is no such format.
+
+        Examples:
+            >>> wide = comparison.to_dataframe("wide")
+            >>> wide.loc[(1, "span"), ["entities", "word_class"]].round(3).tolist()
+            [0.358, 0.707]
+        """
+        if format not in get_args(DataFrameFormat):
+            raise _unknown("format", format, get_args(DataFrameFormat))
+        if format == "wide":
+            return dataframes.wide_frame(self)
+        return dataframes.long_frame(self)
+
+    def table(self, task: str | None = None) -> pd.DataFrame:
+        """The scores on one task, or the means on all tasks.
+
+        Args:
+            task: Name of a task, or of a column if the task has several; None: all tasks.
+
+        Returns:
+            For a task, one line per objective and baseline, indexed by `display_name`: `table` (its
+            number), `column`, `mean`, `low`, `high`, `seeds`, `examples`, `letters` (objectives
+            that share one are not significantly different) and `best`. If the comparison has a
+            baseline: `difference_mean`, `difference_low`, `difference_high` and `significant`. For
+            None: the data frame of `to_dataframe("wide")`.
+
+        Raises:
+            BenchError: There is no such task.
+
+        Examples:
+            >>> entities = comparison.table("entities")
+            >>> entities.loc["causal", ["mean", "low", "high"]].astype(float).round(3).tolist()
+            [0.651, 0.596, 0.706]
+        """
+        if task is None:
+            return dataframes.wide_frame(self)
+        columns = [column for table in self.tables for column in table.columns]
+        names = _unique(name for column in columns for name in (column.name, column.task))
+        if task not in names:
+            raise _unknown("task", task, names)
+        return dataframes.task_frame(self, task)
+
+    def difference(self, a: str, b: str) -> pd.DataFrame:
+        """The paired differences of two objectives, a - b, on every task.
+
+        Args:
+            a: Name of an objective or baseline.
+            b: Name of another one.
+
+        Returns:
+            One line per column of each table that has both, indexed by `column`: `table` (its
+            number), `mean`, `low`, `high` (95 % interval), `p`, `holm` (significant at 5 % over
+            all columns of the table together), `significant` (by itself),
+            `minimum_detectable_difference` (95 % level, 50 % power) and `seeds` (common ones).
+            Without a common score, the numbers are NaN; with one seed, `p` is NaN.
+
+        Raises:
+            BenchError: There is no such objective, or no table has both.
+
+        Examples:
+            >>> differences = comparison.difference("span", "token")
+            >>> differences.loc["sense_right", ["mean", "p"]].astype(float).round(3).tolist()
+            [-0.209, 0.018]
+            >>> bool(differences.loc["sense_right", "significant"])
+            True
+        """
+        names = _unique(row.name for table in self.tables for row in table.rows)
+        for name in (a, b):
+            if name not in names:
+                raise _unknown("objective", name, names)
+        if a == b:
+            raise BenchError(f"difference({a!r}, {b!r}): name two different objectives")
+        return dataframes.difference_frame(self, a, b)
+
+    @property
+    def verdict(self) -> str:
+        """The conclusions that the scores support, in sentences; one paragraph per table.
+
+        Examples:
+            >>> comparison.verdict.split(":")[0]
+            'No objective is significantly the best over 5 tasks together'
+        """
+        return verdict_text(self)
+
+    def report(self, path: str | PathLike[str]) -> Path:
+        """Write one self-contained HTML page, with its figures as files beside it.
+
+        `bench report` writes the same page, with examples of what each objective does to a text.
+
+        Args:
+            path: The folder; created if it does not exist.
+
+        Returns:
+            Path of the HTML file.
+
+        Raises:
+            BenchError: There is nothing to report, or the folder cannot be written.
+            FailedError: The disk is full.
+
+        Examples:
+            >>> comparison.report(folder / "report").name
+            'report.html'
+        """
+        from bench.reporting.page.page import write_report
+
+        if not isinstance(path, str | PathLike) or not str(path):
+            raise BenchError(f"report({path!r}): give a folder")
+        runs = [run for table in self.tables for row in table.rows for run in row.runs]
+        records = str(runs[0].folder.parents[1]) if runs else "results"
+        return write_report(self, Path(path), records)[0]
+
+    def fail_if(self, expression: str) -> gates.GateResult:
+        """Test a gate, as `bench compare --fail-if` does.
+
+        A gate between objectives fails if the left one is significantly below (for `>`: above) the
+        right one, corrected over the tested tasks (Holm). A gate against a number fails if the
+        whole interval of the score is below (above) it.
+
+        Args:
+            expression: `"span < token"` (any task), `"sense: span < token"` (a task or a suite),
+                `"aggregate: span < token"`, `"span.sense < 0.6"`.
+
+        Returns:
+            The result; `failed`, and `lines` with the numbers. It is true if the gate failed.
+
+        Raises:
+            BenchError: The expression does not have that form, has an unknown name, or there is
+                nothing to compare.
+
+        Examples:
+            >>> result = comparison.fail_if("agreement: untrained > span")
+            >>> result.failed
+            False
+        """
+        return gates.fail_if(self, expression)
+
+    def to_markdown(self) -> str:
+        """All tables as Markdown.
+
+        Examples:
+            >>> comparison.to_markdown().splitlines()[2]
+            '**scores**'
+        """
+        return render(self, "markdown")
+
+    def to_latex(self) -> str:
+        r"""All tables as LaTeX with `booktabs`.
+
+        Examples:
+            >>> comparison.to_latex().splitlines()[4]
+            '\\toprule'
+        """
+        return render(self, "latex")
+
+    def to_text(self, width: int = 100) -> str:
+        """All tables as plain text, as `bench compare` prints them.
+
+        Args:
+            width: Columns of a line; wider tables are split by tasks.
+
+        Raises:
+            BenchError: The width is not a whole number above 0.
+
+        Examples:
+            >>> max(len(line) for line in comparison.to_text(width=80).splitlines()) <= 80
+            True
+        """
+        if not isinstance(width, int) or width < 1:
+            raise BenchError(f"width {width!r}: give a whole number above 0")
+        return render(self, "table", width)
+
+    def to_json(self) -> str:
+        """The long form as JSON: `to_dataframe()` with nested differences and aggregates.
+
+        Examples:
+            >>> import json
+            >>> sorted(json.loads(comparison.to_json())[0]["difference"])[:3]
+            ['baseline', 'high', 'holm']
+        """
+        return render(self, "json")
+
+    def to_csv(self) -> str:
+        """The long form as CSV: `to_dataframe()` as text.
+
+        Examples:
+            >>> comparison.to_csv()[:22]
+            'comparison,budget_axis'
+        """
+        return render(self, "csv")
+
+    def __repr__(self) -> str:
+        return overview_text(self)
+
+    def _repr_html_(self) -> str:
+        return overview_html(self)
 
 
-def _table(
-    title: tuple[str, str],
-    rows: list[Row],
-    columns: list[Column],
-    baselines: Sequence[ScoreRecord],
-    baseline: str | None,
-) -> Table:
-    matched = {column.name: baselines_of(column, baselines) for column in columns}
-    names = {name for found in matched.values() for name in found}
-    ranked = [name for name in _CONTROL_ORDER if name in names]
-    ranked.extend(sorted(names - set(ranked)))
-    present = baseline if any(row.name == baseline for row in rows) else None
-    rows.extend(Row(name, name, "baseline") for name in ranked)
-    return Table(title[1], title[0], _told_apart(rows), columns, matched, present)
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
 
 
-def _told_apart(rows: Sequence[Row]) -> list[Row]:
-    """Each name once: a label may be another's metric_key, `causal, bidirectional`, or a control."""
-    found: dict[str, Row] = {}
-    for row in rows:
-        spelled = (f"{row.name} ({number})" for number in itertools.count(2))
-        name = row.name if row.name not in found else next(n for n in spelled if n not in found)
-        found[name] = dataclasses.replace(row, name=name)
-    return list(found.values())
-
-
-def _titles(groups: list[list[RunRecord]]) -> list[tuple[str, str]]:
-    """(comparison, title) of each group: corpus, size, budget, and what else sets it apart."""
-    facts = [_facts(group[0]) for group in groups]
-    explained = {"encoder.": "size", "training.": "size", "tokenizer": "corpus"}
-    apart = []
-    for key in dict.fromkeys(key for fact in facts for key in fact):
-        owner = next((explained[part] for part in explained if key.startswith(part)), None)
-        values: dict[Any, set[str | None]] = {}
-        for fact in facts:
-            values.setdefault(fact.get(owner or ""), set()).add(fact.get(key))
-        if any(len(found) > 1 for found in values.values()):
-            apart.append(key)
-    titles = []
-    for index, (group, fact) in enumerate(zip(groups, facts, strict=True)):
-        shown = dict.fromkeys(["corpus", "size", "budget", *apart])
-        title = ", ".join(f"{key} {fact.get(key, 'unknown')}" for key in shown)
-        if len(groups) > 1:
-            differ = ", ".join(apart) or f"comparison {group[0].data['comparison'][:8]}"
-            title = f"Table {index + 1} of {len(groups)}: {title}. Not comparable with the "
-            title += f"other{'s' if len(groups) > 2 else ''}: they differ in {differ}."
-        titles.append((group[0].data["comparison"], title))
-    return titles
-
-
-def _facts(run: RunRecord) -> dict[str, str]:
-    """All that a table's runs share, flat and readable."""
-    data = run.data
-    corpus = data.get("corpus")
-    short = data["corpus_sha256"][:8]
-    facts = {
-        "corpus": f"{corpus} ({short})" if isinstance(corpus, str) else short,
-        "size": data["size"],
-        "budget": f"{big_number(data['budget']['amount'])} {data['budget']['axis']}",
-        "tokenizer": data["tokenizer_sha256"][:8],
-    }
-    own = {"objective", "settings", "objective_code", "seed", "display_name"}
-    for key, value in data["spec"].items():
-        if key in own or key in data:
-            continue
-        nested = value.items() if isinstance(value, dict) else [("", value)]
-        facts |= {f"{key}.{part}" if part else key: str(leaf) for part, leaf in nested}
-    return facts
-
-
-def _long_row(table: Table, row: Row, column: Column) -> dict[str, Any]:
-    cell = table.cells[row.name, column.name]
-    interval = cell.interval
-    gap = None
-    if table.difference_to is not None and table.difference_to != row.name:
-        gap = table.difference(row.name, table.difference_to, column.name)
-    key = row.name, column.name
-    test = table.tests.get(key, (None, None))
-    data = row.runs[0].data if row.runs else {"settings": {}, "parameters": {"extra": 0}}
-    spent = {axis: plain(cost) for axis, cost in row.spent.items()}
-    return {
-        "comparison": table.comparison,
-        "budget_axis": budget_of(table)["axis"],
-        "budget": plain(budget_of(table)["amount"]),
-        "objective": row.objective,
-        "display_name": row.name,
-        "settings": data["settings"],
-        "attention": row.attention,
-        "kind": row.kind,
-        "task": column.task,
-        "column": column.name,
-        "policy": column.policy,
-        "metric": column.metric,
-        "chance": plain(column.chance),
-        "status": cell.status,
-        "mean": plain(interval.mean if interval else None),
-        "low": plain(interval.low if interval else None),
-        "high": plain(interval.high if interval else None),
-        "seeds": interval.seeds if interval else 0,
-        "examples": cell.examples,
-        "limit": column.limit,
-        "best": table.best.get(column.name) == row.name,
-        "letters": table.letters.get(key),
-        "below_best": key in table.below if key in table.letters else None,
-        "minimum_detectable_difference": plain(table.detectable.get(column.name)),
-        "difference": gap and {
-            "baseline": table.difference_to,
-            "mean": plain(gap.mean),
-            "low": plain(gap.low),
-            "high": plain(gap.high),
-            "seeds": gap.seeds,
-            "significant": gap.is_significant,
-            "minimum_detectable_difference": plain(gap.minimum_detectable_difference),
-            "p": plain(test[0]),
-            "holm": test[1],
-        },
-        "selectivity": plain(cell.selectivity),
-        **{
-            f"{where}_overlap{suffix}": plain(cell.overlap.get(where, {}).get(name))
-            for where in ("train", "corpus")
-            for name, suffix in (("share", ""), ("clean_value", "_clean_mean"))
-        },
-        **spent,
-        "tokens_per_second": plain(row.cost(lambda run: run["tokens_per_second"])),
-        "extra_parameters": data["parameters"]["extra"],
-        "excluded": row.excluded,
-        "aggregates": {
-            one.name: _standing(one, row.name)
-            for one in table.aggregates
-            if row.name in one.rows
-        },
-    }  # fmt: skip
-
-
-def _crossings(curves: Sequence[Curve]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
-    """By table, row and column: at the budget that settled it, and for either of the two."""
-    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for curve in curves:
-        for question, search in curve.searches.items():
-            for one in search.crossings:
-                told = {
-                    "ahead_before": curve.rows[one.before].name,
-                    "ahead_after": curve.rows[one.after].name,
-                    "at": plain(one.at),
-                    "low": plain(one.low),
-                    "high": plain(one.high),
-                    "shown": one.is_shown,
-                    "holm": one.stands,
-                }
-                table = curve.tables[one.settled].comparison
-                for maker in (one.before, one.after):
-                    point = curve.point(one.settled, maker, question)
-                    if point is not None:
-                        found.setdefault((table, point[0].name, point[1].name), []).append(told)
-    return found
-
-
-def _standing(aggregate: Aggregate, name: str) -> dict[str, Any]:
-    iqm, rank = aggregate.of(name)
-    found: dict[str, Any] = {"tasks": len(aggregate.tasks), "letters": aggregate.letters[name]}
-    found["below_best"] = name in aggregate.below
-    for key, interval in (("iqm", iqm), ("rank", rank)):
-        ends = (None,) * 3 if interval is None else (interval.mean, interval.low, interval.high)
-        found |= {
-            key: plain(ends[0]),
-            f"{key}_low": plain(ends[1]),
-            f"{key}_high": plain(ends[2]),
-        }
-    return found
+def _unknown(kind: str, name: Any, names: Sequence[str]) -> BenchError:
+    """An error for an unknown name, with the nearest known name and all names."""
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return BenchError(f"no {kind} named {name!r}{hint} (known: {', '.join(map(quoted, names))})")

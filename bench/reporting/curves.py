@@ -1,9 +1,9 @@
-"""Score over budget: which tables are points of one curve, and what crosses on it.
+"""Score over budget: which tables are points of one curve, and the crossings on it.
 
-Tables belong together where nothing but the budget's amount differs, whether one `--curve` made
-their runs or several commands did. Every point is a table of its own as well. An encoder that was
-never trained is the same under any budget, so one record of it stands in all tables of a curve: it
-is their point at zero.
+Tables belong to one curve if they differ in nothing but the amount of the budget, whether their
+runs come from one `--curve` or from several commands. Each point is also a table of its own. An
+untrained encoder is the same with any budget, so one record of it appears in all tables of a curve,
+as the point at zero.
 """
 
 from __future__ import annotations
@@ -15,29 +15,35 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from bench.records.store import RunRecord, Variant
+from bench.records.scores import Variant
+from bench.records.store import RunRecord
 from bench.reporting.cells import Cell
-from bench.reporting.table import Column, Row, Table
+from bench.reporting.columns import Column
+from bench.reporting.table import Row, Table
 from bench.settings import sha256_json
-from bench.statistics.crossings import Search, corrected, crossings
+from bench.statistics.crossings import Search, correct, crossings
 from bench.statistics.intervals import Sample
 
-_OWN = ("objective", "settings", "objective_code", "seed", "budget")
+_VARYING = ("objective", "settings", "objective_code", "seed", "budget")
 
-Question = tuple[Variant, str | None]
-"""One reading of one task, under any budget."""
+TaskMetric = tuple[Variant, str | None]
+"""One metric of one task, with any budget: the variant and the metric's key."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curve:
-    """Tables that differ in the budget alone."""
+    """Tables that differ in the budget only.
+
+    Rows are identified by `row_key`, columns by `TaskMetric`, because names may differ between the
+    tables.
+    """
 
     tables: list[Table]
-    """Of rising budgets."""
+    """In order of rising budget."""
 
     @property
     def axis(self) -> str:
-        """What the budget is an amount of."""
+        """Axis of the budget: tokens, predictions, flops or seconds."""
         return str(budget_of(self.tables[0])["axis"])
 
     @functools.cached_property
@@ -47,79 +53,85 @@ class Curve:
 
     @functools.cached_property
     def rows(self) -> dict[str, Row]:
-        """What was pretrained, by what made it, as the longest runs' table names and orders it."""
-        found: dict[str, Row] = {}
+        """The objectives, named and ordered as in the table of the largest budget."""
+        rows: dict[str, Row] = {}
         for table in reversed(self.tables):
             for row in table.rows:
                 if row.kind != "baseline":
-                    found.setdefault(maker_of(row), row)
-        return dict(sorted(found.items(), key=lambda pair: pair[1].kind == "untrained"))
+                    rows.setdefault(row_key(row), row)
+        return dict(sorted(rows.items(), key=lambda pair: pair[1].kind == "untrained"))
 
     @functools.cached_property
-    def columns(self) -> dict[Question, Column]:
-        """The first reading of each task, as the longest runs' table names and orders it."""
-        found: dict[Question, Column] = {}
+    def columns(self) -> dict[TaskMetric, Column]:
+        """The first metric of each task, as in the table of the largest budget."""
+        columns: dict[TaskMetric, Column] = {}
         for table in reversed(self.tables):
             for column in table.columns:
                 if column.is_headline:
-                    found.setdefault((column.variant, column.metric_key), column)
-        return found
+                    columns.setdefault((column.variant, column.metric_key), column)
+        return columns
 
     @functools.cached_property
-    def searches(self) -> dict[Question, Search]:
-        """The crossings of each question; they name what made the runs."""
+    def searches(self) -> dict[TaskMetric, Search]:
+        """The crossings of each column; they name rows by `row_key`."""
         places = range(len(self.tables))
         samples = {
-            asked: [[self._sample(k, who, asked) for who in self.rows] for k in places]
-            for asked in self.columns
+            metric: [[self._sample(k, key, metric) for key in self.rows] for k in places]
+            for metric in self.columns
         }
-        with threadpool_limits(1, "blas"):  # the same sums on every machine, as in `comparison`
-            found = [crossings([*self.rows], self.budgets, one) for one in samples.values()]
-        return dict(zip(self.columns, corrected(found), strict=True))
+        with threadpool_limits(1, "blas"):  # the same sums on every machine, as in `TableSet`
+            searches = [crossings([*self.rows], self.budgets, one) for one in samples.values()]
+        return dict(zip(self.columns, correct(searches), strict=True))
 
-    def scale(self, question: Question) -> float:
-        """100 where every table shows it x 100."""
-        asked = zip(self.tables, (columns for _, columns in self._names), strict=True)
-        return min(table.scale(own[question]) for table, own in asked if question in own)
+    def scale(self, metric: TaskMetric) -> float:
+        """100 if every table shows the column x 100, else 1."""
+        pairs = zip(self.tables, (columns for _, columns in self._by_key), strict=True)
+        return min(table.scale(columns[metric]) for table, columns in pairs if metric in columns)
 
-    def point(self, place: int, maker: str, question: Question) -> tuple[Row, Column] | None:
-        """Row and column under one of the budgets; None where it was not run or not asked."""
-        rows, columns = self._names[place]
-        if maker not in rows or question not in columns:
+    def point(self, place: int, key: str, metric: TaskMetric) -> tuple[Row, Column] | None:
+        """Row and column in one of the tables; None if the table lacks either.
+
+        Args:
+            place: Index of the table.
+            key: The row, from `row_key`.
+            metric: The column.
+        """
+        rows, columns = self._by_key[place]
+        if key not in rows or metric not in columns:
             return None
-        return rows[maker], columns[question]
+        return rows[key], columns[metric]
 
-    def cell(self, place: int, maker: str, question: Question) -> Cell | None:
-        """What an objective got under one of the budgets."""
-        point = self.point(place, maker, question)
+    def cell(self, place: int, key: str, metric: TaskMetric) -> Cell | None:
+        """The cell in one of the tables; the arguments are those of `point`."""
+        point = self.point(place, key, metric)
         return None if point is None else self.tables[place].cells[point[0].name, point[1].name]
 
     @functools.cached_property
-    def _names(self) -> list[tuple[dict[str, Row], dict[Question, Column]]]:
+    def _by_key(self) -> list[tuple[dict[str, Row], dict[TaskMetric, Column]]]:
         return [
             (
-                {maker_of(row): row for row in table.rows if row.kind != "baseline"},
+                {row_key(row): row for row in table.rows if row.kind != "baseline"},
                 {(column.variant, column.metric_key): column for column in table.columns},
             )
             for table in self.tables
         ]
 
-    def _sample(self, place: int, maker: str, question: Question) -> Sample | None:
-        cell = self.cell(place, maker, question)
+    def _sample(self, place: int, key: str, metric: TaskMetric) -> Sample | None:
+        cell = self.cell(place, key, metric)
         return None if cell is None else cell.sample
 
     @property
     def is_halved(self) -> bool:
-        """Each budget is half of the next, as `--curve` has them."""
+        """Whether each budget is half of the next, as with `--curve`."""
         return [2 * budget for budget in self.budgets[:-1]] == self.budgets[1:]
 
 
 def curves_of(tables: Sequence[Table]) -> list[Curve]:
-    """The curves among tables: two budgets at least, under which something trained was asked."""
+    """The curves of some tables: two budgets or more with a scored, trained objective."""
     groups: dict[str, list[Table]] = {}
     for table in tables:
         if any(row.kind == "trained" for row in table.rows) and table.columns:
-            groups.setdefault(curve_key(_first(table).data), []).append(table)
+            groups.setdefault(curve_key(_first_run(table).data), []).append(table)
     return [
         Curve(sorted(group, key=lambda table: float(budget_of(table)["amount"])))
         for group in groups.values()
@@ -128,9 +140,10 @@ def curves_of(tables: Sequence[Table]) -> list[Curve]:
 
 
 def whole_command(curves: Sequence[Curve], table: Table) -> tuple[Table, str]:
-    """The table to tell the command of, and what to add to it, to repeat a table's runs.
+    """The table whose command repeats the runs of a table, and a flag to add to the command.
 
-    A run at half a budget would by itself read a generated corpus of half the size.
+    A run with half a budget, if it were started alone, would read a generated corpus of half the
+    size.
     """
     for curve in curves:
         if curve.is_halved and table in curve.tables:
@@ -139,26 +152,26 @@ def whole_command(curves: Sequence[Curve], table: Table) -> tuple[Table, str]:
 
 
 def curve_key(data: Mapping[str, Any]) -> str:
-    """Equal for runs that differ in objective, seed and the budget's amount at most."""
-    return sha256_json([_but_budget(data), data["budget"]["axis"]])
+    """A hash that is equal for runs that differ in objective, seed and budget amount only."""
+    return sha256_json([_without_budget(data), data["budget"]["axis"]])
 
 
 def untrained_for(groups: Sequence[Sequence[RunRecord]]) -> list[list[RunRecord]]:
-    """For each group of comparable runs, the untrained that it lacks and another budget has."""
+    """For each group of comparable runs, the untrained runs that only another budget has."""
     untrained: dict[str, dict[int, RunRecord]] = {}
     for run in (run for group in groups for run in group):
         if _is_untrained(run):
-            untrained.setdefault(_but_budget(run.data), {}).setdefault(run.data["seed"], run)
-    found = []
+            untrained.setdefault(_without_budget(run.data), {}).setdefault(run.data["seed"], run)
+    missing = []
     for group in groups:
-        own = {run.data["seed"] for run in group if _is_untrained(run)}
-        known = untrained.get(_but_budget(group[0].data), {})
-        found.append([run for seed, run in known.items() if seed not in own])
-    return found
+        seeds = {run.data["seed"] for run in group if _is_untrained(run)}
+        known = untrained.get(_without_budget(group[0].data), {})
+        missing.append([run for seed, run in known.items() if seed not in seeds])
+    return missing
 
 
 def by_curve(groups: Sequence[list[RunRecord]]) -> list[list[RunRecord]]:
-    """Groups of one curve side by side, in place of the first of them, the largest budget first."""
+    """The groups, those of one curve together with the largest budget first."""
     places: dict[str, int] = {}
     for group in groups:
         places.setdefault(curve_key(group[0].data), len(places))
@@ -171,23 +184,23 @@ def _is_untrained(run: RunRecord) -> bool:
     return run.status == "finished" and run.data["spent"]["tokens"] == 0
 
 
-def _but_budget(data: Mapping[str, Any]) -> str:
-    return sha256_json({key: value for key, value in data["spec"].items() if key not in _OWN})
+def _without_budget(data: Mapping[str, Any]) -> str:
+    return sha256_json({key: value for key, value in data["spec"].items() if key not in _VARYING})
 
 
-def maker_of(row: Row) -> str:
-    """Equal for the same objective with the same settings, read the same way, at any budget."""
+def row_key(row: Row) -> str:
+    """A hash that is equal for the same objective, settings and attention with any budget."""
     data = row.runs[0].data
     code = data["spec"].get("objective_code")
     return sha256_json([row.objective, data["settings"], code, row.attention])
 
 
 def budget_of(table: Table) -> Mapping[str, Any]:
-    """The axis and amount that the table's own runs were given."""
-    found: Mapping[str, Any] = _first(table).data["budget"]
-    return found
+    """Axis and amount of the budget of a table's runs."""
+    budget: Mapping[str, Any] = _first_run(table).data["budget"]
+    return budget
 
 
-def _first(table: Table) -> RunRecord:
-    """A run of the table's own: an untrained encoder of another budget comes last."""
+def _first_run(table: Table) -> RunRecord:
+    """A run with the table's own budget: an untrained encoder of another budget comes last."""
     return next(run for row in table.rows for run in row.runs)

@@ -1,34 +1,40 @@
-"""Published directions held against the results at hand: does what the papers found come out here?
+"""Published directions: do the results reproduce the findings of the papers?
 
-The claims are data beside the objectives they name (`objectives/directions.toml`). Each is one
-paired difference, the mean over the tasks it speaks of, with the interval of a single score: the
-seeds' part from each seed's mean over tasks, the examples' part summed over tasks, which share no
-examples. A claim that one is "not below" another is reproduced only by a separable difference;
-equality cannot be shown by any interval. One seed tells nothing. Each answer is at 5 % by itself.
+The claims are data beside the objectives that they name (`objectives/directions.toml`). Each claim
+is one paired difference, the mean over its tasks. Its interval is that of a single score: the seed
+part comes from the mean over tasks of each seed, and the example part is summed over tasks, which
+share no examples. A claim that an objective is "not below" another is reproduced only by a
+significant difference, because no interval can show equality. A difference from one seed is never
+significant. Each result is at the 5 % level, without a correction for the number of claims.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench._layout import part_folder
 from bench.errors import BenchError
-from bench.reporting.comparison import Comparison
+from bench.reporting.columns import Column
 from bench.reporting.formatting import decimal, plain
-from bench.reporting.table import Column, Row, Table
+from bench.reporting.table import Row, Table
+from bench.reporting.table_set import TableSet
 from bench.statistics.intervals import Interval
 from bench.statistics.pairwise import Pairs
 
 FILE = "directions.toml"
-REPRODUCED, CONTRADICTED, TOO_SMALL = "reproduced", "contradicted", "too small to tell"
-ABSENT = "not in these results"
+Verdict = Literal["reproduced", "contradicted", "too small to tell", "not in these results"]
+REPRODUCED: Verdict = "reproduced"
+CONTRADICTED: Verdict = "contradicted"
+TOO_SMALL: Verdict = "too small to tell"
+ABSENT: Verdict = "not in these results"
 _ANY = "*"
 
 
@@ -56,40 +62,96 @@ class Direction(BaseModel):
     commands: list[str]
 
 
+@dataclasses.dataclass(frozen=True)
+class TaskDifference:
+    """The scores of both sides on one task, and the ends of their difference."""
+
+    better: float | None
+    worse: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class PairResult:
+    """The difference of two rows of a table, mean over the tasks of a direction."""
+
+    better: str
+    worse: str
+    interval: Interval
+    tasks: dict[str, TaskDifference]
+    """By column name."""
+    comparison: str
+    table: str
+    """Title of the table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DirectionResult:
+    """The result of a direction for one pair of rows, or the reason why there is none."""
+
+    direction: Direction
+    verdict: Verdict
+    pair: PairResult | None
+    missing: str = ""
+    """`the runs` or `the scores`, if there is no result."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        record = self.direction.model_dump(include={"claim", "source", "published"})
+        record["verdict"] = self.verdict
+        if self.pair is None:
+            return record | {"lacking": self.missing, "commands": self.direction.commands}
+        pair = self.pair
+        return record | {
+            "better": pair.better,
+            "worse": pair.worse,
+            "mean": plain(pair.interval.mean),
+            "low": plain(pair.interval.low),
+            "high": plain(pair.interval.high),
+            "seeds": pair.interval.seeds,
+            "tasks": {name: vars(task) for name, task in pair.tasks.items()},
+            "comparison": pair.comparison,
+            "table": pair.table,
+        }
+
+
 def read_directions(path: Path | None = None) -> list[Direction]:
-    """The directions of a file, by default those that come with the objectives.
+    """The directions in a file; by default those beside the objectives.
 
     Raises:
-        BenchError: Not such a file.
+        BenchError: The file does not contain directions.
     """
     path = path or part_folder("objectives") / FILE
     try:
         listed = tomllib.loads(path.read_text(encoding="utf-8")).get("direction", [])
         return [Direction.model_validate(one) for one in listed]
     except (OSError, ValueError, ValidationError) as error:
-        raise BenchError(f"{path} holds no directions: {error}") from None
+        raise BenchError(f"{path} contains no valid directions: {error}") from None
 
 
-def verified(compared: Comparison, directions: Sequence[Direction]) -> list[dict[str, Any]]:
-    """An answer for each direction and each pair of objectives it is about, as plain values."""
-    found = []
+def verify(table_set: TableSet, directions: Sequence[Direction]) -> list[DirectionResult]:
+    """The results of each direction, one for each pair of rows that it is about."""
+    results = []
     for direction in directions:
-        answers = [
-            _answer(direction, table, better, worse)
-            for table in compared.tables
+        sides = [
+            (table, better, worse)
+            for table in table_set.tables
             for better, worse in _sides(direction, table)
         ]
-        told = [answer for answer in answers if answer is not None]
-        about = direction.model_dump(include={"claim", "source", "published"})
-        if not told:
-            lacking = "the scores" if answers else "the runs"
-            told = [{"verdict": ABSENT, "lacking": lacking, "commands": direction.commands}]
-        found += [about | answer for answer in told]
-    return found
+        pairs = [_pair_result(direction, *side) for side in sides]
+        known = [
+            DirectionResult(direction, _verdict(pair.interval), pair)
+            for pair in pairs
+            if pair is not None
+        ]
+        missing = "the scores" if pairs else "the runs"
+        results += known or [DirectionResult(direction, ABSENT, None, missing)]
+    return results
 
 
 def _sides(direction: Direction, table: Table) -> list[tuple[Row, Row]]:
-    """The pairs of a table's rows that a direction is about."""
+    """The pairs of rows that a direction is about."""
     return [
         (better, worse)
         for better in _matching(direction.better, table)
@@ -99,139 +161,154 @@ def _sides(direction: Direction, table: Table) -> list[tuple[Row, Row]]:
 
 
 def _matching(side: Side, table: Table) -> list[Row]:
-    known = [e for e in table.rows if e.attention == "native" and e.kind != "baseline"]
+    known = [row for row in table.rows if row.attention == "native" and row.kind != "baseline"]
     if side.objective == _ANY:
         return [row for row in known if row.kind == "trained"]
     named = [row for row in known if row.objective == side.objective]
     if not side.settings:
         return [row for row in named if row.runs[0].data["display_name"] == row.objective]
-    return [e for e in named if side.settings.items() <= e.runs[0].data["settings"].items()]
+    return [r for r in named if side.settings.items() <= r.runs[0].data["settings"].items()]
 
 
 def _is_fair(direction: Direction, better: Row, worse: Row) -> bool:
-    """Settings of one objective that the direction does not name are the same on both sides."""
+    """Whether two rows of one objective agree in the settings that the direction does not name."""
     if better.objective != worse.objective:
         return True
     named = {*direction.better.settings, *direction.worse.settings}
-    kept = [
+    others = [
         {key: value for key, value in row.runs[0].data["settings"].items() if key not in named}
         for row in (better, worse)
     ]
-    return bool(kept[0] == kept[1])
+    return bool(others[0] == others[1])
 
 
-def _answer(direction: Direction, table: Table, better: Row, worse: Row) -> dict[str, Any] | None:
-    """What a table says about a direction; None where it lacks the scores."""
+def _pair_result(direction: Direction, table: Table, better: Row, worse: Row) -> PairResult | None:
+    """The difference of two rows; None if the table lacks the scores."""
     columns = [
         column
         for column in table.columns
-        if column.is_headline and column.limit is None and _is_asked(direction, table, column)
+        if column.is_headline and column.limit is None and _is_about(direction, column)
         and table.difference(better.name, worse.name, column.name) is not None
     ]  # fmt: skip
     interval = mean_difference(table, columns, better.name, worse.name)
     if interval is None:
         return None
-    verdict = TOO_SMALL
-    if interval.is_significant:
-        verdict = REPRODUCED if interval.mean > 0 else CONTRADICTED
-    return {
-        "verdict": verdict,
-        "better": better.name,
-        "worse": worse.name,
-        "mean": plain(interval.mean),
-        "low": plain(interval.low),
-        "high": plain(interval.high),
-        "seeds": interval.seeds,
-        "tasks": {column.name: _figures(table, column, better, worse) for column in columns},
-        "comparison": table.comparison,
-        "table": table.title,
-    }
+    tasks = {column.name: _task_difference(table, column, better, worse) for column in columns}
+    return PairResult(better.name, worse.name, interval, tasks, table.comparison, table.title)
 
 
-def _is_asked(direction: Direction, table: Table, column: Column) -> bool:
+def _is_about(direction: Direction, column: Column) -> bool:
     if not direction.tasks and not direction.families:
         return True
     return column.task in direction.tasks or column.family in direction.families
 
 
-def _figures(table: Table, column: Column, better: Row, worse: Row) -> dict[str, Any]:
-    gap = table.difference(better.name, worse.name, column.name)
-    means = [table.cells[row.name, column.name].interval for row in (better, worse)]
-    return {
-        "better": plain(means[0].mean if means[0] else None),
-        "worse": plain(means[1].mean if means[1] else None),
-        "low": plain(gap.low if gap else None),
-        "high": plain(gap.high if gap else None),
-    }
+def _task_difference(table: Table, column: Column, better: Row, worse: Row) -> TaskDifference:
+    difference = table.difference(better.name, worse.name, column.name)
+    scores = [table.cells[row.name, column.name].interval for row in (better, worse)]
+    return TaskDifference(
+        better=plain(scores[0].mean if scores[0] else None),
+        worse=plain(scores[1].mean if scores[1] else None),
+        low=plain(difference.low if difference else None),
+        high=plain(difference.high if difference else None),
+    )
+
+
+def _verdict(interval: Interval) -> Verdict:
+    if not interval.is_significant:
+        return TOO_SMALL
+    return REPRODUCED if interval.mean > 0 else CONTRADICTED
 
 
 def mean_difference(
-    table: Table, columns: Sequence[Column], ours: str, theirs: str
+    table: Table, columns: Sequence[Column], name: str, other: str
 ) -> Interval | None:
-    """The paired difference of two rows, averaged over columns; None where there is none."""
+    """The paired difference of two rows, mean over columns.
+
+    Args:
+        table: The table.
+        columns: The columns.
+        name: The row that counts positive.
+        other: The row that counts negative.
+
+    Returns:
+        The interval, or None without columns or a common seed.
+    """
     values, parts = [], []
     for column in columns:
-        samples = [table.cells[name, column.name].sample for name in (ours, theirs)]
-        here, there = (
+        samples = [table.cells[row, column.name].sample for row in (name, other)]
+        first, second = (
             dict(zip(s.seeds, s.values, strict=True)) if s is not None else {} for s in samples
         )
-        values.append({seed: here[seed] - there[seed] for seed in here if seed in there})
-        parts.append(table.pairs(column.name).part([table.place(ours)], [table.place(theirs)]))
+        values.append({seed: first[seed] - second[seed] for seed in first if seed in second})
+        parts.append(table.pairs(column.name).part([table.place(name)], [table.place(other)]))
     seeds = sorted(set.intersection(*(set(one) for one in values))) if values else []
     if not seeds:
         return None
     means = np.array([[one[seed] for one in values] for seed in seeds]).mean(axis=1)
     count = len(seeds)
-    of_seeds = means.var(ddof=1) / count if count > 1 else 0.0
+    seed_variance = means.var(ddof=1) / count if count > 1 else 0.0
     example, floor = (
         np.sum([getattr(part, name)[0, 0] for part in parts]) / len(parts) ** 2
         for name in ("example", "floor")
     )
     freedom = min(part.freedom[0, 0] for part in parts)
-    figures = (means.mean(), of_seeds, example, floor, float(count), freedom)
+    figures = (means.mean(), seed_variance, example, floor, float(count), freedom)
     return Pairs(*(np.full((1, 1), figure) for figure in figures)).interval(0, 0)
 
 
-def render(found: Sequence[dict[str, Any]], out: str) -> str:
-    """The answers for a person."""
+def render(results: Sequence[DirectionResult], out: str) -> str:
+    """The results as text.
+
+    Args:
+        results: The results.
+        out: The output root, as in the commands that make missing runs.
+    """
     lines = []
-    for claim in dict.fromkeys(one["claim"] for one in found):
-        answers = [one for one in found if one["claim"] == claim]
-        first = answers[0]
-        lines += [claim, f"    published: {first['published']} ({first['source']})"]
-        for one in answers:
-            lines += _lines(one, out)
+    for claim in dict.fromkeys(result.direction.claim for result in results):
+        own = [result for result in results if result.direction.claim == claim]
+        direction = own[0].direction
+        lines += [claim, f"    published: {direction.published} ({direction.source})"]
+        for result in own:
+            lines += _lines(result, out)
         lines.append("")
-    counts = [sum(one["verdict"] == kind for one in found)
-              for kind in (REPRODUCED, CONTRADICTED, TOO_SMALL, ABSENT)]  # fmt: skip
+    counts = [
+        sum(result.verdict == verdict for result in results)
+        for verdict in (REPRODUCED, CONTRADICTED, TOO_SMALL, ABSENT)
+    ]
     lines.append(
         f"{counts[0]} reproduced, {counts[1]} contradicted, {counts[2]} too small to tell, "
-        f"{counts[3]} not in these results; "
-        "each at 5 % by itself, and ± is the smallest gap it could have seen"
+        f"{counts[3]} not in these results; each at 5 %, not corrected; "
+        "± half the 95 % interval, which is also the minimum detectable difference"
     )
     return "\n".join(lines) + "\n"
 
 
-def _lines(one: dict[str, Any], out: str) -> list[str]:
-    if one["verdict"] == ABSENT:
-        where = "" if out == "results" else f" --out {out}"
-        return [f"    {ABSENT}: {one['lacking']} are missing; they come from"] + [
-            f"        {command}{where}" for command in one["commands"]
+def _lines(result: DirectionResult, out: str) -> list[str]:
+    if result.pair is None:
+        suffix = "" if out == "results" else f" --out {out}"
+        return [f"    {ABSENT}: {result.missing} are missing; these commands make them"] + [
+            f"        {command}{suffix}" for command in result.direction.commands
         ]
-    half = (one["high"] - one["low"]) / 2
-    names = list(one["tasks"])
-    where = names[0] if len(names) == 1 else f"mean of {len(names)} tasks"
-    gap = f"{decimal(100 * one['mean'], sign='+')} ±{decimal(100 * half)}"
-    said = f"    {one['verdict']}: {one['better']} - {one['worse']} = {gap} "
-    said += f"({where}, seeds: {one['seeds']}"
-    said += "; one seed cannot tell)" if one["seeds"] == 1 else ")"
-    shown = [
-        f"{name} {decimal(100 * cell['better'])} against {decimal(100 * cell['worse'])}"
-        for name, cell in one["tasks"].items()
+    pair, interval = result.pair, result.pair.interval
+    names = list(pair.tasks)
+    tasks = names[0] if len(names) == 1 else f"mean of {len(names)} tasks"
+    half = _percent((interval.high - interval.low) / 2)
+    difference = f"{_percent(interval.mean, sign='+')} ±{half}"
+    text = f"    {result.verdict}: {pair.better} - {pair.worse} = {difference} "
+    text += f"({tasks}, seeds: {interval.seeds}"
+    text += "; one seed is never significant)" if interval.seeds == 1 else ")"
+    scores = [
+        f"{name} {_percent(task.better)} against {_percent(task.worse)}"
+        for name, task in pair.tasks.items()
     ]
-    return [said, f"        {', '.join(shown)}", f"        in {one['table']}"]
+    return [text, f"        {', '.join(scores)}", f"        in {pair.table}"]
 
 
-def as_json(found: Sequence[dict[str, Any]]) -> str:
-    """The answers for a machine."""
-    return json.dumps(list(found), indent=1, allow_nan=False)
+def _percent(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else decimal(100 * value, sign=sign)
+
+
+def as_json(results: Sequence[DirectionResult]) -> str:
+    """The results as JSON."""
+    return json.dumps([result.to_json() for result in results], indent=1, allow_nan=False)

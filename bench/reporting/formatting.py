@@ -1,4 +1,4 @@
-"""How numbers and names are said, alike in all formats."""
+"""Spelling of numbers and names, the same in all output formats."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+MOST_LETTERS = 4
+"""Letters in one cell that are readable."""
+MOST_GROUPS = 8
+"""Different letters in one column that are readable."""
+BELOW = "<"
+"""Mark of a score that is significantly below the highest of its column."""
+
 
 def quoted(name: str) -> str:
-    """The name so that a comma in it divides nothing; as it is where it has quotes already."""
+    """The name, in quotes if it contains a comma and has no quotes yet."""
     return f'"{name}"' if ", " in name and not name.startswith('"') else name
 
 
 def listing(names: Sequence[str], most: int = 4) -> str:
-    """Names as a sentence has them, the rest counted; `causal, bidirectional` is one name."""
+    """Names as in a sentence, `a, b and c`; after `most` names, the number of the others."""
     shown = [quoted(name) for name in names[:most]]
     if len(names) > most:
         return ", ".join(shown) + f" and {len(names) - most} more"
@@ -31,16 +38,16 @@ def plain(value: float | None) -> float | int | None:
 
 
 def decimal(value: float, places: int = 1, sign: str = "") -> str:
-    """A figure to some places, alike in every format and on every processor.
+    """A number with some decimal places, the same in every format and on every processor.
 
-    The last bits, which differ between processors, are cut off before a half is rounded; zero is
-    never negative.
+    The last bits, which differ between processors, are removed before rounding. Zero is never
+    negative.
     """
     return f"{float(f'{value:.9g}'):{sign}z.{places}f}"
 
 
 def big_number(value: float) -> str:
-    """A count as a person says it: 999, 300k, 2.0M, 1.4G."""
+    """A count in short: 999, 300k, 2.0M, 1.4G."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= 0.9995 * size:
             scaled = value / size
@@ -49,12 +56,15 @@ def big_number(value: float) -> str:
 
 
 def printable(text: str) -> str:
-    """Names come from strangers: no control character, escape code or direction override."""
+    """The text without control characters, escape codes and direction overrides.
+
+    Names may come from other people.
+    """
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def csv_value(value: Any) -> Any:
-    """A value as a spreadsheet may have it: no formula, no control character."""
+    """A value that is safe in a spreadsheet: no formula, no control character."""
     if isinstance(value, bool | dict | list):
         value = json.dumps(value, sort_keys=True)
     if isinstance(value, str):
@@ -63,26 +73,19 @@ def csv_value(value: Any) -> Any:
     return value
 
 
-MOST_LETTERS = 4
-"""In one cell."""
-MOST_GROUPS = 8
-"""In one column."""
-BELOW = "<"
-
-
 def are_readable(shown: Iterable[str]) -> bool:
-    """Whether the letters of a column can be taken in."""
+    """Whether the letters of a column are few enough to be read."""
     cells = list(shown)
     return len({*"".join(cells)}) <= MOST_GROUPS and max(map(len, cells), default=0) <= MOST_LETTERS
 
 
 def width(half: float, scale_length: float, digits: int = 1) -> str:
-    """A half-width, or that it is longer than the scale."""
+    """A half-width; `>100` if it is longer than the scale."""
     return decimal(half, digits) if half <= scale_length else f">{scale_length:g}"
 
 
 def width_legend(texts: Iterable[str]) -> str:
-    """A sentence about the `±>100` among some cells; nothing where there is none."""
-    found = {mark for text in texts for mark in re.findall(r"±>[0-9]+", text)}
-    shown = " and ".join(sorted(found, key=lambda mark: -int(mark[2:])))
-    return f". {shown}: wider than the scale itself, so it excludes nothing" if found else ""
+    """A sentence that explains the `±>100` in some cells; empty if there is none."""
+    marks = {mark for text in texts for mark in re.findall(r"±>[0-9]+", text)}
+    shown = " and ".join(sorted(marks, key=lambda mark: -int(mark[2:])))
+    return f". {shown}: wider than the scale, so the interval excludes nothing" if marks else ""

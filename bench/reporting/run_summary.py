@@ -1,25 +1,108 @@
-"""One finished run by name: what it is, and the whole layer x pooling grid of each of its scores.
+"""Summary of one finished run: costs, scores, and the score of every layer and pooling.
 
-A table shows the layer that was chosen; whoever distrusts the choice wants to see the others.
+A table shows the chosen layer only. The summary also shows the others, so that the choice can be
+checked.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.records.store import RunRecord, ScoreRecord, read_runs
+from bench.records.scores import ScoreRecord
+from bench.records.store import RunRecord, read_runs
 
-_SHOWN = ("layer", "pooling", "c", "k", "epochs", "criterion", "selectivity", "train_labels")
+_DETAILS = ("layer", "pooling", "c", "k", "epochs", "criterion", "selectivity", "train_labels")
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreSummary:
+    """One score of a run."""
+
+    probe: str | None
+    task: str
+    metric: str
+    attention: str
+    status: str
+    """`ok` or `not_applicable`."""
+    value: float | None
+    stderr: float | None
+    metrics: Mapping[str, Sequence[float]]
+    """Metric -> (value, stderr)."""
+    details: Mapping[str, Any]
+    """What the task recorded beside the score."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """A run and its scores."""
+
+    name: str
+    """The run's id."""
+    display_name: str
+    seed: int
+    size: str
+    status: str
+    budget: Mapping[str, Any]
+    spent: Mapping[str, float]
+    """Cost by axis: tokens, predictions, flops, seconds."""
+    parameters: Mapping[str, int]
+    """Parameters of the encoder, and extra ones that are discarded after pretraining."""
+    settings: Mapping[str, Any]
+    scores: tuple[ScoreSummary, ...]
+
+    @property
+    def summary(self) -> str:
+        """The run in one line."""
+        return f"{self.display_name}, seed {self.seed}, {self.size}, {self.status}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "kind": "run",
+            "summary": self.summary,
+            "display_name": self.display_name,
+            "seed": self.seed,
+            "size": self.size,
+            "status": self.status,
+            "budget": self.budget,
+            "spent": self.spent,
+            "parameters": self.parameters,
+            "settings": self.settings,
+            "scores": [vars(score) for score in self.scores],
+        }
+
+    def to_text(self) -> str:
+        """The summary for a terminal."""
+        spent, parameters = self.spent, self.parameters
+        lines = [
+            f"{self.name} (run): {self.summary}",
+            f"  spent: {spent['tokens']:,.0f} tokens, {spent['predictions']:,.0f} predictions, "
+            f"{spent['flops']:.3g} FLOPs, {spent['seconds']:.0f} s",
+            f"  parameters: {parameters['encoder']:,} of the encoder, {parameters['extra']:,} "
+            "discarded after pretraining",
+        ]
+        for score in self.scores:
+            lines += ["", *_score_lines(score)]
+        if not self.scores:
+            lines += ["", "no scores yet"]
+        return "\n".join(lines)
 
 
 def run_named(out: Path, name: str) -> RunRecord:
-    """The run of an id, of a prefix that no other run has, or of a folder.
+    """The run with an id, with a prefix of an id that no other run has, or in a folder.
+
+    Args:
+        out: The output root.
+        name: The id, the prefix, or the path of the folder.
 
     Raises:
-        BenchError: None of that name, or several.
+        BenchError: No run has that name, or several have.
         RefusedError: Its record is damaged.
     """
     ids = [path.name for path in (out / "runs").glob("*-*")]
@@ -27,28 +110,26 @@ def run_named(out: Path, name: str) -> RunRecord:
         starts = {run[: len(name) + 1]: run for run in ids}
         near = difflib.get_close_matches(name, starts, n=1)
         hint = f"; did you mean '{starts[near[0]]}'?" if near else ""
-        raise BenchError(f"no run named {name!r}{hint} ({out}/runs holds all {len(ids)})")
-    found = read_runs(out, [name])
-    if len(found) > 1:
-        ids = [run.data["id"] for run in found]
+        raise BenchError(f"no run named {name!r}{hint} ({out}/runs contains all {len(ids)})")
+    runs = read_runs(out, [name])
+    if len(runs) > 1:
+        ids = [run.data["id"] for run in runs]
         shown = ", ".join(ids[:6]) + (", ..." if len(ids) > 6 else "")
         raise BenchError(
             f"{name!r} is the beginning of {len(ids)} runs: {shown}; write one of them"
         )
-    return found[0]
+    return runs[0]
 
 
-def facts_of(run: RunRecord) -> dict[str, Any]:
-    """A run and its scores as plain values."""
+def summarize(run: RunRecord) -> RunSummary:
+    """The summary of a run, its scores in order of task, probe and attention."""
     data = run.data
     keys = ("display_name", "seed", "size", "status", "budget", "spent", "parameters", "settings")
-    return {
-        "name": data["id"],
-        "kind": "run",
-        "summary": f"{data['display_name']}, seed {data['seed']}, {data['size']}, {data['status']}",
+    return RunSummary(
+        name=data["id"],
         **{key: data[key] for key in keys},
-        "scores": [_score(score) for score in sorted(run.scores, key=_order)],
-    }
+        scores=tuple(_score_summary(score) for score in sorted(run.scores, key=_order)),
+    )
 
 
 def _order(score: ScoreRecord) -> tuple[str, str, str]:
@@ -56,48 +137,31 @@ def _order(score: ScoreRecord) -> tuple[str, str, str]:
     return data["task"], str(data["probe_settings"].get("probe", "")), data["attention"]
 
 
-def _score(score: ScoreRecord) -> dict[str, Any]:
+def _score_summary(score: ScoreRecord) -> ScoreSummary:
     keys = ("task", "metric", "attention", "status", "value", "stderr", "metrics", "details")
-    return {
-        "probe": score.data["probe_settings"].get("probe"),
-        **{key: score.data[key] for key in keys},
-    }
+    return ScoreSummary(
+        probe=score.data["probe_settings"].get("probe"), **{key: score.data[key] for key in keys}
+    )
 
 
-def render_run(found: dict[str, Any]) -> str:
-    """The facts as text."""
-    spent = found["spent"]
-    lines = [
-        f"{found['name']} (run): {found['summary']}",
-        f"  spent: {spent['tokens']:,.0f} tokens, {spent['predictions']:,.0f} predictions, "
-        f"{spent['flops']:.3g} FLOPs, {spent['seconds']:.0f} s",
-        f"  parameters: {found['parameters']['encoder']:,}, thrown away "
-        f"{found['parameters']['extra']:,}",
-    ]
-    for score in found["scores"]:
-        lines += ["", *_score_lines(score)]
-    if not found["scores"]:
-        lines += ["", "no scores yet"]
-    return "\n".join(lines)
-
-
-def _score_lines(score: dict[str, Any]) -> list[str]:
-    details = score["details"]
-    how = [score["probe"]] if score["probe"] else []
-    how += [score["attention"]] if score["attention"] != "native" else []
-    title = f"{score['task']}{f' ({chr(44).join(how)})' if how else ''}: "
-    if score["status"] != "ok":
+def _score_lines(score: ScoreSummary) -> list[str]:
+    details = score.details
+    protocol = [score.probe] if score.probe else []
+    protocol += [score.attention] if score.attention != "native" else []
+    title = score.task + (f" ({','.join(protocol)}): " if protocol else ": ")
+    if score.status != "ok":
         return [f"{title}not applicable: {details.get('reason')}"]
-    metrics = score["metrics"] or {score["metric"]: (score["value"], score["stderr"])}
+    assert score.value is not None
+    assert score.stderr is not None
+    metrics = score.metrics or {score.metric: (score.value, score.stderr)}
     lines = [title + ", ".join(f"{n} {v:.4f} ±{e:.4f}" for n, (v, e) in metrics.items())]
-    chosen = [f"{key} {_plain(details[key])}" for key in _SHOWN if key in details]
+    chosen = [f"{key} {_plain(details[key])}" for key in _DETAILS if key in details]
     lines += [f"  {', '.join(chosen)}"] if chosen else []
     if "seeds" in details:
         for seed in details["seeds"]:
             state = "collapsed" if seed["collapsed"] else f"stopped after epoch {seed['epochs']}"
             lines.append(f"  seed {seed['seed']}: dev {seed['dev']:.4f}, {state}")
-    cosine = details.get("cosine")
-    for name, part in (("", details), ("cosine: ", cosine)):
+    for name, part in (("", details), ("cosine: ", details.get("cosine"))):
         if part is not None and "grid" in part:
             names = part.get("poolings", details.get("poolings", []))
             lines += _grid(name, part["grid"], names)
@@ -105,7 +169,7 @@ def _score_lines(score: dict[str, Any]) -> list[str]:
 
 
 def _grid(name: str, grid: list[list[float]], poolings: list[str]) -> list[str]:
-    """The dev score of every layer and pooling; the greatest, which was chosen, marked."""
+    """The dev score of every layer and pooling; the highest, which was chosen, is marked."""
     best = max(value for row in grid for value in row)
     width = max([9, *(len(pooling) for pooling in poolings)]) + 2
     lines = [f"  {name + 'on dev':<14}" + "".join(f"{pooling:>{width}}" for pooling in poolings)]

@@ -1,29 +1,30 @@
-"""What a table is made of: rows and columns, and what is read off them when asked for."""
+"""Tables of comparable runs: rows, columns, cells, and statistics that are computed on demand."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from bench.records.store import RunRecord, ScoreRecord, Variant
+from bench.records.scores import ScoreRecord, Variant
+from bench.records.store import RunRecord
 from bench.reporting.cells import Cell, read_cells
+from bench.reporting.columns import Column
 from bench.reporting.formatting import are_readable
 from bench.settings import sha256_json
 from bench.statistics.aggregate import Aggregate
 from bench.statistics.intervals import Interval
-from bench.statistics.pairwise import Pairs, beside, holm, paired_differences
+from bench.statistics.pairwise import Pairs, concatenate, holm, paired_differences
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:
-    """A row: an objective with its settings, read one way; or a control."""
+    """A row of a table: an objective with its settings under one attention, or a baseline."""
 
     name: str
-    """As shown and as `--baseline` and `--fail-if` name it: `causal, bidirectional`."""
+    """The name in tables, `--baseline` and `--fail-if`: `causal, bidirectional`."""
     objective: str
     kind: Literal["trained", "untrained", "baseline"]
     runs: tuple[RunRecord, ...] = ()
@@ -36,7 +37,7 @@ class Row:
 
     @property
     def excluded(self) -> dict[str, list[int]]:
-        """Status -> seeds of the runs left out of every mean."""
+        """Status -> seeds of the runs that are left out of every mean."""
         left_out: dict[str, list[int]] = {}
         for run in self.runs:
             if run.status != "finished":
@@ -45,81 +46,71 @@ class Row:
 
     @functools.cached_property
     def spent(self) -> dict[str, float]:
-        """Mean costs of its pretrainings, by what they are an amount of."""
+        """Mean cost of one pretraining, by axis: tokens, predictions, flops, seconds."""
         axes = "tokens", "predictions", "flops", "seconds"
         return {axis: self.cost(lambda run, axis=axis: run["spent"][axis]) or 0.0 for axis in axes}  # type: ignore[misc]
 
     def cost(self, of: Callable[[dict[str, Any]], float | None]) -> float | None:
-        """The mean of a figure over the runs that count (over all, where none does)."""
+        """The mean of a figure over the runs that count (over all runs, if none counts)."""
         figures = [of(run.data) for run in self.finished or self.runs]
         known = [figure for figure in figures if figure is not None]
         return sum(known) / len(known) if known else None
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Column:
-    """One reading of one task."""
-
-    name: str
-    task: str
-    metric_key: str | None
-    metric: str
-    chance: float | None
-    variant: Variant
-    is_headline: bool = True
-    """The first of its question's metrics."""
-    family: str = ""
-    limit: int | None = None
-    """`--limit`: the examples it was asked of at most."""
-
-    @property
-    def policy(self) -> str | None:
-        """How the metric was obtained where there are several ways: `word_l2r`, `cosine`."""
-        return None if self.metric_key == self.metric else self.metric_key
+    @functools.cached_property
+    def scores(self) -> dict[Variant, dict[Any, ScoreRecord]]:
+        """The scores by task variant and seed."""
+        scores: dict[Variant, dict[Any, ScoreRecord]] = {}
+        for run in self.finished:
+            for score in run.scores:
+                if score.data["attention"] == self.attention:
+                    scores.setdefault(score.variant, {})[run.data["seed"]] = score
+        return scores
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """Runs that may be compared with each other."""
+    """Runs that are comparable with each other."""
 
     title: str
     comparison: str
+    """Hash of everything that the runs have in common."""
     rows: list[Row]
     columns: list[Column]
     baseline_scores: Mapping[str, Mapping[str, ScoreRecord]]
-    """By column name: what each control scored."""
+    """Column name -> baseline -> score."""
     difference_to: str | None
+    """Name of the row that differences are taken to."""
     warnings: list[str] = dataclasses.field(default_factory=list)
-    """What to know before reading a number; shown on top."""
+    """Shown above the table."""
     notes: list[str] = dataclasses.field(default_factory=list)
-    """What may not be concluded from the numbers; shown below them."""
+    """Conclusions that the scores do not support; shown below the table."""
     letters: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
-    """By row and column: two objectives share a letter where they are not separable."""
+    """By row and column; objectives that share a letter are not significantly different."""
     below: set[tuple[str, str]] = dataclasses.field(default_factory=set)
-    """By row and column: objectives separably below the highest of the column."""
+    """Row and column of the objectives significantly below the highest of the column."""
     detectable: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Column name -> the smallest gap between objectives that this very run could have seen."""
+    """Column name -> minimum detectable difference (95 % level, 50 % power)."""
     aggregates: list[Aggregate] = dataclasses.field(default_factory=list)
-    """Over all tasks, and over suites that are a part of them."""
+    """Over all tasks, and over each suite that is a part of them."""
 
     def difference(self, name: str, other: str, column: str) -> Interval | None:
-        """The paired difference of two rows, or None where they share no seed or score."""
+        """The paired difference of two rows; None without a common seed or score."""
         return self.pairs(column).interval(self.place(name), self.place(other))
 
     def pairs(self, column: str) -> Pairs:
-        """All paired differences of a column, in order of the rows."""
+        """All paired differences of a column, in the order of the rows."""
         if column not in self._pairs:
             samples = [self.cells[row.name, column].sample for row in self.rows]
             self._pairs[column] = paired_differences(samples)
         return self._pairs[column]
 
     def is_above(self, name: str, other: str, column: str) -> bool:
-        """One is separably above another."""
-        gap = self.difference(name, other, column)
-        return gap is not None and gap.is_significant and gap.mean > 0
+        """Whether one row is significantly above another."""
+        difference = self.difference(name, other, column)
+        return difference is not None and difference.is_significant and difference.mean > 0
 
     def ranked(self, column: str) -> list[Row]:
-        """The rows that have a score, the highest first."""
+        """The rows with a score, the highest first."""
         means = {
             row.name: interval.mean
             for row in self.rows
@@ -135,62 +126,63 @@ class Table:
         Raises:
             RefusedError: Outcomes on disk are damaged.
         """
-        found: dict[tuple[str, str], Cell] = {}
-        answers = [_answers(row) for row in self.rows]
-        absent = [next(iter(e.excluded), "missing") if not e.finished else "missing"
-                  for e in self.rows]  # fmt: skip
+        cells: dict[tuple[str, str], Cell] = {}
+        absent = [
+            next(iter(row.excluded), "missing") if not row.finished else "missing"
+            for row in self.rows
+        ]
         for column in self.columns:
-            scores = [own.get(column.variant, {}) for own in answers]
+            scores = [row.scores.get(column.variant, {}) for row in self.rows]
             alone = self.baseline_scores[column.name]
             for place, row in enumerate(self.rows):
                 if row.kind == "baseline" and row.objective in alone:
                     scores[place] = {None: alone[row.objective]}
             keys = [(row.name, column.name) for row in self.rows]
-            found |= zip(keys, read_cells(scores, column, absent), strict=True)
-        return found
+            cells |= zip(keys, read_cells(scores, column, absent), strict=True)
+        return cells
 
     @functools.cached_property
     def best(self) -> dict[str, str]:
-        """Column name -> the objective separably above every other, where there is one."""
-        found = {}
+        """Column name -> the objective significantly above every other, if there is one."""
+        best = {}
         for column in self.columns:
             trained = [row for row in self.ranked(column.name) if row.kind == "trained"]
             rivals = [row for row in trained if row.runs != trained[0].runs]
             if rivals and all(
                 self.is_above(trained[0].name, rival.name, column.name) for rival in rivals
             ):
-                found[column.name] = trained[0].name
-        return found
+                best[column.name] = trained[0].name
+        return best
 
     @functools.cached_property
     def tests(self) -> dict[tuple[str, str], tuple[float, bool]]:
-        """By row and column: p of the difference to the baseline, and if it stands (Holm)."""
-        found: dict[tuple[str, str], tuple[float, bool]] = {}
+        """By row and column: p of the difference to the baseline, and whether Holm rejects."""
+        tests: dict[tuple[str, str], tuple[float, bool]] = {}
         if self.difference_to is None or not self.columns:
-            return found
-        theirs, everyone = self.place(self.difference_to), range(len(self.rows))
-        columns = [self.pairs(column.name).part(everyone, [theirs]) for column in self.columns]
-        for row, p_row in zip(self.rows, beside(columns).p_values(), strict=True):
+            return tests
+        baseline, everyone = self.place(self.difference_to), range(len(self.rows))
+        columns = [self.pairs(column.name).part(everyone, [baseline]) for column in self.columns]
+        for row, p_row in zip(self.rows, concatenate(columns).p_values(), strict=True):
             if row.name != self.difference_to and row.kind != "baseline":
-                stands = zip(self.columns, p_row.tolist(), holm(p_row).tolist(), strict=True)
-                found |= {(row.name, column.name): (p, is_so) for column, p, is_so in stands}
-        return found
+                results = zip(self.columns, p_row.tolist(), holm(p_row).tolist(), strict=True)
+                tests |= {(row.name, column.name): (p, is_so) for column, p, is_so in results}
+        return tests
 
     def place(self, name: str) -> int:
-        """Where an row stands."""
+        """The index of a row."""
         return self._places[name]
 
     def scale(self, column: Column) -> float:
-        """100 where the column is shown x 100."""
+        """100 if the column is shown x 100, else 1."""
         return self._scales[column.name]
 
     def length(self, column: Column) -> float:
-        """Of the column's scale, as shown; a metric without an end has no end of it."""
+        """Length of the column's scale as shown; infinite for an unbounded metric."""
         return 100.0 if self.scale(column) == 100 else math.inf
 
     @functools.cached_property
     def has_letters(self) -> bool:
-        """Whether letters tell the groups, or there are too many of them."""
+        """Whether groups are shown by letters; False if there are too many letters to read."""
         columns: dict[str, list[str]] = {}
         for (_, column), shown in self.letters.items():
             columns.setdefault(column, []).append(shown)
@@ -217,96 +209,32 @@ class Table:
 
 
 def rows_of(runs: list[RunRecord], baseline: str | None) -> list[Row]:
-    """The baseline, objectives as first seen, the untrained; a run's second reading follows it."""
+    """The rows of some runs: the baseline first, then trained objectives, then the untrained.
+
+    A run that was scored with bidirectional attention, too, has a second row after its first. Runs
+    of one display name whose code differs are rows of their own, told apart by a hash.
+
+    Args:
+        runs: Comparable runs.
+        baseline: Name of the row that differences are taken to.
+    """
     versions: dict[tuple[str, str], list[RunRecord]] = {}
     for run in runs:
-        made_by = [run.data["objective"], run.data["settings"]]
-        code = sha256_json([*made_by, run.data["spec"].get("objective_code")])
+        identity = [run.data["objective"], run.data["settings"]]
+        code = sha256_json([*identity, run.data["spec"].get("objective_code")])
         versions.setdefault((run.data["display_name"], code), []).append(run)
-    labels = [label for label, _ in versions]
+    names = [display_name for display_name, _ in versions]
     rows = []
-    for (label, code), members in versions.items():
-        name = label if labels.count(label) == 1 else f"{label} #{code[:4]}"
+    for (display_name, code), members in versions.items():
+        name = display_name
+        if names.count(display_name) > 1:
+            name = f"{display_name} #{code[:4]}"
         is_trained = any(run.data["spent"]["tokens"] > 0 for run in members)
         kind: Literal["trained", "untrained"] = "trained" if is_trained else "untrained"
         objective = members[0].data["objective"]
         rows.append(Row(name, objective, kind, tuple(members)))
-        seen = {score.data["attention"] for run in members for score in run.scores}
-        if "bidirectional" in seen:
+        attentions = {score.data["attention"] for run in members for score in run.scores}
+        if "bidirectional" in attentions:
             other = f"{name}, bidirectional"
             rows.append(Row(other, objective, kind, tuple(members), "bidirectional"))
     return sorted(rows, key=lambda row: (row.kind == "untrained", row.name != baseline))
-
-
-def columns_of(runs: list[RunRecord], order: Sequence[str]) -> list[Column]:
-    """A column for each reading of each question asked, in order of task, then as first seen."""
-    asked: dict[Variant, list[ScoreRecord]] = {}
-    for run in runs:
-        for score in run.scores:
-            if not order or score.data["task"] in order:
-                asked.setdefault(score.variant, []).append(score)
-    rank = {task: index for index, task in enumerate(order)}
-    columns = []
-    for variant in sorted(asked, key=lambda variant: rank.get(variant[0], 0)):
-        metrics = list(
-            dict.fromkeys(name for score in asked[variant] for name in score.data["metrics"])
-        )
-        data = asked[variant][0].data
-        name = variant[0] + _apart(variant, [key for key in asked if key[0] == variant[0]])
-        for metric_key in metrics or [None]:
-            shown = f"{name} {metric_key}" if len(metrics) > 1 else name
-            # The keys are policies under one metric, or the metric and others beside it, by their names.
-            is_other = metric_key is not None and data["metric"] == metrics[0] != metric_key
-            columns.append(
-                Column(
-                    name=shown,
-                    task=variant[0],
-                    metric_key=metric_key,
-                    metric=metric_key if is_other else data["metric"],
-                    chance=None if is_other else data["chance"],
-                    variant=variant,
-                    is_headline=metric_key in (None, metrics[0] if metrics else None),
-                    family=data["family"],
-                    limit=data["probe_settings"].get("limit"),
-                )
-            )
-    return columns
-
-
-def _apart(variant: Variant, siblings: list[Variant]) -> str:
-    """What tells a question from others of the same task: ` (limit=100, data 1a2b3c4d)`."""
-    probes = [json.loads(sibling[2]) for sibling in siblings]
-    probe = json.loads(variant[2])
-    parts = [
-        f"{key}={probe[key]}"
-        for key in probe
-        if any(other.get(key) != probe[key] for other in probes)
-        or (key == "limit" and probe[key] is not None)
-        or (key == "probe" and probe[key] != "linear")
-    ]
-    for index, what in ((1, "data"), (3, "code")):
-        if any(sibling[index] != variant[index] for sibling in siblings):
-            parts.append(f"{what} {variant[index][:8]}")
-    return f" ({', '.join(parts)})" if parts else ""
-
-
-def baselines_of(column: Column, baselines: Sequence[ScoreRecord]) -> dict[str, ScoreRecord]:
-    """The controls of a question: under the same probe and code, else at least on its data."""
-    found: dict[str, ScoreRecord] = {}
-    for score in baselines:
-        variant = score.variant
-        if variant == column.variant:
-            found[score.data["baseline"]] = score
-        elif variant[:2] == column.variant[:2]:
-            found.setdefault(score.data["baseline"], score)
-    return found
-
-
-def _answers(row: Row) -> dict[Variant, dict[Any, ScoreRecord]]:
-    """An row's scores by question and seed."""
-    answers: dict[Variant, dict[Any, ScoreRecord]] = {}
-    for run in row.finished:
-        for score in run.scores:
-            if score.data["attention"] == row.attention:
-                answers.setdefault(score.variant, {})[run.data["seed"]] = score
-    return answers

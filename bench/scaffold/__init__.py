@@ -1,12 +1,13 @@
-"""`bench new`: an installable package with an objective or a task in it that works as it stands.
+"""`bench new`: an installable package with a working objective or task.
 
-The templates lie beside this file, under the paths they are written to (`package` is replaced by
-the name). A name must do as Python module, distribution and name on the command line at once, so
-one that anything of these already has is refused before a file is written.
+The templates lie beside this file, under the paths that they are written to (`package` is replaced
+by the name). The name must be valid as a Python module, as a distribution and on the command line,
+so a name that any of these already uses is refused before a file is written.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import keyword
 import os
@@ -17,7 +18,6 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-import bench
 from bench.errors import BenchError
 from bench.registry import Registry
 from bench.spec import SIZES
@@ -28,25 +28,25 @@ Kind = Literal["objective", "task"]
 _TEMPLATES = Path(__file__).parent / "templates"
 _SUFFIX = ".template"
 _NAME = re.compile(r"[a-z](_?[a-z0-9]){1,39}")
-_OURS = {"all", "none", "bench", "encoder", "training", "objective", "task", "test", "tests"}
+_RESERVED = {"all", "none", "bench", "encoder", "training", "objective", "task", "test", "tests"}
 
 
 def scaffold(kind: Kind, name: str, parent: Path, registry: Registry) -> Path:
-    """Write a package into a new folder and return it.
+    """Write a package into a new folder and return the folder.
 
     Args:
-        kind: What it provides.
-        name: Of the package, its module, and what it provides; `-` and `_` are the same.
-        parent: The folder to make it in.
-        registry: What there is already.
+        kind: The kind of plugin that the package provides.
+        name: The name of the package, its module and its plugin; `-` and `_` are equivalent.
+        parent: The folder in which the package's folder is made.
+        registry: The installed plugins, whose names are taken.
 
     Raises:
-        BenchError: The name is no good or taken, or the folder cannot be made.
+        BenchError: The name is invalid or taken, or the folder cannot be made.
     """
     name = checked_name(kind, name, registry)
     folder = parent / name
     if not parent.is_dir():
-        raise BenchError(f"--dir {parent}: no such folder (seen from {Path.cwd()})")
+        raise BenchError(f"--dir {parent}: no such folder (looked up from {Path.cwd()})")
     if os.path.lexists(folder):
         raise BenchError(f"{folder} exists already; choose another name, or another --dir")
     values = {
@@ -55,7 +55,7 @@ def scaffold(kind: Kind, name: str, parent: Path, registry: Registry) -> Path:
         "article": "An" if kind == "objective" else "A",
         "class_name": "".join(part.capitalize() for part in name.split("_")) + kind.capitalize(),
         "distribution": name.replace("_", "-"),
-        "version": bench.__version__,
+        "version": importlib.import_module("bench").__version__,  # an import statement is a cycle
     }
     try:
         with new_folder(folder) as building:
@@ -67,39 +67,41 @@ def scaffold(kind: Kind, name: str, parent: Path, registry: Registry) -> Path:
 
 
 def checked_name(kind: Kind, name: str, registry: Registry) -> str:
-    """The name as Python spells it.
+    """The name as a Python identifier.
 
     Raises:
-        BenchError: It is no name, or something has it already; says what.
+        BenchError: The name is invalid, or something has it already; names that.
     """
     spelt = name.replace("-", "_")
     if not _NAME.fullmatch(spelt):
         raise BenchError(
-            f"{name!r} will not do as a name: 2 to 40 of a-z, 0-9 and single _ are wanted, a "
-            "letter first (my_objective)"
+            f"{name!r} is not a valid name: write 2 to 40 of a-z, 0-9, single _, a letter first, "
+            "as my_objective"
         )
     if reason := _taken(spelt, registry):
-        raise BenchError(f"{spelt!r} will not do as the name of {_article(kind)}: {reason}")
+        raise BenchError(
+            f"{spelt!r} cannot be the name of {_article(kind)}: {reason}; choose another name"
+        )
     return spelt
 
 
 def _taken(name: str, registry: Registry) -> str | None:
-    """What has the name already."""
-    if name in _OURS or name in SIZES:
-        return "it means something else on bench's command line"
-    for entry in registry.entries:
-        if entry.name == name:
-            what = "plugin" if entry.kind is None else entry.kind
-            return f"there is {_article(what)} of that name, from {entry.provider}"
+    """What already has the name; None where it is free."""
+    if name in _RESERVED or name in SIZES:
+        return "it has another meaning on the command line of bench"
+    for plugin in registry.plugins:
+        if plugin.name == name:
+            taken_by = "plugin" if plugin.kind is None else plugin.kind
+            return f"{_article(taken_by)} of that name exists, from {plugin.provider}"
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
         return "it is a keyword of Python"
     if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
-        return "a Python module of that name is installed, and one would hide the other"
+        return "a Python module of that name is installed, and one of the two would hide the other"
     try:
-        found = version(name.replace("_", "-"))
+        installed = version(name.replace("_", "-"))
     except PackageNotFoundError:
         return None
-    return f"a package of that name is installed ({found}), and this one would replace it"
+    return f"a package of that name is installed ({installed}), and the new one would replace it"
 
 
 def _article(kind: str) -> str:
@@ -107,7 +109,7 @@ def _article(kind: str) -> str:
 
 
 def _write(source: Path, folder: Path, values: dict[str, str]) -> None:
-    """Every template below `source`, filled in, at its place below `folder`."""
+    """Fill in every template below `source` and write it to its place below `folder`."""
     for template in sorted(source.rglob(f"*{_SUFFIX}")):
         place = str(template.relative_to(source)).removesuffix(_SUFFIX)
         path = folder / place.replace("package", values["name"])

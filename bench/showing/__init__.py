@@ -1,1 +1,1 @@
-"""Showing room: what an objective does to text, token by token and counted over many rows."""
+"""Demonstrations of an objective: its corruption token by token, and statistics of many rows."""

@@ -1,92 +1,98 @@
-"""The realised figures as lines of text, nominal ones beside them."""
+"""The statistics of an objective's corruption as lines of text: realised and nominal values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bench.showing.figures import BINS
+from bench.showing.corruption_statistics import BINS
 
 if TYPE_CHECKING:
-    from bench.showing.figures import Figures
+    from bench.showing.corruption_statistics import CorruptionStatistics
 
 _BAR = 20
 _LONGEST_RUN = 10
 _SHARES = {
-    "words": "words touched",
+    "words": "words with a chosen token",
     "moved": "tokens moved",
-    "inserted": "inserted, for each token",
+    "inserted": "tokens inserted per token",
 }
 _TREATMENTS = {
-    "mask": "as the mask",
-    "random": "as another token",
-    "kept": "as they are",
-    "removed": "not at all",
+    "mask": "the mask",
+    "random": "another token",
+    "kept": "the same token",
+    "removed": "nothing",
 }
 
 
-def count_lines(found: Figures, sample: str) -> Iterator[str]:
-    """Realised beside nominal: shares, treatment, runs, cut words, profile."""
-    yield f"over {sample}"
+def count_lines(statistics: CorruptionStatistics, sample: str) -> Iterator[str]:
+    """Shares, treatment, runs, cut words and position profile, realised and nominal.
+
+    Args:
+        statistics: The statistics.
+        sample: Description of the rows that they were computed over.
+    """
+    yield f"statistics over {sample}"
     yield f"{'':<28}{'realised':>10}{'nominal':>10}"
     for name in ("corrupted", "predicted"):
-        low, high = found.row_ranges[name]
-        rows = f"   a row: {low:.1%} to {high:.1%}" if high > low else ""
-        said = _figure(f"tokens {name}", found.shares[name], found.nominal.get(name))
-        yield f"{said:<48}{rows}".rstrip()
-    for name, what in _SHARES.items():
-        if found.shares[name]:
-            yield _figure(what, found.shares[name], found.nominal.get(name))
-    for name, rate in found.nominal.items():
+        low, high = statistics.row_ranges[name]
+        rows = f"   by row: {low:.1%} to {high:.1%}" if high > low else ""
+        line = _line(f"tokens {name}", statistics.shares[name], statistics.nominal.get(name))
+        yield f"{line:<48}{rows}".rstrip()
+    for name, text in _SHARES.items():
+        if statistics.shares[name]:
+            yield _line(text, statistics.shares[name], statistics.nominal.get(name))
+    for name, rate in statistics.nominal.items():
         if name.endswith("_rate"):
-            yield f"{f'{name}, as set':<28}{'':>10}{rate:>10.1%}"
-    if any(found.treatment.values()):
-        yield "the chosen tokens are shown"
-        for name, what in _TREATMENTS.items():
-            if found.treatment[name] or found.nominal.get(name):
-                yield _figure(f"  {what}", found.treatment[name], found.nominal.get(name))
-        yield from _run_lines(found)
-    yield from _profile_lines(found)
+            yield f"{f'setting {name}':<28}{'':>10}{rate:>10.1%}"
+    if any(statistics.treatment.values()):
+        yield "input in place of the chosen tokens"
+        for name, text in _TREATMENTS.items():
+            if statistics.treatment[name] or statistics.nominal.get(name):
+                yield _line(f"  {text}", statistics.treatment[name], statistics.nominal.get(name))
+        yield from _run_lines(statistics)
+    yield from _profile_lines(statistics)
 
 
-def _figure(what: str, realised: float, nominal: float | None) -> str:
-    said = "" if nominal is None else f"{nominal:.1%}"
-    return f"{what:<28}{realised:>10.1%}{said:>10}".rstrip()
+def _line(text: str, realised: float, nominal: float | None) -> str:
+    setting = "" if nominal is None else f"{nominal:.1%}"
+    return f"{text:<28}{realised:>10.1%}{setting:>10}".rstrip()
 
 
-def _run_lines(found: Figures) -> Iterator[str]:
+def _run_lines(statistics: CorruptionStatistics) -> Iterator[str]:
     for unit in ("words", "tokens"):
-        yield f"{f'mean run, in {unit}':<28}{found.mean_run(unit):>10.2f}"
-    if (said := found.nominal.get("mean_length")) is not None:
-        yield f"{'mean_length, as set':<28}{'':>10}{said:>10.2f}"
-    yield f"{'words cut':<28}{found.cut_words:>10.1%}   of the words touched"
+        yield f"{f'mean run, {unit}':<28}{statistics.mean_run(unit):>10.2f}"
+    if (mean_length := statistics.nominal.get("mean_length")) is not None:
+        yield f"{'setting mean_length':<28}{'':>10}{mean_length:>10.2f}"
+    cut = f"{'words chosen only in part':<28}{statistics.cut_words:>10.1%}"
+    yield f"{cut}   of the words with a chosen token"
     yield ""
-    yield f"{'length of a run':<18}{'in words':<{_BAR + 10}}in tokens"
-    columns = [_shortened(found.run_words), _shortened(found.run_tokens)]
+    yield f"{'length of a run':<18}{'words':<{_BAR + 10}}tokens"
+    columns = [_shares_by_length(statistics.run_words), _shares_by_length(statistics.run_tokens)]
     for length in range(max(map(len, columns))):
         name = f"{length + 1}" + ("+" if length + 1 == _LONGEST_RUN else "")
         bars = [_bar(shares[length]) if length < len(shares) else "" for shares in columns]
         yield f"{name:>15}   {bars[0]:<{_BAR + 10}}{bars[1]}".rstrip()
 
 
-def _profile_lines(found: Figures) -> Iterator[str]:
-    if not any(map(any, found.profile.values())):
+def _profile_lines(statistics: CorruptionStatistics) -> Iterator[str]:
+    if not any(map(any, statistics.profile.values())):
         return
     yield ""
-    yield f"{'place in a row':<18}{'corrupted':<{_BAR + 10}}predicted"
+    yield f"{'position in row':<18}{'corrupted':<{_BAR + 10}}predicted"
     for tenth in range(BINS):
-        bars = [_bar(found.profile[name][tenth]) for name in ("corrupted", "predicted")]
+        bars = [_bar(statistics.profile[name][tenth]) for name in ("corrupted", "predicted")]
         name = f"{tenth * 100 // BINS}-{(tenth + 1) * 100 // BINS} %"
         yield f"{name:>15}   {bars[0]:<{_BAR + 10}}{bars[1]}".rstrip()
 
 
-def _shortened(counts: list[int]) -> list[float]:
-    """Shares of each length, the long ones together."""
-    kept = counts[: _LONGEST_RUN - 1]
+def _shares_by_length(counts: list[int]) -> list[float]:
+    """The share of each length. All lengths from `_LONGEST_RUN` on are one share."""
+    bins = counts[: _LONGEST_RUN - 1]
     if len(counts) >= _LONGEST_RUN:
-        kept = [*kept, sum(counts[_LONGEST_RUN - 1 :])]
+        bins = [*bins, sum(counts[_LONGEST_RUN - 1 :])]
     total = sum(counts)
-    return [count / total for count in kept]
+    return [count / total for count in bins]
 
 
 def _bar(share: float) -> str:

@@ -1,1 +1,1 @@
-"""Statistics: numbers in, numbers out."""
+"""Statistics over seeds and examples: numbers in, numbers out."""

@@ -1,19 +1,20 @@
-"""One figure over many tasks: interquartile mean and mean rank, with intervals and letters.
+"""Aggregates over many tasks: interquartile mean and mean rank, with intervals and letters.
 
-Scores of unlike metrics are put on one scale first: 0 is what guessing scores (what the untrained
-encoder scores, where a metric has no chance level) and 1 the best objective of that task. The
-interquartile mean (Agarwal et al. 2021) of these drops the best and the worst quarter of the tasks,
-so that no single one decides; the mean rank does without any scale. It is the mean of the ranks
-among the runs of one seed: the rank of means never settles where objectives are equal, and an
-interval around it held the truth in 75 % of simulated cases (5 seeds, 4 equal objectives).
+Scores of different metrics are normalised first: 0 is the chance level (or the score of the
+untrained encoder, if a metric has no chance level), and 1 is the best objective of the task. The
+interquartile mean of the normalised scores (Agarwal et al. 2021) drops the best and the worst
+quarter of the tasks, so that no single task decides. The mean rank needs no scale. It is the mean
+of the ranks among the runs of one seed. The rank of the means was tried: it does not converge where
+objectives are equal, and its interval had a coverage of 75 % in a simulation (5 seeds, 4 equal
+objectives).
 
-The tasks are taken as given: the intervals are about other seeds and other examples, not about
-other tasks. The seeds' part is the t interval of each seed's own figure, the examples' part a
-bootstrap; they are joined as those of a single score.
+The tasks are fixed: the intervals are about other seeds and other examples, not about other tasks.
+The seed part is the t interval of the aggregates of single seeds, the example part is a bootstrap;
+they are combined like those of a single score.
 
-A task in which no objective is separably above guessing would add noise divided by noise, and one
-asked of a part of its examples (--limit) is another task: both are left out, and said to be. So is
-an objective that lacks an answer the others have.
+Two kinds of tasks are left out, and reported as such: a task in which no objective is significantly
+above chance (it would add noise divided by noise), and a task scored on a part of its examples
+(--limit), which is another task. An objective that lacks a score the others have is left out, too.
 """
 
 from __future__ import annotations
@@ -34,22 +35,22 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
 TRIMMED = 0.25
-"""Share of the tasks cut off at either end."""
+"""Share of the tasks that is dropped at either end."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Task:
-    """What K objectives scored on one task."""
+class TaskScores:
+    """The scores of K objectives on one task."""
 
     name: str
     samples: Sequence[Sample]
     floor: float | int
-    """What guessing scores; an integer is the objective that stands for it."""
+    """The score that counts as 0; an integer is the index of the objective with that score."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Aggregate:
-    """K objectives over some tasks; the last axis of each pair is [interquartile mean, rank]."""
+    """K objectives over some tasks; an axis of length 2 is [interquartile mean, rank]."""
 
     name: str
     tasks: tuple[str, ...]
@@ -57,25 +58,25 @@ class Aggregate:
     seeds: tuple[int, ...]
     iqm: Float[np.ndarray, " K"]
     rank: Float[np.ndarray, " K"]
-    """NaN for what is no competitor: the untrained."""
+    """Mean ranks; NaN for the untrained encoder, which is not ranked."""
     half_widths: Float[np.ndarray, "K 2"]
     gap_widths: Float[np.ndarray, "K K"]
-    """Half-widths of paired differences of the interquartile mean."""
+    """Half-widths of the paired differences of interquartile means."""
     left_out: Mapping[str, str]
-    """Task or objective -> why."""
+    """Task or objective -> reason why it is left out."""
 
     def of(self, name: str) -> tuple[Interval, Interval | None]:
-        """Interquartile mean and mean rank of an row."""
+        """Interquartile mean and mean rank of a row; no rank for the untrained encoder."""
         k = self.rows.index(name)
-        found = []
+        intervals = []
         for mean, half in zip((self.iqm[k], self.rank[k]), self.half_widths[k], strict=True):
-            found.append(
+            intervals.append(
                 Interval(float(mean), float(mean - half), float(mean + half), self.seeds[k])
             )
-        return found[0], None if np.isnan(self.rank[k]) else found[1]
+        return intervals[0], None if np.isnan(self.rank[k]) else intervals[1]
 
     def difference(self, name: str, other: str) -> Interval | None:
-        """The paired difference of two interquartile means, where both have one."""
+        """The paired difference of two interquartile means; None if a row is left out."""
         if not {name, other} <= {*self.rows}:
             return None
         i, j = self.rows.index(name), self.rows.index(other)
@@ -84,48 +85,48 @@ class Aggregate:
 
     @property
     def num_ranks(self) -> int:
-        """How many compete."""
+        """Number of ranked objectives."""
         return int(np.isfinite(self.rank).sum())
 
     @functools.cached_property
     def letters(self) -> dict[str, str]:
-        """Entries by the letters of those they are not separable from."""
-        return dict(zip(self.rows, letters(self._separable, self.iqm), strict=True))
+        """Row -> letters; rows that share a letter are not significantly different."""
+        return dict(zip(self.rows, letters(self._is_different, self.iqm), strict=True))
 
     @functools.cached_property
     def below(self) -> list[str]:
-        """Entries separably below the highest of those that compete."""
+        """Rows significantly below the highest of the ranked objectives."""
         top = int(np.nanargmax(np.where(np.isnan(self.rank), np.nan, self.iqm)))
-        is_below = self._separable[top] & (self.iqm < self.iqm[top])
+        is_below = self._is_different[top] & (self.iqm < self.iqm[top])
         return [name for name, below in zip(self.rows, is_below, strict=True) if below]
 
     @functools.cached_property
-    def _separable(self) -> Bool[np.ndarray, "K K"]:
+    def _is_different(self) -> Bool[np.ndarray, "K K"]:
         gaps = np.abs(self.iqm[:, None] - self.iqm)
         several = np.minimum.outer(self.seeds, self.seeds) > 1
         return np.asarray((gaps > self.gap_widths) & several)
 
 
-def aggregated(
+def aggregate(
     name: str,
-    tasks: Sequence[Task],
+    tasks: Sequence[TaskScores],
     rows: Sequence[str],
-    is_rival: Sequence[bool],
+    is_ranked: Sequence[bool],
     left_out: Mapping[str, str] | None = None,
 ) -> Aggregate:
-    """Put objectives together over tasks all of them answered.
+    """Aggregate the scores of objectives over tasks on which all of them have a score.
 
     Args:
-        name: Of these tasks.
-        tasks: Two or more.
-        rows: The objectives, as each task's samples are ordered.
-        is_rival: Which of them compete: the best and the ranks are among these.
-        left_out: What is not in here, and why.
+        name: Name of this group of tasks.
+        tasks: Two tasks or more.
+        rows: The objectives, in the order of each task's samples.
+        is_ranked: Which objectives are ranked; the best is one of these.
+        left_out: Task or objective -> reason why it is left out.
     """
-    rivals, floors = np.asarray(is_rival), [task.floor for task in tasks]
+    rivals, floors = np.asarray(is_ranked), [task.floor for task in tasks]
     point = np.array([[sample.values.mean() for sample in task.samples] for task in tasks])
     scale = _scale(point[..., None], floors, rivals)
-    found = _combined(point[..., None], scale, rivals)[..., 0]
+    figures = _combined(point[..., None], scale, rivals)[..., 0]
     resampled = np.stack([_over_examples(task) for task in tasks])
     of_examples = _combined(resampled, _scale(resampled, floors, rivals), rivals)
     values = _by_seed(tasks)
@@ -138,7 +139,7 @@ def aggregated(
         tasks=tuple(task.name for task in tasks),
         rows=tuple(rows),
         seeds=tuple(int(count) for count in is_known.sum(axis=1)),
-        iqm=found[0],
+        iqm=figures[0],
         rank=np.where(rivals, _mean_over_seeds(of_seeds)[1], np.nan),
         half_widths=np.moveaxis(_half_width(of_seeds, of_examples), 0, -1),
         gap_widths=_half_width(*gaps),
@@ -151,7 +152,7 @@ def _scale(
     floors: Sequence[float | int],
     rivals: Bool[np.ndarray, " K"],
 ) -> Float[np.ndarray, "2 T 1 R"]:
-    """What is 0, and how far from it 1 is."""
+    """The score that counts as 0, and the distance from it to 1."""
     zero = np.stack(
         [score[floor] if isinstance(floor, int) else np.full(score.shape[1], floor)
          for score, floor in zip(scores, floors, strict=True)]
@@ -165,66 +166,67 @@ def _combined(
     scale: Float[np.ndarray, "2 T 1 R"],
     rivals: Bool[np.ndarray, " K"],
 ) -> Float[np.ndarray, "2 K R"]:
-    """Interquartile means of the scaled scores, and mean ranks among the rivals."""
+    """Interquartile means of the normalised scores, and mean ranks."""
     iqm = trimmed_mean((scores - scale[0]) / scale[1])
     rank = np.zeros(iqm.shape)
-    rank[rivals] = ranks(scores[:, rivals].round(12)).mean(axis=0)  # equal but for rounding
+    rank[rivals] = ranks(scores[:, rivals].round(12)).mean(axis=0)  # ignore rounding errors
     return np.stack([iqm, rank])
 
 
 def trimmed_mean(scaled: Float[np.ndarray, " T *R"]) -> Float[np.ndarray, "*R"]:
-    """The mean over tasks without a quarter of them at either end.
+    """The mean over tasks without the quarter at either end.
 
-    As scipy.stats.trim_mean and rankdata do; importing scipy.stats would load torch, because it
-    looks into every array library there is.
+    The result is that of scipy.stats.trim_mean. Importing scipy.stats would load torch, because
+    scipy.stats inspects every array library.
     """
     cut = int(TRIMMED * len(scaled))
     return np.asarray(np.sort(scaled, axis=0)[cut : len(scaled) - cut].mean(axis=0))
 
 
 def ranks(scores: Float[np.ndarray, "T K R"]) -> Float[np.ndarray, "T K R"]:
-    """1 for the highest of each task; equals share the middle of their places."""
-    found = np.empty(scores.shape)
+    """Ranks per task: 1 for the highest score; equal scores get their mean rank (as rankdata)."""
+    placed = np.empty(scores.shape)
     count = np.min_scalar_type(2 * scores.shape[1])
     for k in range(scores.shape[1]):
         own = scores[:, k : k + 1]
         above = (scores > own).sum(axis=1, dtype=count)
         above += (scores >= own).sum(axis=1, dtype=count)
-        found[:, k] = (above + 1.0) / 2
-    return found
+        placed[:, k] = (above + 1.0) / 2
+    return placed
 
 
-def _by_seed(tasks: Sequence[Task]) -> Float[np.ndarray, "T K S"]:
-    """Each seed's value; NaN where an objective lacks it."""
+def _by_seed(tasks: Sequence[TaskScores]) -> Float[np.ndarray, "T K S"]:
+    """The value of each seed; NaN if an objective lacks the seed."""
     union = sorted({seed for task in tasks for sample in task.samples for seed in sample.seeds})
-    found = np.full((len(tasks), len(tasks[0].samples), len(union)), np.nan)
+    values = np.full((len(tasks), len(tasks[0].samples), len(union)), np.nan)
     for t, task in enumerate(tasks):
         for k, sample in enumerate(task.samples):
-            found[t, k, [union.index(seed) for seed in sample.seeds]] = sample.values
-    return found
+            values[t, k, [union.index(seed) for seed in sample.seeds]] = sample.values
+    return values
 
 
-def _over_examples(task: Task) -> Float[np.ndarray, "K R"]:
-    """Means under resampled examples, each objective's seeds as they are."""
-    found = np.empty((len(task.samples), REPEATS))
-    kinds: dict[str | None, list[int]] = {}
+def _over_examples(task: TaskScores) -> Float[np.ndarray, "K R"]:
+    """Means over resampled examples and all seeds."""
+    resampled = np.empty((len(task.samples), REPEATS))
+    by_examples: dict[str | None, list[int]] = {}
     for k, sample in enumerate(task.samples):
-        kinds.setdefault(sample.examples, []).append(k)
-    for members in kinds.values():
+        by_examples.setdefault(sample.examples, []).append(k)
+    for members in by_examples.values():
         samples = [task.samples[k] for k in members]
         known = [sample.outcomes.mean(axis=0) for sample in samples if sample.outcomes is not None]
         if len(known) == len(samples):
-            found[members] = resampled_means(f"examples of {task.name}", np.stack(known))
+            resampled[members] = resampled_means(f"examples of {task.name}", np.stack(known))
             continue
-        for k, sample in zip(members, samples, strict=True):  # no outcomes: by its sampling error
+        for k, sample in zip(members, samples, strict=True):
+            # Without outcomes, the replicates come from the standard error.
             error = float((sample.stderrs**2).mean() ** 0.5)
             drawn = resampled_means(f"error of {task.name} {k}", _UNIT)[0]
-            found[k] = sample.values.mean() + error * drawn
-    return found
+            resampled[k] = sample.values.mean() + error * drawn
+    return resampled
 
 
 _UNIT = np.where(np.arange(400) % 2, 20.0, -20.0)[None]
-"""400 numbers whose resampled mean has mean zero and variance one."""
+"""400 numbers whose resampled mean has expectation 0 and variance 1."""
 
 
 def _mean_over_seeds(of_seeds: Float[np.ndarray, "*K S"]) -> Float[np.ndarray, "*K"]:
@@ -235,7 +237,7 @@ def _mean_over_seeds(of_seeds: Float[np.ndarray, "*K S"]) -> Float[np.ndarray, "
 def _half_width(
     of_seeds: Float[np.ndarray, "*K S"], of_examples: Float[np.ndarray, "*K R"]
 ) -> Float[np.ndarray, "*K"]:
-    """Both variances joined as in `interval_of_values`."""
+    """Both variances combined as in `interval_of_values`."""
     count = np.isfinite(of_seeds).sum(axis=-1)
     freedom = np.maximum(count - 1, 1)
     mean = _mean_over_seeds(of_seeds)[..., None]

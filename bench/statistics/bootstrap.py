@@ -1,14 +1,15 @@
-"""Resampling of seeds and of examples, without a generator: draws are hashes of what they are for.
+"""Resampling of test examples without a generator: a draw is a hash of its stream and position.
 
-A replicate is a set of weights that sum to one. Weights of one stream are the same wherever they
-are asked for, so objectives that were asked the same examples are resampled together and what is
-hard for all of them cancels, as in a paired difference.
+A replicate is a set of weights that sum to one. Weights of one stream are the same everywhere.
+Therefore objectives that were scored on the same examples are resampled together, and examples that
+are hard for all of them cancel, as in a paired difference.
 
-Only examples are resampled, and only for figures over many tasks: a single score's interval is
-narrower and as honest by its mean squares (see `statistics`), and seeds are too few. The plain
-two-level bootstrap, percentiles over seeds and examples resampled together, was tried on the null
-of tests/test_reporting_statistics.py: it calls equal objectives separable in 24 % of the
-comparisons with 2 seeds, 15 % with 3 and 9 % with 5, where the mean squares do in 5, 5 and 4 %.
+Only examples are resampled, and only for aggregates over many tasks. The interval of a single score
+comes from mean squares (see `bench.statistics.intervals`), which is narrower with the same
+coverage, and seeds are too few to be resampled. The plain two-level bootstrap (percentiles over
+seeds and examples resampled together) was tried on the null simulation of
+tests/statistics/test_intervals.py. It calls equal objectives significantly different in 24 % of the
+comparisons with 2 seeds, 15 % with 3 and 9 % with 5; the mean squares do so in 5, 5 and 4 %.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt64
 
 REPEATS = 500
-"""Replicates: the half-width of an interval is then known to about 3 %."""
+"""Number of replicates: the half-width of an interval then has a relative error of about 3 %."""
 _MOST_UNITS = 1_000
 _MOST_DRAWS = 1 << 14
-"""Made at once: as many as a processor keeps at hand."""
+"""Draws made at once: as many as fit in the processor's cache."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def draws(
     stream: str, repeats: int, count: int, first: int = 0
 ) -> UInt64[np.ndarray, "repeats count"]:
-    """Independent 64-bit integers, a pure function of the stream's name and the place.
+    """Independent 64-bit integers, a pure function of the stream's name and the position.
 
     Args:
-        stream: Its name.
-        repeats: Rows.
-        count: Columns.
-        first: The row to begin with.
+        stream: Name of the stream.
+        repeats: Number of rows.
+        count: Number of columns.
+        first: Index of the first row.
     """
     start = np.uint64(zlib.crc32(stream.encode()) << 32)
     x = np.arange(first * count + 1, (first + repeats) * count + 1, dtype=np.uint64)
     x += start
-    x *= _GOLDEN  # SplitMix64 (Steele, Lea & Flood 2014), in place: fresh memory costs more
+    x *= _GOLDEN  # SplitMix64 (Steele, Lea & Flood 2014), in place, as allocation costs more
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
         x ^= x >> np.uint64(shift)
         x *= np.uint64(factor)
@@ -51,11 +52,11 @@ def draws(
 
 
 def weights(stream: str, count: int, repeats: int = REPEATS) -> Float[np.ndarray, "repeats count"]:
-    """How often each of `count` is drawn when as many are drawn with replacement, over `count`."""
-    found = np.empty((repeats, count))
+    """Share of each of `count` units when `count` units are drawn with replacement."""
+    shares = np.empty((repeats, count))
     at_once = max(1, _MOST_DRAWS // count)
     for first in range(0, repeats, at_once):
-        rows = found[first : first + at_once]
+        rows = shares[first : first + at_once]
         drawn = draws(stream, len(rows), count, first)
         drawn >>= np.uint64(32)
         drawn *= np.uint64(count)
@@ -63,16 +64,16 @@ def weights(stream: str, count: int, repeats: int = REPEATS) -> Float[np.ndarray
         drawn += np.uint64(count) * np.arange(len(rows), dtype=np.uint64)[:, None]
         counts = np.bincount(drawn.ravel().astype(np.int64), minlength=rows.size)
         np.divide(counts.reshape(rows.shape), count, out=rows)
-    return found
+    return shares
 
 
 def resampled_means(
     stream: str, rows: Float[np.ndarray, "K m"], repeats: int = REPEATS
 ) -> Float[np.ndarray, "K repeats"]:
-    """The means of K rows under resampled columns, the same ones for all rows.
+    """The means of K rows over resampled columns, with the same columns for all rows.
 
-    More than a thousand columns are resampled in a thousand groups: the mean of as many sums
-    varies as that of the columns does, at a fraction of the work.
+    More than a thousand columns are resampled in a thousand groups: the mean of group sums has the
+    same variance as the mean of columns, and needs a fraction of the work.
     """
     count = rows.shape[1]
     if count > _MOST_UNITS:

@@ -1,20 +1,22 @@
-"""Where one objective passes another on the way to a larger budget, and how well that is known.
+"""Crossings: the budget from which one objective scores higher than another, with an interval.
 
-Between the budgets that were run, outcomes are interpolated linearly in log2 of the budget, seed
-by seed and example by example, so that the difference of two objectives has an interval at any
-budget (see `statistics`). A crossing is shown where the difference is separable at one budget and,
-the other way round, at a later one, over all budgets of the curve together (Bonferroni). Its 95 %
-interval is made of the budgets at which the two are not separable (Fieller 1954, J. R. Statist.
-Soc. B 16, 175). A bootstrap over seeds is the usual choice and was not taken: from two to five
-seeds its intervals are too short (see `bootstrap`); these are as wide as all others here.
+Between the budgets that were run, outcomes are interpolated linearly in log2 of the budget, per
+seed and example. So the difference of two objectives has an interval at any budget (see
+`bench.statistics.intervals`). A crossing is shown if the difference is significant at one budget
+and significant with the opposite sign at a larger one, corrected for all budgets of the curve
+(Bonferroni). Its 95 % interval consists of the budgets at which the two objectives are not
+significantly different (Fieller 1954, J. R. Statist. Soc. B 16, 175). A bootstrap over seeds is
+the usual choice, but with two to five seeds its intervals are too short (see
+`bench.statistics.bootstrap`).
 
-Simulated, 400 times each with 2, 3 and 5 seeds, four budgets and 150 examples: a crossing is shown
-of none of the curves that are equal or parallel, and of 0.3 to 0.5 % of those that are equal at
-three budgets and apart at the last. Of the curves that cross, the interval holds the true budget in
-95 to 98 % (3 and 5 seeds; with 2 few crossings are shown at all).
+Simulation (400 repetitions each for 2, 3 and 5 seeds, four budgets, 150 examples): for curves that
+are equal or parallel no crossing is shown; for curves that are equal at three budgets and differ
+at the last, 0.3 to 0.5 % are shown. For curves that cross, the interval contains the true budget in
+95 to 98 % of the cases (3 and 5 seeds; with 2 seeds few crossings are shown).
 
-Where only one side is separable, the interval has one end and no crossing is shown: curves that
-start out equal and then part look like that in 7 to 49 % of the cases (2 to 5 seeds).
+If the difference is significant on one side only, the interval has one end and no crossing is
+shown: 7 to 49 % of the curves that are equal at first and then diverge look like that (2 to 5
+seeds).
 """
 
 from __future__ import annotations
@@ -33,49 +35,49 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 _STEPS = 16
-"""Budgets looked at between two that were run, to find the ends of an interval."""
+"""Interpolated budgets between two that were run, used to find the ends of an interval."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Crossing:
-    """One objective ahead at smaller budgets, another at larger ones."""
+    """One objective has the higher score at smaller budgets, another at larger budgets."""
 
     before: str
-    """Ahead at smaller budgets."""
+    """Name of the objective that is ahead at smaller budgets."""
     after: str
-    """Ahead at larger ones."""
+    """Name of the objective that is ahead at larger budgets."""
     at: float
     """The budget at which the means are equal."""
     low: float | None
     high: float | None
-    """None where the difference is not separable on that side: no crossing is shown."""
+    """Ends of the 95 % interval. None: not significant on that side, so no crossing is shown."""
     settled: int
-    """Place of the budget at which the difference is separable for the last time."""
+    """Index of the last budget at which the difference is significant."""
     p: float
-    """The level at which it would just be shown; 1 where it is not."""
-    stands: bool = False
-    """Shown at 5 % also over all the pairs and tasks that were looked at (Holm)."""
+    """The level at which the crossing would just be shown; 1 if it is not shown."""
+    holm: bool = False
+    """Significant at 5 % over all pairs and tasks together (Holm)."""
 
     @property
     def is_shown(self) -> bool:
-        """The difference is separable on both sides."""
+        """Whether the difference is significant on both sides."""
         return self.low is not None and self.high is not None
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What was found among the curves of one task."""
+    """The crossings among the curves of one task."""
 
     crossings: list[Crossing]
     num_pairs: int
-    """Looked at: both were scored under two budgets at least."""
+    """Number of tested pairs: both objectives were scored with at least two budgets."""
     num_undecided: int
-    """The means change order, and the difference is separable under no budget."""
+    """Number of pairs whose means change order without a significant difference at any budget."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Pair:
-    """Two curves: their samples where both have one, and the budgets as log2."""
+    """Two curves at the budgets where both have a score."""
 
     names: tuple[str, str]
     ours: list[Sample]
@@ -83,20 +85,20 @@ class _Pair:
     log_budgets: Float[np.ndarray, " K"]
     means: Float[np.ndarray, " K"]
     signs: Float[np.ndarray, " K"]
-    """Of the differences that are separable; 0 elsewhere."""
+    """Signs of the significant differences; 0 elsewhere."""
     levels: list[Pairs]
-    """Each of this pair alone."""
+    """The difference at each budget."""
     places: list[int]
-    """Of these budgets among all."""
+    """Indices of these budgets among all."""
     num_budgets: int
 
     def p_value(self, *sides: int) -> float:
-        """The level at which the difference is separable on all these sides."""
-        found = [float(self.levels[side].p_values()[0, 0]) for side in sides]
-        return min(1.0, self.num_budgets * max(found))
+        """The level at which the difference is significant at all these budgets."""
+        p_values = [float(self.levels[side].p_values()[0, 0]) for side in sides]
+        return min(1.0, self.num_budgets * max(p_values))
 
     def difference(self, left: int, share: float) -> Interval | None:
-        """Of the pair, at a share of the way from one budget to the next."""
+        """The difference at a share of the way from one budget to the next."""
         pair = [_between(curve[left], curve[left + 1], share) for curve in (self.ours, self.theirs)]
         return None if pair[0] is None or pair[1] is None else paired_difference(pair[0], pair[1])
 
@@ -107,19 +109,21 @@ def crossings(
     """The crossings of all pairs of curves.
 
     Args:
-        names: Of the curves.
-        budgets: Rising.
-        samples: By budget and curve; None where one has no score.
+        names: Names of the curves.
+        budgets: Budgets, rising.
+        samples: By budget and curve; None if a curve has no score at a budget.
     """
     levels = [paired_differences(level) for level in samples]
     means = np.stack([level.mean for level in levels])
     tail = (1 - LEVEL) / 2 / len(budgets)
-    is_sure = np.stack([(np.abs(p.mean) > p.half_width(tail)) & (p.seeds != 1) for p in levels])
-    signs = np.where(is_sure, np.sign(means), 0.0)
+    is_significant = np.stack(
+        [(np.abs(p.mean) > p.half_width(tail)) & (p.seeds != 1) for p in levels]
+    )
+    signs = np.where(is_significant, np.sign(means), 0.0)
     is_known = ~np.isnan(means)
     order = np.sign(np.where(is_known, means, 0.0))
     changes = ((order == 1).any(0) & (order == -1).any(0)) & np.triu(np.ones_like(order[0], bool))
-    found = []
+    crossed: list[Crossing] = []
     for i, j in np.argwhere(changes & (signs != 0).any(0)):
         places = np.flatnonzero(is_known[:, i, j]).tolist()
         pair = _Pair(
@@ -133,45 +137,47 @@ def crossings(
             places,
             len(budgets),
         )
-        found += _of_pair(pair)
+        crossed += _of_pair(pair)
     num_pairs = int(np.triu(is_known.sum(0) > 1, 1).sum())
-    return Search(found, num_pairs, int((changes & ~(signs != 0).any(0)).sum()))
+    return Search(crossed, num_pairs, int((changes & ~(signs != 0).any(0)).sum()))
 
 
-def corrected(searches: Sequence[Search]) -> list[Search]:
-    """The same, with what stands over all of their pairs together."""
-    found = [crossing for search in searches for crossing in search.crossings]
-    p_values = np.ones(max(sum(search.num_pairs for search in searches), len(found)))
-    p_values[: len(found)] = [crossing.p for crossing in found]
-    stands = iter(holm(p_values).tolist())
+def correct(searches: Sequence[Search]) -> list[Search]:
+    """The same searches, with the crossings corrected over all of their pairs (Holm)."""
+    crossed = [crossing for search in searches for crossing in search.crossings]
+    p_values = np.ones(max(sum(search.num_pairs for search in searches), len(crossed)))
+    p_values[: len(crossed)] = [crossing.p for crossing in crossed]
+    is_rejected = iter(holm(p_values).tolist())
     return [
         dataclasses.replace(
             search,
-            crossings=[dataclasses.replace(one, stands=next(stands)) for one in search.crossings],
+            crossings=[
+                dataclasses.replace(one, holm=next(is_rejected)) for one in search.crossings
+            ],
         )
         for search in searches
     ]
 
 
 def _of_pair(pair: _Pair) -> list[Crossing]:
-    """Crossings between budgets where the sign is sure, and those of which one side is not."""
-    sure = np.flatnonzero(pair.signs).tolist()
-    first, last, end = sure[0], sure[-1], len(pair.means) - 1
-    found = []
+    """Crossings that are significant on both sides, and those on one side only."""
+    significant = np.flatnonzero(pair.signs).tolist()
+    first, last, end = significant[0], significant[-1], len(pair.means) - 1
+    crossed = []
     if pair.means[0] * pair.signs[first] < 0:
-        found.append(_crossing(pair, 0, first, is_open=(True, False)))
-    for left, right in itertools.pairwise(sure):
+        crossed.append(_crossing(pair, 0, first, is_open=(True, False)))
+    for left, right in itertools.pairwise(significant):
         if pair.signs[left] != pair.signs[right]:
-            found.append(_crossing(pair, left, right, is_open=(False, False)))
+            crossed.append(_crossing(pair, left, right, is_open=(False, False)))
     if pair.means[end] * pair.signs[last] < 0:
-        found.append(_crossing(pair, last, end, is_open=(False, True)))
-    return found
+        crossed.append(_crossing(pair, last, end, is_open=(False, True)))
+    return crossed
 
 
 def _crossing(pair: _Pair, left: int, right: int, is_open: tuple[bool, bool]) -> Crossing:
-    """The crossing between two budgets of which the means differ in sign."""
+    """The crossing between two budgets at which the mean differences have opposite signs."""
     first, second = pair.names if pair.means[left] > 0 else pair.names[::-1]
-    low, high = _doubt(pair, left, right)
+    low, high = _interval(pair, left, right)
     is_shown = not any(is_open)
     return Crossing(
         before=first,
@@ -185,7 +191,7 @@ def _crossing(pair: _Pair, left: int, right: int, is_open: tuple[bool, bool]) ->
 
 
 def _zero(pair: _Pair, left: int, right: int) -> float:
-    """Where the interpolated mean is zero; the middle one, where it is so more than once."""
+    """The budget at which the interpolated mean is zero; the middle one of several."""
     zeros = []
     for k in range(left, right):
         before, after = pair.means[k], pair.means[k + 1]
@@ -195,9 +201,9 @@ def _zero(pair: _Pair, left: int, right: int) -> float:
     return zeros[len(zeros) // 2]
 
 
-def _doubt(pair: _Pair, left: int, right: int) -> tuple[float, float]:
-    """The smallest and the largest budget at which the two are not separable."""
-    found = [_zero(pair, left, right)]
+def _interval(pair: _Pair, left: int, right: int) -> tuple[float, float]:
+    """The smallest and the largest budget at which the difference is not significant."""
+    budgets = [_zero(pair, left, right)]
     for k in range(left, right):
         last_margin = last_share = 0.0
         for share in np.linspace(0.0, 1.0, _STEPS + 1):
@@ -205,11 +211,11 @@ def _doubt(pair: _Pair, left: int, right: int) -> tuple[float, float]:
             margin = -1.0 if gap is None else abs(gap.mean) - gap.half_width
             if share and (margin > 0) != (last_margin > 0):
                 inside = last_margin / (last_margin - margin)
-                found.append(_budget(pair, k, last_share + inside * (share - last_share)))
+                budgets.append(_budget(pair, k, last_share + inside * (share - last_share)))
             if margin <= 0:
-                found.append(_budget(pair, k, float(share)))
+                budgets.append(_budget(pair, k, float(share)))
             last_margin, last_share = margin, float(share)
-    return min(found), max(found)
+    return min(budgets), max(budgets)
 
 
 def _budget(pair: _Pair, left: int, share: float) -> float:
@@ -218,10 +224,10 @@ def _budget(pair: _Pair, left: int, share: float) -> float:
 
 
 def _between(before: Sample, after: Sample, share: float) -> Sample | None:
-    """What a run of a budget between two would have scored; None where no seed ran both.
+    """The interpolated score of a run between two budgets; None without a common seed.
 
-    The sampling errors of both are about the same examples, so they add as they stand: at most
-    too wide.
+    Standard errors are interpolated like the values, because both are on the same examples. The
+    result is at most too wide.
     """
     seeds = common_seeds(before, after)
     if seeds is None:

@@ -1,28 +1,28 @@
 """Interval statistics over pretraining seeds and test examples.
 
-A score varies for two reasons: another pretraining seed would give other weights, and another
-draw of test examples would ask other questions. All seeds answer the same questions, so more
-seeds never shrink the second part. With outcomes y[s, e] of n seeds and m examples, the two-way
-crossed model without replication (Searle, Casella & McCulloch 1992, Variance Components, ch. 4)
+A score varies for two reasons: another pretraining seed gives other weights, and another sample of
+test examples gives other outcomes. All seeds are scored on the same examples, so more seeds never
+reduce the second part. With outcomes y[s, e] of n seeds and m examples, the two-way crossed model
+without replication (Searle, Casella & McCulloch 1992, Variance Components, ch. 4)
 
     y[s, e] = mean + seed[s] + example[e] + residual[s, e]
 
 has three variances of the grand mean, each an observed mean square:
 
-    V_seed     = s^2(seed means) / n           holds the seed part and the residual / (n m)
-    V_example  = s^2(example means) / m        holds the example part and the residual / (n m)
-    V_residual = s^2(residuals) / (n m)        counted in both, so taken off once
+    V_seed     = s^2(seed means) / n           contains the seed part and the residual / (n m)
+    V_example  = s^2(example means) / m        contains the example part and the residual / (n m)
+    V_residual = s^2(residuals) / (n m)        contained in both, so subtracted once
 
-and the 95 % half-width h is, with t at n - 1 and m - 1 degrees of freedom (Banerjee 1960,
-Sankhya 22, 357: a sum of t^2 V terms covers at least the nominal share),
+The 95 % half-width h is, with t at n - 1 and m - 1 degrees of freedom (Banerjee 1960, Sankhya 22,
+357: a sum of t^2 V terms has at least the nominal coverage),
 
     h^2 = t(n-1)^2 V_seed + t(m-1)^2 max(V_example - V_residual, 0),  at least t(m-1)^2 V_example
 
-so the interval is narrower neither than the t-interval over seeds nor than the sampling interval
-over examples. Welch-Satterthwaite degrees of freedom, the usual choice, were tried: with two
-seeds whose spread is as large as the sampling error they raise a false alarm in 11 % of null
-comparisons; this interval in 1 to 5 % for any number of seeds and any spread of them. So was the
-two-level bootstrap (see `bootstrap`): 24 % with two seeds, 9 % with five.
+so the interval is never narrower than the t-interval over seeds, nor than the sampling interval
+over examples. Two alternatives were tried on null comparisons. Welch-Satterthwaite degrees of
+freedom, the usual choice, have 11 % false positives with two seeds whose spread equals the sampling
+error; this interval has 1 to 5 % for any number and any spread of seeds. The two-level bootstrap
+(see `bench.statistics.bootstrap`) has 24 % with two seeds and 9 % with five.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 _MOST_OUTCOMES = 1 << 14
-"""Looked at together: as many as a processor keeps at hand."""
+"""Outcomes processed at once: as many as fit in the processor's cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,55 +51,56 @@ class Interval:
     low: float
     high: float
     seeds: int
-    """Pretraining seeds behind it; 1: the interval knows test examples only; 0: a control."""
+    """Number of pretraining seeds. 1: the interval covers test examples only. 0: a baseline."""
 
     @property
     def half_width(self) -> float:
-        """Half the interval's length."""
+        """Half the length of the interval."""
         return (self.high - self.low) / 2
 
     def excludes(self, value: float) -> bool:
-        """The value lies outside the interval."""
+        """Whether the value lies outside the interval."""
         return value < self.low or value > self.high
 
     @property
     def is_significant(self) -> bool:
-        """As a difference: zero lies outside, and more than one seed says so.
+        """For a difference: zero lies outside the interval, and there is more than one seed.
 
-        One seed never separates two objectives: what another seed would do was not seen. Where
-        seeds vary, its interval misses zero in 14 to 48 % of null comparisons.
+        A difference from one seed is never significant, because the variance between seeds is
+        unknown: where seeds vary, the interval of one seed excludes zero in 14 to 48 % of null
+        comparisons.
         """
         return self.seeds != 1 and self.excludes(0.0)
 
     @property
     def minimum_detectable_difference(self) -> float:
-        """The smallest difference these data could have called separable (one seed: no less)."""
+        """Minimum detectable difference (95 % level, 50 % power); a lower bound with one seed."""
         return self.half_width
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-    """What one objective scored on one task, seed by seed."""
+    """The scores of one objective on one task, by seed."""
 
     seeds: tuple[int, ...]
-    """One for each row; empty for a control, which has one row and no seed."""
+    """One seed per row; empty for a baseline, which has one row and no seed."""
     values: Float[np.ndarray, " n"]
     stderrs: Float[np.ndarray, " n"]
-    """Sampling errors of the values over examples."""
+    """Standard errors of the values over examples."""
     examples: str | None = None
-    """A fingerprint of which examples these are; None where a value is no mean over examples."""
+    """A fingerprint of the examples; None if the values are not means over examples."""
     outcomes: Float[np.ndarray, "n m"] | None = None
 
     def rows(self, seeds: tuple[int, ...]) -> list[int]:
-        """Where the seeds stand; a control's only row stands for any seed."""
+        """The rows of the seeds; the only row of a baseline counts for every seed."""
         return [self.seeds.index(seed) if self.seeds else 0 for seed in seeds]
 
 
 def interval_of_outcomes(outcomes: Float[np.ndarray, "n m"]) -> Interval:
     """The interval of the grand mean of per-example outcomes (or of their differences).
 
-    With one seed it is mean +- t(m-1) sqrt(V_example). Outcomes that never vary get the V_example
-    of a single example that came out one unit off, 1 / m^2: 20 of 20 right is no certainty.
+    With one seed it is mean +- t(m-1) sqrt(V_example). If all outcomes are equal, V_example is that
+    of a single example that differs by one unit, 1 / m^2: 20 correct of 20 is not certainty.
 
     Raises:
         ValueError: Fewer than two examples, or a value that is not finite.
@@ -108,7 +109,7 @@ def interval_of_outcomes(outcomes: Float[np.ndarray, "n m"]) -> Interval:
 
 
 def intervals_of_outcomes(outcomes: Float[np.ndarray, "K n m"]) -> list[Interval]:
-    """The same of K objectives at once, as a table has thousands."""
+    """The intervals of K objectives at once, as a table has thousands of cells."""
     (num_rows, num_seeds, num_examples) = outcomes.shape
     if num_seeds < 1 or num_examples < 2 or not np.isfinite(outcomes).all():
         raise ValueError(f"need finite outcomes of two examples, got shape {outcomes.shape[1:]}")
@@ -134,11 +135,11 @@ def intervals_of_outcomes(outcomes: Float[np.ndarray, "K n m"]) -> list[Interval
 def interval_of_values(
     values: Float[np.ndarray, " n"], stderrs: Float[np.ndarray, " n"]
 ) -> Interval:
-    """The interval of a mean over seeds of values that are no means over examples (span F1).
+    """The interval of a mean over seeds of values that are not means over examples (span F1).
 
     h^2 = t(n-1)^2 s^2(values) / n + z^2 mean(stderr^2). The sampling error is not divided by n,
-    as all seeds share their examples; it also holds the residual, which cannot be told apart
-    here, so the interval errs on the wide side. With one seed h = z stderr.
+    because all seeds share their examples. It also contains the residual, which cannot be
+    separated here, so the interval is conservative. With one seed h = z stderr.
     """
     num_seeds = len(values)
     squared = _t(np.inf) ** 2 * float((stderrs**2).mean())
@@ -148,22 +149,22 @@ def interval_of_values(
 
 
 def means(samples: Sequence[Sample]) -> list[Interval]:
-    """The mean over seeds of each, with its interval, from outcomes where it has them."""
-    found: dict[int, Interval] = {}
-    alike: dict[tuple[int, ...], list[int]] = {}
+    """The mean over seeds of each sample with its interval, from outcomes where there are any."""
+    intervals: dict[int, Interval] = {}
+    by_shape: dict[tuple[int, ...], list[int]] = {}
     for place, sample in enumerate(samples):
         if sample.outcomes is not None and sample.outcomes.shape[1] > 1:
-            alike.setdefault(sample.outcomes.shape, []).append(place)
+            by_shape.setdefault(sample.outcomes.shape, []).append(place)
         else:
-            found[place] = interval_of_values(sample.values, sample.stderrs)
-    for (num_seeds, num_examples), places in alike.items():
+            intervals[place] = interval_of_values(sample.values, sample.stderrs)
+    for (num_seeds, num_examples), places in by_shape.items():
         at_once = max(1, _MOST_OUTCOMES // (num_seeds * num_examples))
         for first in range(0, len(places), at_once):
             some = places[first : first + at_once]
             stacked = np.stack([np.asarray(samples[place].outcomes) for place in some])
-            found |= zip(some, intervals_of_outcomes(stacked), strict=True)
+            intervals |= zip(some, intervals_of_outcomes(stacked), strict=True)
     return [
-        dataclasses.replace(found[place], seeds=len(sample.seeds))
+        dataclasses.replace(intervals[place], seeds=len(sample.seeds))
         for place, sample in enumerate(samples)
     ]
 
@@ -171,13 +172,13 @@ def means(samples: Sequence[Sample]) -> list[Interval]:
 def paired_difference(sample: Sample, baseline: Sample) -> Interval | None:
     """The mean of sample - baseline, paired by seed and, where outcomes align, by example.
 
-    Outcomes on the same examples: `interval_of_outcomes` of their differences, in which what
-    makes an example or a seed easy for both cancels. Otherwise `interval_of_values` of the
-    differences of values, the squared stderrs added; that forgoes the pairing by example and is
-    wider, never narrower, when the two agree on what is hard.
+    With outcomes on the same examples it is `interval_of_outcomes` of the differences, in which
+    effects of an example or a seed that are common to both cancel. Otherwise it is
+    `interval_of_values` of the differences of values with the squared stderrs added. The latter is
+    not paired by example, and is wider if the same examples are hard for both.
 
     Returns:
-        The interval over the seeds both have, or None when they have none in common.
+        The interval over the common seeds, or None if there are none.
     """
     seeds = common_seeds(sample, baseline)
     if seeds is None:
@@ -185,24 +186,24 @@ def paired_difference(sample: Sample, baseline: Sample) -> Interval | None:
     ours, theirs = sample.rows(seeds or (0,)), baseline.rows(seeds or (0,))
     aligned = align(sample, baseline)
     if aligned is not None:
-        found = interval_of_outcomes(aligned[0][ours] - aligned[1][theirs])
+        interval = interval_of_outcomes(aligned[0][ours] - aligned[1][theirs])
     else:
-        found = interval_of_values(
+        interval = interval_of_values(
             sample.values[ours] - baseline.values[theirs],
             np.hypot(sample.stderrs[ours], baseline.stderrs[theirs]),
         )
-    return dataclasses.replace(found, seeds=len(seeds))
+    return dataclasses.replace(interval, seeds=len(seeds))
 
 
 def common_seeds(sample: Sample, baseline: Sample) -> tuple[int, ...] | None:
-    """The seeds both have, a control having any; none for two controls, None for strangers."""
+    """The common seeds; a baseline has every seed. `()` for two baselines, None without any."""
     if not sample.seeds or not baseline.seeds:
         return sample.seeds or baseline.seeds
     return tuple(seed for seed in sample.seeds if seed in baseline.seeds) or None
 
 
 def align(sample: Sample, baseline: Sample) -> tuple[np.ndarray, np.ndarray] | None:
-    """Both outcomes, if they are about the same examples (two or more)."""
+    """The outcomes of both, if they are on the same examples (two or more)."""
     if sample.outcomes is None or baseline.outcomes is None or sample.outcomes.shape[1] < 2:
         return None
     if sample.examples != baseline.examples:
@@ -216,5 +217,5 @@ def _around(center: float, squared_half_width: float, seeds: int) -> Interval:
 
 
 def _t(freedom: float) -> float:
-    """Student's t quantile that leaves out (1 - LEVEL) on both sides together."""
+    """The two-sided quantile of Student's t at LEVEL."""
     return float(stdtrit(freedom, (1 + LEVEL) / 2))

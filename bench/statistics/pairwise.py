@@ -1,12 +1,13 @@
-"""Every paired difference of a column at once, what survives many looks, and letters for groups.
+"""All paired differences of a table column, Holm's correction, and the compact letter display.
 
-The variances of a difference y[i] - y[j] are sums of squares, and |a - b|^2 = |a|^2 + |b|^2 - 2 ab:
-all pairs of K objectives cost one matrix product where a loop over pairs costs K^2 passes over
-seeds x examples. Tested to agree with `paired_difference`, pair by pair.
+The variances of a difference y[i] - y[j] are sums of squares, and |a - b|^2 = |a|^2 + |b|^2 - 2 ab.
+So all pairs of K objectives cost one matrix product, where a loop over pairs costs K^2 passes over
+seeds x examples. A test compares the result with `paired_difference`, pair by pair.
 
-Two objectives are called separable where their own 95 % interval excludes zero: a letter speaks
-about one pair at a time, as does a `*`. A claim over many tasks is Holm's (1979, Scand. J.
-Statist. 6, 65) instead; its p is the level at which the interval would just touch zero.
+Two objectives are significantly different if the 95 % interval of their difference excludes zero.
+Letters and `*` are therefore per pair, without a correction. Claims over many tasks are corrected
+with Holm's method (1979, Scand. J. Statist. 6, 65). The p-value of a difference is the level at
+which its interval just touches zero.
 """
 
 from __future__ import annotations
@@ -31,28 +32,28 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
-    """The paired differences of K samples; NaN where two share no seed or score. K entries."""
+    """The paired differences of K samples; NaN if two samples have no common seed or no score."""
 
     mean: Float[np.ndarray, "K K"]
     seed: Float[np.ndarray, "K K"]
     """Variance of the mean between seeds; 0 with one seed."""
     example: Float[np.ndarray, "K K"]
-    """Variance between examples, the residual taken off once."""
+    """Variance of the mean between examples, minus the residual."""
     floor: Float[np.ndarray, "K K"]
-    """The same with the residual in it: no interval is narrower than this alone makes it."""
+    """The same with the residual: the minimum variance of an interval."""
     seeds: Float[np.ndarray, "K K"]
     freedom: Float[np.ndarray, "K K"]
     """Degrees of freedom of the example part."""
 
     def half_width(self, tail: float | np.ndarray = (1 - LEVEL) / 2) -> Float[np.ndarray, "K K"]:
-        """Half an interval's length that leaves out `tail` on either side."""
+        """Half the length of the intervals whose two tails have probability `tail` each."""
         over_examples = _quantile(self.freedom, 1 - tail) ** 2
         over_seeds = _quantile(np.maximum(self.seeds - 1, 1), 1 - tail) ** 2
         both = over_seeds * self.seed + over_examples * self.example
         return np.asarray(np.sqrt(np.maximum(both, over_examples * self.floor)))
 
     def interval(self, ours: int, theirs: int) -> Interval | None:
-        """The difference of one pair."""
+        """The difference of one pair; None without a common seed or score."""
         mean, half = float(self.mean[ours, theirs]), float(self.half[ours, theirs])
         if np.isnan(mean):
             return None
@@ -60,22 +61,22 @@ class Pairs:
 
     @functools.cached_property
     def half(self) -> Float[np.ndarray, "K K"]:
-        """Half the lengths of the intervals."""
+        """Half the lengths of the 95 % intervals."""
         return self.half_width()
 
     def part(self, ours: Sequence[int], theirs: Sequence[int]) -> Pairs:
-        """The differences of these to those."""
-        picked = np.ix_(ours, theirs)
-        return Pairs(*(getattr(self, name)[picked] for name in _PARTS))
+        """The differences of the samples `ours` to the samples `theirs`."""
+        places = np.ix_(ours, theirs)
+        return Pairs(*(getattr(self, name)[places] for name in _PARTS))
 
     def significant(self) -> Bool[np.ndarray, "K K"]:
-        """Zero lies outside, and more than one seed says so."""
+        """Where zero lies outside the interval, and there is more than one seed."""
         return np.asarray((np.abs(self.mean) > self.half) & (self.seeds != 1))
 
     def p_values(self) -> Float[np.ndarray, "K K"]:
-        """The smallest two-sided level at which zero lies outside; NaN without a difference.
+        """The smallest two-sided level at which the interval excludes zero.
 
-        One seed has none, as another seed's part of the difference was not seen.
+        NaN without a difference, and for one seed, because the variance between seeds is unknown.
         """
         gap = np.where(self.seeds == 1, np.nan, np.abs(self.mean))
         low, high = np.full(gap.shape, -40.0), np.zeros(gap.shape)  # log2 of the level
@@ -86,13 +87,13 @@ class Pairs:
         return np.asarray(np.where(np.isnan(gap), np.nan, np.exp2(high)))
 
 
-def beside(parts: Sequence[Pairs]) -> Pairs:
-    """Differences of several columns in one, to be looked at together."""
+def concatenate(parts: Sequence[Pairs]) -> Pairs:
+    """The differences of several columns side by side, for a joint test."""
     return Pairs(*(np.hstack([getattr(part, name) for part in parts]) for name in _PARTS))
 
 
 def _quantile(freedom: np.ndarray, level: float | np.ndarray) -> np.ndarray:
-    """Student's t; asked once for each degree of freedom where one level is asked for."""
+    """Student's t; with one level it is computed once for each number of degrees of freedom."""
     if isinstance(level, np.ndarray):
         return np.asarray(stdtrit(freedom, level))
     kinds, places = np.unique(freedom, return_inverse=True)
@@ -100,8 +101,8 @@ def _quantile(freedom: np.ndarray, level: float | np.ndarray) -> np.ndarray:
 
 
 def paired_differences(samples: Sequence[Sample | None]) -> Pairs:
-    """The differences of all pairs of samples, as `paired_difference` finds each."""
-    found = {name: np.full((len(samples), len(samples)), np.nan) for name in _PARTS}
+    """The differences of all pairs of samples, equal to `paired_difference` of each pair."""
+    arrays = {name: np.full((len(samples), len(samples)), np.nan) for name in _PARTS}
     kinds: dict[tuple[object, ...], list[int]] = {}
     for index, sample in enumerate(samples):
         if sample is not None:
@@ -116,29 +117,29 @@ def paired_differences(samples: Sequence[Sample | None]) -> Pairs:
             continue
         for name, values in block.items():
             sign = -1.0 if name == "mean" else 1.0
-            found[name][np.ix_(theirs, ours)] = sign * np.transpose(values)
-            found[name][np.ix_(ours, theirs)] = values
-    return Pairs(**found)
+            arrays[name][np.ix_(theirs, ours)] = sign * np.transpose(values)
+            arrays[name][np.ix_(ours, theirs)] = values
+    return Pairs(**arrays)
 
 
 def _block(ours: list[Sample], theirs: list[Sample]) -> dict[str, np.ndarray] | None:
-    """The parts of the differences between samples of one kind and those of another."""
+    """The parts of the differences between samples of one kind and those of another kind."""
     seeds = common_seeds(ours[0], theirs[0])
     if seeds is None:
         return None
     rows, other_rows = ours[0].rows(seeds or (0,)), theirs[0].rows(seeds or (0,))
     if align(ours[0], theirs[0]) is not None:
         y = _stacked(ours, rows)
-        found = _of_outcomes(y, y if theirs is ours else _stacked(theirs, other_rows))
+        parts = _of_outcomes(y, y if theirs is ours else _stacked(theirs, other_rows))
     else:
         values = [np.stack([s.values[rows] for s in ours])[:, None]]
         values.append(np.stack([s.values[other_rows] for s in theirs])[None])
         gaps = values[0] - values[1]
         sampling = np.stack([(s.stderrs[rows] ** 2).mean() for s in ours])[:, None]
         sampling = sampling + np.stack([(s.stderrs[other_rows] ** 2).mean() for s in theirs])
-        found = {"mean": gaps.mean(axis=2), "seed": _seed_variance(gaps)}
-        found |= {"example": sampling, "floor": sampling, "freedom": np.full_like(sampling, np.inf)}
-    return found | {"seeds": np.full(found["mean"].shape, float(len(seeds)))}
+        parts = {"mean": gaps.mean(axis=2), "seed": _seed_variance(gaps)}
+        parts |= {"example": sampling, "floor": sampling, "freedom": np.full_like(sampling, np.inf)}
+    return parts | {"seeds": np.full(parts["mean"].shape, float(len(seeds)))}
 
 
 def _stacked(samples: list[Sample], rows: list[int]) -> Float[np.ndarray, "A n m"]:
@@ -170,7 +171,7 @@ def _of_outcomes(
 
 
 def _parts_of(y: Float[np.ndarray, "A n m"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means of seeds, deviations of examples, and what neither explains (written over y)."""
+    """Means of seeds, deviations of examples, and residuals (which overwrite y)."""
     seeds, examples = y.mean(axis=2), y.mean(axis=1)
     grand = seeds.mean(axis=1)
     deviations = examples - grand[:, None]
@@ -187,34 +188,38 @@ def _seed_variance(gaps: Float[np.ndarray, "A B n"]) -> Float[np.ndarray, "A B"]
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a[i] - b[j]|^2 by matrix products; what rounding leaves of zero is zero."""
-    own = np.array([(row * row).sum() for row in a])  # no square as large as all of them
+    """|a[i] - b[j]|^2 by matrix products; results at the level of rounding errors become zero."""
+    own = np.array([(row * row).sum() for row in a])  # row by row, to save memory
     lengths = own[:, None] + (own if b is a else np.array([(row * row).sum() for row in b]))
-    found = lengths - 2.0 * (a @ b.T)
-    return np.where(found <= 1e-12 * lengths, 0.0, found)
+    distances = lengths - 2.0 * (a @ b.T)
+    return np.where(distances <= 1e-12 * lengths, 0.0, distances)
 
 
 def holm(p_values: Float[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
-    """Which of several tests stand at 5 % over all of them together (NaN: not a test)."""
+    """Which tests are significant at a family-wise level of 5 % (Holm); NaN is not a test."""
     known = np.flatnonzero(~np.isnan(p_values))
     order = known[np.argsort(p_values[known], kind="stable")]
-    bars = (1 - LEVEL) / np.arange(len(order), 0, -1)
-    stands = np.zeros(len(p_values), dtype=bool)
-    stands[order] = np.logical_and.accumulate(p_values[order] <= bars)
-    return stands
+    thresholds = (1 - LEVEL) / np.arange(len(order), 0, -1)
+    is_rejected = np.zeros(len(p_values), dtype=bool)
+    is_rejected[order] = np.logical_and.accumulate(p_values[order] <= thresholds)
+    return is_rejected
 
 
-def letters(separable: Bool[np.ndarray, "K K"], means: Float[np.ndarray, " K"]) -> list[str]:
-    """A compact letter display: two share a letter if and only if they are not separable.
+def letters(is_different: Bool[np.ndarray, "K K"], means: Float[np.ndarray, " K"]) -> list[str]:
+    """Compact letter display: two share a letter if and only if they are not different.
 
-    A letter is a set in which no two are separable, grown from the best pair that has no letter
-    in common yet, nearest ranks first. All maximal sets, the textbook's display, can be
-    exponentially many; these are at most one a pair.
+    A letter is a set in which no two are different. It is grown from the best pair without a common
+    letter, nearest ranks first. The textbook display uses all maximal sets, which can be
+    exponentially many; here there is at most one letter per pair.
+
+    Args:
+        is_different: Which pairs are significantly different; symmetric.
+        means: Means of the K objectives; letters are given in falling order of the mean.
     """
     order = np.argsort(-means, kind="stable")
-    alike = ~separable[np.ix_(order, order)]
+    alike = ~is_different[np.ix_(order, order)]
     np.fill_diagonal(alike, True)
-    left = np.triu(alike)  # pairs without a letter in common
+    left = np.triu(alike)  # pairs without a common letter
     left[np.diag_indices(len(left))] &= alike.sum(axis=1) == 1
     groups: list[list[int]] = []
     while left.any():
@@ -241,9 +246,12 @@ def letters(separable: Bool[np.ndarray, "K K"], means: Float[np.ndarray, " K"]) 
 def minimum_detectable_difference(
     pairs: Pairs, ours: Sequence[int], theirs: Sequence[int]
 ) -> float | None:
-    """The median over pairs of the gap that could just have been called separable.
+    """Minimum detectable difference (95 % level, 50 % power): the median half-width over pairs.
 
-    A true gap of this size is seen by half of such runs. None where no pair has two seeds.
+    A true difference of this size is significant in half of such experiments.
+
+    Returns:
+        The difference, or None if no pair has two seeds.
     """
     part = pairs.part(ours, theirs)
     is_other = np.not_equal.outer(np.asarray(ours), np.asarray(theirs))

@@ -1,14 +1,14 @@
-"""For those who write objectives and tasks: what they must hold to, as checks to run.
+"""The conformance kit for authors of objectives and tasks: the contract as checks that run.
 
-    bench check mine                       every check, as a person reads it
+    bench check mine                       # every check, as a readable report
 
     from bench.testing import parametrize_with_checks
 
     @parametrize_with_checks([Mine, Mine(rate=0.3), MyTask])
-    def test_conformance(item, check):     # every check, a test each
+    def test_conformance(item, check):     # one test per check
         check(item)
 
-A check is a plain function too: `check_hidden_tokens(Mine())` raises `Broken` or does nothing.
+A check is a plain function: `check_hidden_tokens(Mine())` raises `Broken`, or returns nothing.
 """
 
 from bench.testing.checks.corruption import (
@@ -32,7 +32,7 @@ from bench.testing.checks.learning import (
     check_short_rows,
     check_token_head,
 )
-from bench.testing.checks.planting import planted
+from bench.testing.checks.planting import plant_answers
 from bench.testing.checks.purity import (
     check_batch_untouched,
     check_process_untouched,
@@ -111,7 +111,7 @@ __all__ = [
     "direction",
     "examine",
     "parametrize_with_checks",
-    "planted",
+    "plant_answers",
     "rows_of",
     "sample_batch",
     "short_batch",

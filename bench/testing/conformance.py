@@ -1,4 +1,4 @@
-"""The kit as a whole: which checks an item must pass, run for a person or for pytest."""
+"""The list of checks for objectives and for tasks, run as a report or as pytest tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.errors import BenchError
 from bench.pretraining.objective import Objective
 from bench.probing.task import DataRoot, Task
 from bench.testing.checks import corruption, declaration, leaks, learning, purity
-from bench.testing.checks import tasks as questions
+from bench.testing.checks import tasks as task_checks
 from bench.testing.findings import (
     Finding,
     Inapplicable,
@@ -48,32 +48,32 @@ OBJECTIVE_CHECKS: tuple[Check, ...] = (
     learning.check_learning,
     learning.check_cost,
 )
-"""What an objective must pass, each called with an instance."""
+"""The checks of an objective, each called with an instance."""
 
 TASK_CHECKS: tuple[Check, ...] = (
     declaration.check_task_metadata,
     declaration.check_light_import,
-    questions.check_missing_data,
-    questions.check_examples,
-    questions.check_deterministic,
-    questions.check_outcomes,
-    questions.check_random_features,
-    questions.check_planted_features,
-    questions.check_not_applicable,
-    questions.check_reader_untouched,
+    task_checks.check_missing_data,
+    task_checks.check_examples,
+    task_checks.check_deterministic,
+    task_checks.check_outcomes,
+    task_checks.check_random_features,
+    task_checks.check_planted_features,
+    task_checks.check_not_applicable,
+    task_checks.check_reader_untouched,
 )
-"""What a task must pass, each called with an instance and where its data is."""
+"""The checks of a task, each called with an instance and the root of its data."""
 
 
 def checks_of(item: Any, data: DataRoot | None = None) -> list[Check]:
-    """The checks for an objective or a task (a class or an instance), each to be called with it.
+    """The checks for an objective or a task, each to be called with the item.
 
     Args:
-        item: What is to be checked.
-        data: Where a task's examples are; ignored for an objective.
+        item: A class or an instance.
+        data: The root of a task's data; ignored for an objective.
 
     Raises:
-        BenchError: It is neither an objective nor a task.
+        BenchError: The item is neither an objective nor a task.
     """
     cls = item if inspect.isclass(item) else type(item)
     if issubclass(cls, Objective):
@@ -81,24 +81,24 @@ def checks_of(item: Any, data: DataRoot | None = None) -> list[Check]:
     if issubclass(cls, Task):
         return [
             functools.wraps(check)(functools.partial(check, data=data))
-            if check.__module__ == questions.__name__
+            if check.__module__ == task_checks.__name__
             else check
             for check in TASK_CHECKS
         ]
-    raise BenchError(f"{cls.__name__} is neither an Objective nor a Task of bench")
+    raise BenchError(f"{cls.__name__} is neither a bench.Objective nor a bench.Task")
 
 
 def examine(item: Any, data: DataRoot | None = None) -> list[Finding]:
-    """Run every check on an objective or task and tell what each found.
+    """Run every check on an objective or a task and return the findings.
 
     Args:
         item: A class (with its default settings) or an instance.
-        data: Where a task's examples are.
+        data: The root of a task's data.
     """
     checks = checks_of(item, data)
     try:
         built = item() if inspect.isclass(item) else item
-    except Exception as error:  # a stranger's constructor may raise anything
+    except Exception as error:  # the constructor of a plugin may raise anything
         text = f"expected default settings to be enough; saw {type(error).__name__}: {error}"
         return [Finding("metadata", "failed", text)]
     return [find(check, built) for check in checks]
@@ -107,7 +107,7 @@ def examine(item: Any, data: DataRoot | None = None) -> list[Finding]:
 def parametrize_with_checks(
     items: Iterable[Any], data: DataRoot | None = None
 ) -> pytest.MarkDecorator:
-    """Make a pytest test of every check on every item, each with an id of its own.
+    """Make one pytest test of every check on every item.
 
         @parametrize_with_checks([Mine, Mine(rate=0.3), MyTask])
         def test_conformance(item, check):
@@ -115,7 +115,7 @@ def parametrize_with_checks(
 
     Args:
         items: Objectives and tasks, as classes or instances.
-        data: Where the tasks' examples are; tasks without are skipped, with the reason.
+        data: The root of the tasks' data; tasks without data are skipped, with the reason.
     """
     import pytest
 
@@ -130,7 +130,7 @@ def parametrize_with_checks(
 
 
 def _skipping(check: Check) -> Check:
-    """The check as pytest wants it: what does not apply, or has no data, is skipped aloud."""
+    """The check for pytest, skipped with the reason where it does not apply or lacks data."""
 
     @functools.wraps(check)
     def checked(item: Any) -> None:

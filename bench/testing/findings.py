@@ -1,7 +1,7 @@
-"""What a check comes to: passed, failed, not applicable, or not checked for want of data.
+"""The result of a check: passed, failed, not applicable, or not checked for lack of data.
 
-A check is a plain function that raises. Its message is one sentence of three parts: what was
-expected, what was seen, where to look; a stranger reads it on a laptop, without this code.
+A check is a plain function that raises. Its message is one sentence of three parts: the expected
+value, the observed value, and the place to look at. Authors of plugins read it without this code.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Broken(AssertionError):
 
 
 class Inapplicable(Exception):
-    """The contract asks nothing of this kind of objective or task."""
+    """The check does not apply to this kind of objective or task."""
 
 
 class Unchecked(Exception):
-    """It could not be tried; says what it takes. Never to be taken for a pass."""
+    """The check could not run; the message says what it needs. It never counts as passed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
     check: str
     status: Status
@@ -45,39 +45,39 @@ class Finding:
 
 
 def demand(claim: bool, expected: str, seen: str, where: str) -> None:
-    """Go on if the claim holds.
+    """Raise an error unless the claim holds.
 
     Raises:
-        Broken: It does not.
+        Broken: The claim does not hold.
     """
     if not claim:
         raise Broken(f"expected {expected}; saw {seen}; look at {where}")
 
 
 def place(item: Any, method: str = "") -> str:
-    """Where a method of an objective or task is written: `Span.choose (span.py:57)`."""
+    """The source of a method of an objective or task: `Span.choose (span.py:57)`."""
     cls = item if inspect.isclass(item) else type(item)
     for ancestor in cls.__mro__:
         if not method or method in vars(ancestor):
-            found = vars(ancestor)[method] if method else ancestor
+            item_of_source = vars(ancestor)[method] if method else ancestor
             break
     else:
         return f"{cls.__name__}.{method}"
     name = f"{ancestor.__name__}.{method}" if method else ancestor.__name__
     try:
-        line = inspect.getsourcelines(inspect.unwrap(found))[1]
+        line = inspect.getsourcelines(inspect.unwrap(item_of_source))[1]
         return f"{name} ({Path(inspect.getsourcefile(ancestor) or '?').name}:{line})"
-    except (OSError, TypeError):  # typed at a prompt
+    except (OSError, TypeError):  # defined at a prompt
         return name
 
 
 def short_name(check: Callable[..., None]) -> str:
-    """The name a person types and reads: `check_hidden_tokens` is `hidden_tokens`."""
+    """The name in reports: `check_hidden_tokens` is `hidden_tokens`."""
     return check.__name__.removeprefix("check_")
 
 
 def find(check: Callable[..., None], *arguments: Any) -> Finding:
-    """Run one check; whatever it raises becomes its finding, and the process is left as it was."""
+    """Run one check and return its finding; the state of the process is restored."""
     name = short_name(check)
     try:
         with preserved():
@@ -88,7 +88,7 @@ def find(check: Callable[..., None], *arguments: Any) -> Finding:
         return Finding(name, "not checked", str(reason))
     except (Broken, BenchError) as error:
         return Finding(name, "failed", str(error))
-    except Exception as error:  # a stranger's code may raise anything
+    except Exception as error:  # the code of a plugin may raise anything
         frame = traceback.extract_tb(error.__traceback__)[-1]
         text = str(error).strip().splitlines()
         return Finding(
@@ -102,11 +102,11 @@ def find(check: Callable[..., None], *arguments: Any) -> Finding:
 
 @contextlib.contextmanager
 def preserved() -> Iterator[None]:
-    """Put back what a faulty item may change of the process, or the next would be blamed for it.
+    """Restore the state of the process, so that a faulty item does not affect the next one.
 
-    Within it there is one thread: on tensors as small as these more of them only wait.
+    Inside, torch uses one thread: on tensors this small, more threads only wait.
     """
-    numpy_state = np.random.get_state()  # noqa: NPY002  (put back, never drawn from)
+    numpy_state = np.random.get_state()  # noqa: NPY002  (restored, never drawn from)
     python_state = random.getstate()
     dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Small batches shaped as the token store gives them."""
+"""Small batches with the shapes that the token store gives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLE_VOCABULARY = Vocabulary(
 SCATTERED_VOCABULARY = Vocabulary(
     size=60, pad_id=9, unk_id=0, cls_id=31, sep_id=8, mask_id=59, special_ids=(0, 8, 9, 31, 59)
 )
-"""Special tokens anywhere, as in tokenizers that others trained: ids cannot be guessed."""
+"""Special tokens at arbitrary ids, as in other tokenizers, so that no id can be guessed."""
 
 
 def sample_batch(
@@ -31,14 +31,14 @@ def sample_batch(
     words: float = 0.6,
     vocabulary: Vocabulary = SAMPLE_VOCABULARY,
 ) -> Batch:
-    """Random rows: [CLS], tokens in words, now and then a [SEP]; the last row padded if several.
+    """Random rows: [CLS], tokens in words, some [SEP]; of several rows the last one is padded.
 
     Args:
-        rows: B.
-        length: L.
-        seed: Another batch for each.
-        words: Share of tokens that begin a word.
-        vocabulary: Of the tokens.
+        rows: Number of rows, B.
+        length: Length of a row, L.
+        seed: Each seed gives another batch.
+        words: Share of tokens that start a word.
+        vocabulary: The vocabulary of the tokens.
     """
     ids = torch.arange(rows) + 1000
     noise = Noise(seed, 0, ids)
@@ -65,11 +65,11 @@ def sample_batch(
 
 
 def short_batch(length: int, vocabulary: Vocabulary = SAMPLE_VOCABULARY) -> Batch:
-    """Rows with next to nothing in them: no token, separators only, one token, two tokens.
+    """Almost empty rows: no token, separators only, one token, two tokens.
 
     Args:
-        length: L, 4 at least.
-        vocabulary: Of the tokens.
+        length: Length of a row, L, at least 4.
+        vocabulary: The vocabulary of the tokens.
     """
     v, some = vocabulary, vocabulary.draw_ordinary(torch.tensor([0.3, 0.6])).tolist()
     texts = [[], [v.sep_id, v.sep_id], some[:1], some]

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.speed [rounds]      (needs transformers; all at hidden 128, 4 layers,
                                            length 128, batch 64, vocabulary 4096, one thread a core)
 
-Ours is the whole step of the loop: reading rows, corruption, forward, backward, update. Theirs is
-forward, backward and update on a batch that was masked beforehand.
+The step of bench is the whole step of the loop: rows from the store, corruption, forward, backward, update. The step of
+transformers is forward, backward and update on a batch that was masked beforehand.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench import api
-from bench.experiment import Request, resolve
+from bench.engines.execution import prepare
+from bench.experiment import resolve
 from bench.pretraining.batch import Batch
 from bench.pretraining.loop import Pretraining
 from bench.pretraining.noise import Noise
@@ -60,9 +60,9 @@ def ours(folder: Path, objective: str) -> Pretraining:
         f"encoder.num_heads={HEADS}", f"encoder.max_length={LENGTH}",
         f"encoder.vocab_size={VOCABULARY}", f"training.batch_tokens={ROWS * LENGTH}",
     ]  # fmt: skip
-    request = Request([objective], corpus=[str(text(folder))], overrides=sets, tasks="none")
-    experiment = resolve(request, Registry())
-    prepared = api.prepare(experiment)
+    source = str(text(folder))
+    experiment = resolve(objective, Registry(), corpus=source, settings=sets, tasks="none")
+    prepared = prepare(experiment)
     spec = experiment.specs(prepared)[0]
     return Pretraining(spec, experiment.objectives[objective], prepared, "cpu")
 

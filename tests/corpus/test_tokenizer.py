@@ -1,9 +1,6 @@
-# ruff: noqa: RUF001 (letters of other scripts are the point)
+# ruff: noqa: RUF001 (the tests need letters of other scripts)
 import functools
 import itertools
-import json
-import pickle
-import random
 from pathlib import Path
 
 import pytest
@@ -12,15 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from bench.corpus.tokenizer import (
-    Encoded,
-    TextTokenizer,
-    Vocabulary,
-    sentence_starts,
-    tokenizer_sha256,
-)
+from bench.corpus.encoding import EncodedText
+from bench.corpus.tokenizer import TextTokenizer, Vocabulary
+from bench.corpus.tokenizer_json import tokenizer_sha256
 from bench.corpus.trainer import char_tokenizer, train_tokenizer
-from bench.errors import BenchError, RefusedError
+from bench.errors import BenchError
 
 TEXTS = [
     "The scientist studied the cell under a microscope. It wasn't easy!",
@@ -47,27 +40,29 @@ def char() -> TextTokenizer:
 @pytest.fixture(scope="module")
 def wordpiece() -> TextTokenizer:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "sci", "##ent", "##ist", ".", "a"]
-    made = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer()
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.decoder = decoders.WordPiece()
-    return TextTokenizer(made.to_str().encode())
+    tokenizer = Tokenizer(
+        models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return TextTokenizer(tokenizer.to_str().encode())
 
 
 @pytest.fixture(scope="module")
 def sentencepiece() -> TextTokenizer:
-    """White space is a part of tokens and nothing is cut beforehand (as in Llama)."""
+    """White space is part of tokens, and there is no pre-tokenizer (as in Llama)."""
     words = ["<unk>", "<s>", "</s>", "▁the", "▁cat", "s", "▁", "t", "h", "e", "c", "a", "▁sat"]
     scores = [(word, -float(i)) for i, word in enumerate(words)]
-    made = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=False))
-    made.normalizer = normalizers.Sequence(
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=False))
+    tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
     )
-    return TextTokenizer(made.to_str().encode())
+    return TextTokenizer(tokenizer.to_str().encode())
 
 
-def words_of(text: str, encoded: Encoded) -> list[str]:
-    """The text cut where words begin."""
+def words_of(text: str, encoded: EncodedText) -> list[str]:
+    """The text, cut at the starts of words."""
     cuts = [*encoded.starts[encoded.word_start].tolist(), len(text)]
     return [text[low:high] for low, high in itertools.pairwise(cuts)]
 
@@ -102,10 +97,14 @@ def test_char_unknown_characters_are_unk(char: TextTokenizer) -> None:
     assert ids[0] == ids[3] > 4
 
 
-def test_char_vocabulary_keeps_the_most_frequent() -> None:
-    made = char_tokenizer(["aaaa bbb cc d"], 5 + 3)
-    kept = {made.decode([i]) for i in range(5, made.vocabulary.size)}
-    assert kept == {"a", "b", " "}  # "d" was seen once; "c" twice, but so many fit
+def test_the_char_vocabulary_has_the_most_frequent_characters() -> None:
+    tokenizer = char_tokenizer(["aaaa bbb cc d"], 5 + 3)
+    characters = {tokenizer.decode([i]) for i in range(5, tokenizer.vocabulary.size)}
+    assert characters == {
+        "a",
+        "b",
+        " ",
+    }  # "d" occurs once; "c" occurs twice, but there is no room for it
 
 
 def test_wordpiece_words(wordpiece: TextTokenizer) -> None:
@@ -118,7 +117,7 @@ def test_wordpiece_words(wordpiece: TextTokenizer) -> None:
     assert encoded.word_start.tolist() == [True, True, False, False, True, True, True, True]
 
 
-def test_words_where_nothing_is_cut_beforehand(sentencepiece: TextTokenizer) -> None:
+def test_words_without_a_pre_tokenizer(sentencepiece: TextTokenizer) -> None:
     text = "the cats sat"
     encoded = sentencepiece.encode([text])[0]
     assert [word.strip() for word in words_of(text, encoded)] == ["the", "cats", "sat"]
@@ -154,7 +153,7 @@ def _shared() -> TextTokenizer:
     return train_tokenizer(TEXTS, 300)
 
 
-# -- one form for every tokenizer -----------------------------------------------------------------
+# -- training and identity -----------------------------------------------------------------
 
 
 def test_training_is_deterministic_and_gives_the_roles_the_first_ids() -> None:
@@ -175,61 +174,12 @@ def test_a_vocabulary_without_room_for_bytes_is_an_error() -> None:
         train_tokenizer(TEXTS, 260)
 
 
-def test_saving_and_reading_keeps_identity(byte_level: TextTokenizer, tmp_path: Path) -> None:
+def test_a_saved_tokenizer_has_the_same_identity(byte_level: TextTokenizer, tmp_path: Path) -> None:
     byte_level.save(tmp_path / "tokenizer.json")
     again = TextTokenizer.from_file(tmp_path / "tokenizer.json")
     assert again.sha256 == byte_level.sha256 == tokenizer_sha256(tmp_path / "tokenizer.json")
     assert again.vocabulary == byte_level.vocabulary
     assert again.encode(TEXTS)[3].ids.tolist() == byte_level.encode(TEXTS)[3].ids.tolist()
-
-
-def stranger(**changes: object) -> bytes:
-    """A tokenizer.json with the roles of RoBERTa, two ordinary added tokens and bad habits."""
-    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "b": 5, "ab": 6}
-    model = {"type": "BPE", "vocab": vocabulary, "merges": [["a", "b"]], "unk_token": "<unk>"}
-    added = [
-        {"id": 7, "content": "<mask>", "special": True, "lstrip": True, "rstrip": False},
-        {"id": 8, "content": "<name>", "special": False, "lstrip": False, "rstrip": False},
-    ]
-    for token in added:
-        token.update(single_word=False, normalized=False)
-    data = {
-        "version": "1.0",
-        "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0,
-                       "direction": "Right"},
-        "padding": None,
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Whitespace"},
-        "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0],
-                           "trim_offsets": True, "add_prefix_space": True},
-        "decoder": None,
-        "model": {**model, "dropout": 0.5},
-    }  # fmt: skip
-    return json.dumps(data | changes).encode()
-
-
-def test_a_strangers_tokenizer_gets_roles_and_loses_bad_habits() -> None:
-    tokenizer = TextTokenizer(stranger())
-    vocabulary = tokenizer.vocabulary
-    assert (vocabulary.cls_id, vocabulary.pad_id, vocabulary.sep_id) == (0, 1, 2)
-    assert (vocabulary.unk_id, vocabulary.mask_id) == (3, 7)
-    assert vocabulary.special_ids == (0, 1, 2, 3, 7)
-    assert vocabulary.size == 9
-    for _ in range(20):  # dropout is off, so is truncation, and nothing is added
-        assert tokenizer.encode(["ab ab b"])[0].ids.tolist() == [6, 6, 5]
-
-
-def test_missing_roles_are_added() -> None:
-    added = [{"id": 7, "content": "<|endoftext|>", "special": False, "single_word": False,
-              "lstrip": False, "rstrip": False, "normalized": False}]  # fmt: skip
-    model = {"type": "BPE", "vocab": {chr(97 + i): i for i in range(7)}, "merges": []}
-    tokenizer = TextTokenizer(stranger(added_tokens=added, model=model))
-    vocabulary = tokenizer.vocabulary
-    assert 7 not in tokenizer.encode(["a<|endoftext|>b"])[0].ids
-    assert vocabulary.cls_id == vocabulary.sep_id == 7
-    assert vocabulary.special_ids == (7, 8, 9, 10)
-    assert {vocabulary.pad_id, vocabulary.unk_id, vocabulary.mask_id} == {8, 9, 10}
 
 
 def test_special_tokens_in_a_text_are_text(byte_level: TextTokenizer) -> None:
@@ -240,30 +190,6 @@ def test_special_tokens_in_a_text_are_text(byte_level: TextTokenizer) -> None:
     parsed = byte_level.encode([text], parse_special=True)[0].ids.tolist()
     assert parsed.count(4) == parsed.count(3) == 1
     assert 4 not in byte_level.encode([text])[0].ids
-
-
-class _Exploit:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return exec, ("raise SystemExit('executed')",)
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [b"", b"\x80\x04.", pickle.dumps(_Exploit()), b"[]", b"{}", b'{"model": {"vocab": [1]}}',
-     b"[" * 100_000, stranger(model={"type": "BPE", "vocab": {"a": 0}, "merges": [["x", "y"]]}),
-     stranger(model={"type": "Spam", "vocab": {"a": 0}})],
-)  # fmt: skip
-def test_what_is_no_tokenizer_is_refused(payload: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "mine.json"
-    path.write_bytes(payload)
-    with pytest.raises(RefusedError, match=r"mine\.json"):
-        TextTokenizer.from_file(path)
-
-
-def test_a_missing_tokenizer_is_an_error(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(BenchError, match="no tokenizer file"):
-            TextTokenizer.from_file(path)
 
 
 # -- drawing --------------------------------------------------------------------------------------
@@ -289,7 +215,7 @@ def test_draws_are_the_ordinary_ids_in_order(size: int, data: st.DataObject) -> 
 
 @pytest.mark.parametrize("special", [(0, 1, 2, 3, 4), (0, 1, 2, 3, 50_000), (0, 101, 102, 103)])
 def test_draws_are_exact_at_the_edges(special: tuple[int, ...]) -> None:
-    """Right below the edge between two tokens, where a float32 product rounds up."""
+    """Tests draws right below the edge between two tokens, where a float32 product rounds up."""
     vocabulary = vocabulary_of(50_368, special)
     ordinary = [i for i in range(50_368) if i not in special]
     edges = [-(-k * 2**24 // len(ordinary)) for k in range(1, len(ordinary) + 1)]
@@ -306,42 +232,3 @@ def test_draws_are_uniform() -> None:
     )
     assert counts[[0, 1, 7]].tolist() == [0, 0, 0]
     assert (counts[[2, 3, 4, 5, 6, 8, 9, 10, 11, 12]] - 10_000).abs().max() < 450  # 4.5 sigma
-
-
-# -- sentences ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "sentences"),
-    [
-        ("One. Two! Three? Four", ["One. ", "Two! ", "Three? ", "Four"]),
-        ('He said "No." Then (he left.) She', ['He said "No." ', "Then (he left.) ", "She"]),
-        ("approx. five e.g. this... and so on", ["approx. five e.g. this... and so on"]),
-        ("It cost 3.50 in 1990. 12 people paid.", ["It cost 3.50 in 1990. ", "12 people paid."]),
-        ("A title\n\nsome text\nin lines", ["A title\n\n", "some text\nin lines"]),
-        ("我喜欢。今天很好！真的", ["我喜欢。", "今天很好！", "真的"]),
-        ("First.\n\nsecond", ["First.\n\n", "second"]),
-        ("Ναι. Όχι.", ["Ναι. ", "Όχι."]),
-        ("Wait... \u201cWhat?\u201d Yes", ["Wait... ", "\u201cWhat?\u201d ", "Yes"]),
-        ("", []),
-        (" \n ", []),
-        ("End. ", ["End. "]),
-    ],
-)
-def test_sentence_starts(text: str, sentences: list[str]) -> None:
-    starts = sentence_starts(text)
-    assert [text[low:high] for low, high in itertools.pairwise([*starts, len(text)])] == sentences
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.text(alphabet=list("aA.!? \n\"')。"), max_size=60))
-def test_sentence_starts_are_increasing_and_never_blank(text: str) -> None:
-    starts = sentence_starts(text)
-    assert starts == sorted(set(starts))
-    assert not any(text[start].isspace() for start in starts)
-
-
-def test_sentence_starts_take_linear_time() -> None:
-    draw = random.Random(0)
-    for hostile in ("." * 200_000, " " * 200_000, "\n \n" * 70_000, ". " * 100_000):
-        sentence_starts(hostile + draw.choice("ab"))

@@ -1,10 +1,10 @@
 """The committed results, rendered again from their records: `make reference`.
 
-    python -m tests.helpers.reference                      render every store, and what README shows of them
-    python -m tests.helpers.reference pack NAME FOLDER     first take over the records of a results folder
+    python -m tests.helpers.reference                    render every store, and its part of README
+    python -m tests.helpers.reference pack NAME FOLDER   first import the records of FOLDER
 
-A store's records lie in one archive, without weights and tokenizers: what tables rest on is a tenth
-of the whole. `test_reference.py` renders them too and compares, byte for byte.
+The records of a store are in one archive, without weights and tokenizers, which are nine tenths of
+the bytes. `test_reference.py` renders them, too, and compares the results byte for byte.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import api
-from bench.experiment import UNTRAINED, Request, own_classes, resolve
+from bench.engines.execution import prepare
+from bench.experiment import UNTRAINED, own_classes, resolve
 from bench.registry import Registry
 from bench.reporting import directions
 from bench.reporting.comparison import Comparison
@@ -31,10 +32,10 @@ from tests.helpers.paths import ROOT
 REFERENCE = ROOT / "results" / "reference"
 ARCHIVE = "records.zip"
 GENERATED = {"micro", "curves"}
-"""Stores whose corpus is generated: examples of corruption can be drawn from it anywhere."""
-HEAT_MAP = "results/reference/{}/report/heat_map.svg"
+"""Stores whose corpus is generated, so examples of corruption can be made on any machine."""
+HEAT_MAP = "{}/report/heat_map.svg"
 LEFT_OUT = {"encoder.safetensors", "head.safetensors", "tokenizer.json"}
-BUILT_ON = (1980, 1, 1, 0, 0, 0)  # the first date an archive can bear: none is told
+BUILT_ON = (1980, 1, 1, 0, 0, 0)  # the earliest date of an archive; no real date is stored
 
 
 def stores() -> list[str]:
@@ -43,59 +44,59 @@ def stores() -> list[str]:
 
 
 def pack(name: str, records: Path) -> None:
-    """Take over the records of a results folder."""
+    """Import the records of a results folder."""
     folder = REFERENCE / name
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / ARCHIVE, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(_records(records)):
-            entry = zipfile.ZipInfo(path.relative_to(records).as_posix(), BUILT_ON)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, path.read_bytes())
+            member = zipfile.ZipInfo(path.relative_to(records).as_posix(), BUILT_ON)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(member, path.read_bytes())
 
 
 def _records(folder: Path) -> Iterator[Path]:
-    for pattern in ("runs/[!.]*/*", "runs/[!.]*/scores/*", "controls/*"):
+    for pattern in ("runs/[!.]*/*", "runs/[!.]*/scores/*", "baselines/*"):
         for path in folder.glob(pattern):
             if path.is_file() and path.name not in LEFT_OUT and not path.name.startswith("."):
                 yield path
 
 
 def compared(name: str, into: Path) -> Comparison:
-    """The comparison of a store's records, which are unpacked into an empty folder."""
+    """The comparison of a store's records, which are extracted into an empty folder."""
     with zipfile.ZipFile(REFERENCE / name / ARCHIVE) as archive:
         archive.extractall(into)
     return api.compare(out=into, baseline=UNTRAINED)
 
 
-def tables(name: str, found: Comparison) -> dict[str, bytes]:
-    """File -> contents: the tables, and what published directions come to."""
+def tables(name: str, comparison: Comparison) -> dict[str, bytes]:
+    """File -> contents: the tables, and the results of published directions."""
     formats: dict[str, Format] = {
         "tables.md": "markdown",
         "tables.csv": "csv",
         "tables.tex": "latex",
     }
-    texts = {file: render(found, format, 100, False) for file, format in formats.items()}
-    held = directions.verified(found, directions.read_directions())
-    texts["directions.txt"] = directions.render(held, f"results/reference/{name}")
+    texts = {file: render(comparison, format, 100, False) for file, format in formats.items()}
+    verified = directions.verify(comparison, directions.read_directions())
+    texts["directions.txt"] = directions.render(verified, f"results/reference/{name}")
     return {file: text.encode() for file, text in texts.items()}
 
 
-def page(name: str, found: Comparison, into: Path) -> dict[str, bytes]:
-    """File -> contents of the report; without the figures' second copies as PNG."""
+def page(name: str, comparison: Comparison, into: Path) -> dict[str, bytes]:
+    """File -> contents of the report, without the PNG copies of the figures."""
     registry = Registry()
 
-    def look(table: Table) -> Corruptions:
-        return corruptions(table, registry, lambda asked: code_sha256(own_classes(asked)))
+    def make_corruptions(table: Table) -> Corruptions:
+        return corruptions(table, registry, lambda objective: code_sha256(own_classes(objective)))
 
     if name in GENERATED:
-        api.prepare(resolve(Request([UNTRAINED]), registry))
-    shown = look if name in GENERATED else None
-    written = write_report(found, into, f"results/reference/{name}", shown)
-    return {f"report/{path.name}": path.read_bytes() for path in written if path.suffix != ".png"}
+        prepare(resolve(UNTRAINED, registry))
+    with_examples = make_corruptions if name in GENERATED else None
+    files = write_report(comparison, into, f"results/reference/{name}", with_examples)
+    return {f"report/{path.name}": path.read_bytes() for path in files if path.suffix != ".png"}
 
 
 def with_results(readme: str, texts: dict[str, str]) -> str:
-    """README with each store's heat map, first table and legend between the store's marks."""
+    """README with the heat map, first table and legend of each store between its markers."""
     for name, text in texts.items():
         title = re.search(r"^### (.*)$", text, re.MULTILINE)
         table, legend = text.split("**scores**")[1].strip().split("\n\n")[:2]
@@ -105,7 +106,7 @@ def with_results(readme: str, texts: dict[str, str]) -> str:
         )
         readme = re.sub(
             rf"(<!-- {name}: made by `make reference` -->\n).*?(\n<!-- end of {name} -->)",
-            lambda marks, shown=shown: f"{marks[1]}\n{shown}\n{marks[2]}",
+            lambda markers, shown=shown: f"{markers[1]}\n{shown}\n{markers[2]}",
             readme,
             flags=re.DOTALL,
         )
@@ -113,15 +114,15 @@ def with_results(readme: str, texts: dict[str, str]) -> str:
 
 
 def upright(table: str) -> str:
-    """A Markdown table that is wider than long, turned: tasks as rows."""
+    """A Markdown table that is wider than long, transposed: tasks as rows."""
     head, _, *rows = (
         [cell.strip() for cell in line[1:-1].split("|")] for line in table.split("\n")
     )
     if len(head) <= len(rows):
         return table
-    turned = [list(column) for column in zip(head, *rows, strict=True)]
-    turned.insert(1, ["---", *["---:"] * len(rows)])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in turned)
+    transposed = [list(column) for column in zip(head, *rows, strict=True)]
+    transposed.insert(1, ["---", *["---:"] * len(rows)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in transposed)
 
 
 def main(arguments: list[str]) -> int:
@@ -132,9 +133,9 @@ def main(arguments: list[str]) -> int:
         return 2
     shown = {}
     for name in stores():
-        with tempfile.TemporaryDirectory() as unpacked, tempfile.TemporaryDirectory() as report:
-            found = compared(name, Path(unpacked))
-            files = tables(name, found) | page(name, found, Path(report))
+        with tempfile.TemporaryDirectory() as records, tempfile.TemporaryDirectory() as report:
+            comparison = compared(name, Path(records))
+            files = tables(name, comparison) | page(name, comparison, Path(report))
         for file in (REFERENCE / name / "report").glob("*"):
             file.unlink()
         for file, payload in files.items():
@@ -142,7 +143,7 @@ def main(arguments: list[str]) -> int:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(payload)
         shown[name] = files["tables.md"].decode()
-    readme = ROOT / "README.md"
+    readme = REFERENCE / "README.md"
     text = with_results(readme.read_text(encoding="utf-8"), shown)
     readme.write_text(text, encoding="utf-8")
     return 0

@@ -1,10 +1,11 @@
-"""A store of records as many runs would leave it, without training anything: for tests of speed,
-of tables and of pages. Skills, seeds and examples vary as the statistics assume they do.
+"""A store with the records of many runs, without training: for tests of speed, tables and pages.
+
+Skills, seeds and examples vary as the statistics assume.
 
     python -m tests.helpers.store_generator FOLDER [OBJECTIVES SEEDS TASKS EXAMPLES]
 
-Nothing is synced to disk, and a task's outcomes are drawn at once: 30,000 scores take a minute.
-The command leaves it as `bench run` does, whose last step is a comparison: with what was read kept.
+Nothing is synced to disk, and all outcomes of a task are drawn at once: 30,000 scores take a
+minute. Like `bench run`, which ends with a comparison, the command fills the cache of records.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ import pyarrow.parquet as pq
 
 from bench.corpus.preparation import default_cache
 from bench.records.cache import read_cached_baselines, read_cached_runs
-from bench.records.store import score_key, score_path
+from bench.records.scores import score_key, score_path
 from bench.settings import sha256_json
 from bench.storage import write_manifest
 
 NAMES = ("token", "whole_word", "span", "causal", "untrained")
-"""Real names first, so that what knows objectives finds some; invented ones follow."""
+"""Names of existing objectives; invented names follow."""
 TASKS = ("sense_left", "sense_right", "squad", "agreement", "word_class", "swapped_words")
 SHARED: dict[str, Any] = {
     "size": "tiny",
@@ -43,21 +44,21 @@ NUM_LAYERS = 4
 def make_store(
     out: Path, objectives: int = 50, seeds: int = 10, tasks: int = 60, examples: int = 300
 ) -> Path:
-    """Fill `out` with objectives x seeds runs, each with a score on every task, and controls."""
+    """Fill `out` with objectives x seeds runs, each with a score on every task, and baselines."""
     names = [*NAMES, *(f"invented_{i}" for i in range(objectives))][:objectives]
-    asked = [*TASKS, *(f"question_{i}" for i in range(tasks))][:tasks]
+    task_names = [*TASKS, *(f"task_{i}" for i in range(tasks))][:tasks]
     folders = {(name, seed): _write_run(out, name, seed) for name in names for seed in range(seeds)}
-    for number, task in enumerate(asked):
+    for number, task in enumerate(task_names):
         rng = np.random.default_rng(number)
         ease = rng.normal(0.0, 1.0, examples)
         for rank, name in enumerate(names):
             skill = 0.0 if name == "untrained" else 0.4 + 0.8 * rank / len(names)
             luck = rng.normal(0.0, 0.1, (seeds, 1))
-            right = skill + luck + ease + rng.normal(0.0, 0.7, (seeds, examples)) > 0
+            is_correct = skill + luck + ease + rng.normal(0.0, 0.7, (seeds, examples)) > 0
             for seed in range(seeds):
-                _write_score(folders[name, seed], task, right[seed], None)
-        for control in ("majority", "bag_of_words"):
-            _write_score(out, task, rng.random(examples) < 0.5, control)
+                _write_score(folders[name, seed], task, is_correct[seed], None)
+        for baseline in ("majority", "bag_of_words"):
+            _write_score(out, task, rng.random(examples) < 0.5, baseline)
     return out
 
 
@@ -94,8 +95,8 @@ def _write_run(out: Path, objective: str, seed: int) -> Path:
     return folder
 
 
-def _write_score(folder: Path, task: str, right: np.ndarray, control: str | None) -> None:
-    outcomes = right.astype(float)
+def _write_score(folder: Path, task: str, is_correct: np.ndarray, baseline: str | None) -> None:
+    outcomes = is_correct.astype(float)
     value = float(outcomes.mean())
     payload = io.BytesIO()
     pq.write_table(pa.table({"example": np.arange(len(outcomes)), "outcome": outcomes}), payload)
@@ -108,21 +109,21 @@ def _write_score(folder: Path, task: str, right: np.ndarray, control: str | None
     }  # fmt: skip
     record = identity | {
         "format": 2, "family": "span extraction" if task == "squad" else "text classification",
-        "metric": "accuracy", "chance": 0.5, "run": None if control else folder.name,
-        "baseline": control, "status": "ok", "value": value,
+        "metric": "accuracy", "chance": 0.5, "run": None if baseline else folder.name,
+        "baseline": baseline, "status": "ok", "value": value,
         "stderr": float(outcomes.std(ddof=1) / len(outcomes) ** 0.5), "metrics": {},
-        "details": {} if control else best | {"grid": grid, "selectivity": value - 0.5},
+        "details": {} if baseline else best | {"grid": grid, "selectivity": value - 0.5},
         "seconds": 1.5, "examples": len(outcomes),
         "outcomes_sha256": hashlib.sha256(payload.getvalue()).hexdigest(),
     }  # fmt: skip
-    path = score_path(folder, task, score_key(*identity.values()), control)
+    path = score_path(folder, task, score_key(*identity.values()), baseline)
     path.parent.mkdir(exist_ok=True)
     path.with_suffix(".parquet").write_bytes(payload.getvalue())
     path.write_text(json.dumps(record, indent=1))
 
 
 if __name__ == "__main__":
-    made = make_store(Path(sys.argv[1]), *(int(text) for text in sys.argv[2:]))
-    read_cached_runs(made, (), default_cache())
-    read_cached_baselines(made, default_cache())
-    print(made)
+    store = make_store(Path(sys.argv[1]), *(int(text) for text in sys.argv[2:]))
+    read_cached_runs(store, (), default_cache())
+    read_cached_baselines(store, default_cache())
+    print(store)

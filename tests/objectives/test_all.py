@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Batch
-from bench.pretraining.corruption import sampling_cpu as selection_cpu
-from bench.pretraining.corruption.sampling import ROUNDS, _num_draws, choose_units, positions_unseen
+from bench.pretraining.corruption.sampling import (
+    ROUNDS,
+    _num_draws,
+    choose_units,
+    unit_positions_on_cpu,
+    unit_positions_on_gpu,
+)
 from bench.pretraining.corruption.spans import truncated_geometric
 from bench.pretraining.noise import Noise
 from bench.pretraining.objective import Objective
@@ -25,7 +30,7 @@ ALL = tuple(REGISTRY.of("objective"))
 
 
 def predicted(example: Any, batch: Batch) -> torch.Tensor:
-    """Which positions are predicted, as a mask."""
+    """A mask of the predicted positions."""
     mask = torch.zeros_like(batch.real)
     for row, (positions, labels) in enumerate(zip(example.positions, example.labels, strict=True)):
         mask[row, positions[labels != IGNORED]] = True
@@ -37,17 +42,17 @@ def predicted(example: Any, batch: Batch) -> torch.Tensor:
 def test_realised_rate(name: str, rate: float) -> None:
     batch = sample_batch(64, 128)
     example = build(name, rate=rate).corrupt(batch, VOCABULARY, noise_for(batch))
-    found = predicted(example, batch).sum(1)
+    result = predicted(example, batch).sum(1)
     quota = (batch.real.sum(1) * rate + 0.5).floor()
     if name == "token":
-        assert torch.equal(found, quota.long())
-    else:  # whole words: never more; a run is trimmed to words, so it falls short by part of one
-        assert (found <= quota).all()
-        assert found.sum() >= (0.94 if name == "span" else 0.99) * quota.sum()
+        assert torch.equal(result, quota.long())
+    else:  # whole words never exceed the quota; a trimmed run falls short by a part of a word
+        assert (result <= quota).all()
+        assert result.sum() >= (0.94 if name == "span" else 0.99) * quota.sum()
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_nothing_special_is_hidden_predicted_or_drawn(name: str) -> None:
+def test_no_special_token_is_hidden_predicted_or_drawn(name: str) -> None:
     batch = sample_batch(64, 128)
     example = build(name, rate=0.9, random_fraction=0.2).corrupt(
         batch, VOCABULARY, noise_for(batch)
@@ -114,13 +119,13 @@ def test_replacement_shares(draw: str) -> None:
     units = mask.sum().item() / {"token": 1, "word": 1.6, "span": 6}[draw]
     tolerance = 5 * (0.8 * 0.2 / units) ** 0.5
     assert abs((is_mask.sum() / mask.sum()).item() - 0.8) < tolerance
-    # A random token is the original one in 495 cases: it then counts as kept.
+    # A random token is the original one in 495 cases: it then counts as unchanged.
     assert abs((is_kept.sum() / mask.sum()).item() - 0.1) < tolerance + 0.1 / 400
     run_start = mask & ~torch.nn.functional.pad(mask[:, :-1], (1, 0))
     goes_on = {"token": torch.zeros_like(mask), "word": mask & ~batch.word_start & ~run_start}
     inside = goes_on.get(draw, mask & ~run_start)
     left = torch.nn.functional.pad(is_mask[:, :-1], (1, 0))
-    assert (is_mask == left)[inside].all()  # one draw for the unit
+    assert (is_mask == left)[inside].all()  # one draw per unit
 
 
 def test_span_lengths_are_truncated_geometric() -> None:
@@ -128,16 +133,16 @@ def test_span_lengths_are_truncated_geometric() -> None:
     lengths = truncated_geometric(draws, 3.7971, 10)
     weights = torch.tensor([0.2 * 0.8**k for k in range(10)], dtype=torch.float64)
     expected = weights / weights.sum()
-    found = torch.bincount(lengths.flatten(), minlength=11)[1:] / lengths.numel()
+    result = torch.bincount(lengths.flatten(), minlength=11)[1:] / lengths.numel()
     mean = (expected * torch.arange(1, 11)).sum().item()
     deviation = ((expected * torch.arange(1, 11) ** 2).sum().item() - mean**2) ** 0.5
     assert abs(mean - 3.797) < 5e-4
     assert abs(lengths.double().mean().item() - mean) < 4 * deviation / lengths.numel() ** 0.5
-    assert (found - expected).abs().max() < 5e-3  # clipping at 10 would put 0.13 there, not 0.03
+    assert (result - expected).abs().max() < 5e-3  # clipping at 10 would put 0.13 there, not 0.03
 
 
 @pytest.mark.parametrize("mean", [1.0, 2.5, 5.5])
-def test_span_mean_length_is_what_it_says(mean: float) -> None:
+def test_span_mean_length_is_realised(mean: float) -> None:
     draws = Noise(1, 0, torch.arange(500)).uniform("lengths", (500, 200))
     lengths = truncated_geometric(draws, mean, 10)
     assert abs(lengths.double().mean().item() - mean) < 4 * 2.9 / lengths.numel() ** 0.5
@@ -145,7 +150,7 @@ def test_span_mean_length_is_what_it_says(mean: float) -> None:
 
 
 def test_span_runs_are_as_long_as_drawn() -> None:
-    """One run a row (a quota its first run meets), in a row of one-token words."""
+    """One run per row (a quota its first run meets), in a row of one-token words."""
     batch = sample_batch(2000, 400, words=1.0)
     batch = dataclasses.replace(
         batch,
@@ -193,7 +198,7 @@ def test_span_runs_stay_within_a_document() -> None:
 
 
 def units_one_by_one(starts: list[bool], real: list[bool]) -> list[list[int]]:
-    """The units of a row; what is not real is one too, and nobody may draw it."""
+    """The units of a row; a token that is not real is an empty unit."""
     units: list[list[int]] = []
     for at, is_real in enumerate(real):
         if starts[at] or not is_real:
@@ -210,7 +215,7 @@ def test_units_are_chosen_as_one_by_one(seed: int, rate: float, words: float) ->
     noise = noise_for(batch, seed)
     quota = (batch.real.sum(1) * rate).long()
     most = int(60 * rate)
-    found = choose_units(batch.word_start, batch.real, quota, most, noise)
+    result = choose_units(batch.word_start, batch.real, quota, most, noise)
     for row in range(4):
         units = units_one_by_one(batch.word_start[row].tolist(), batch.real[row].tolist())
         num_draws = _num_draws(60, most)
@@ -227,22 +232,22 @@ def test_units_are_chosen_as_one_by_one(seed: int, rate: float, words: float) ->
                 chosen |= set(unit)
             elif room:
                 skipped += 1
-        if skipped <= ROUNDS - 1:  # so many the vectorised rounds settle at least
-            assert set(found[row].nonzero().flatten().tolist()) == chosen
-        assert found[row].sum() <= quota[row]
+        if skipped <= ROUNDS - 1:  # the vectorised rounds settle at least so many
+            assert set(result[row].nonzero().flatten().tolist()) == chosen
+        assert result[row].sum() <= quota[row]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_units_are_the_same_on_a_gpu(seed: int, rate: float, words: float) -> None:
-    """What numpy chooses on a CPU, tensors choose without looking at what they hold."""
+    """The numpy version for a CPU and the tensor version for a GPU choose the same tokens."""
     batch = sample_batch(4, 60, seed=seed, words=words)
     noise, quota = noise_for(batch, seed), (batch.real.sum(1) * rate).long()
     slots = max(int(60 * rate), 1)
-    asked = batch.word_start & batch.real, batch.real, quota, slots, _num_draws(60, slots)
-    here = selection_cpu.unit_positions(*asked, ROUNDS, noise)
-    there = positions_unseen(*asked, noise)
-    assert all(torch.equal(one, other) for one, other in zip(here, there, strict=True))
+    starts = batch.word_start & batch.real
+    arguments = starts, batch.real, quota, slots, _num_draws(60, slots), noise
+    on_cpu, on_gpu = unit_positions_on_cpu(*arguments), unit_positions_on_gpu(*arguments)
+    assert all(torch.equal(one, other) for one, other in zip(on_cpu, on_gpu, strict=True))
 
 
 def test_by_hand_whole_word() -> None:
@@ -271,7 +276,7 @@ def test_by_hand_causal() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("num_real", [0, 1])
-def test_a_row_with_hardly_a_token_survives(name: str, num_real: int) -> None:
+def test_a_row_with_at_most_one_token_survives(name: str, num_real: int) -> None:
     tokens = torch.tensor([[2, 10, 3, 0, 0, 0]]) if num_real else torch.tensor([[2, 3, 0, 0, 0, 0]])
     real = tokens > 4
     batch = Batch(tokens, real, real, real, torch.tensor([5]), attention_mask=tokens > 0)
@@ -301,7 +306,7 @@ def test_metadata_and_settings(name: str) -> None:
         ("token", {"rate": "many"}, "token.rate"),
         ("token", {"mask_fraction": 0.8, "random_fraction": 0.3}, "must not exceed 1"),
         ("token", {"draw": "sentence"}, "token.draw"),
-        ("span", {"mean_length": 9}, "out of reach"),
+        ("span", {"mean_length": 9}, "too large for max_length"),
         ("span", {"mean_lenght": 3}, "mean_length"),
     ],
 )
@@ -310,6 +315,6 @@ def test_settings_out_of_range_are_refused(name: str, values: dict[str, Any], me
         build(name, **values)
 
 
-def test_settings_are_read_from_text_and_shown_in_the_label() -> None:
+def test_settings_are_read_from_text_and_shown_in_the_display_name() -> None:
     assert build("span", mean_length="4") == build("span", mean_length=4.0)
     assert build("span", mean_length="4").display_name == "span[mean_length=4.0]"

@@ -25,7 +25,7 @@ SEP, MASK = VOCABULARY.sep_id, VOCABULARY.mask_id
 
 
 def bart(**rates: Any) -> Any:
-    """With these corruptions and no other."""
+    """The objective with only these corruptions."""
     values = {f"{name}_rate": rates.pop(name, 0.0) for name in RATES}
     return build("bart_denoise", **(values | rates))
 
@@ -44,8 +44,8 @@ def by_hand(length: int = len(TOKENS)) -> Batch:
 
 
 def corrupt(objective: Any, batch: Batch, **draws: list[float]) -> Example:
-    given = {name.replace("_", " "): values for name, values in draws.items()}
-    noise = Scripted(0, 0, batch.example_ids, given)
+    streams = {name.replace("_", " "): values for name, values in draws.items()}
+    noise = Scripted(0, 0, batch.example_ids, streams)
     example: Example = objective.corrupt(batch, VOCABULARY, noise)
     return example
 
@@ -63,7 +63,7 @@ def test_by_hand_nothing_is_corrupted() -> None:
     assert example.extras["written"].tolist() == [[SEP, *TOKENS[:-1]]]
 
 
-def test_by_hand_sentences_change_places_within_their_document() -> None:
+def test_by_hand_sentences_are_permuted_within_their_document() -> None:
     draws = [0.0] * 13
     draws[1], draws[5] = 7.0, 3.0  # the second of the first document comes first
     example = corrupt(bart(permute=1.0), by_hand(), sentences=draws)
@@ -77,9 +77,12 @@ def test_by_hand_sentences_not_chosen_stay() -> None:
     draws = [0.0] * 13
     draws[1], draws[5] = 7.0, 3.0
     moved = [99.0] * 13
-    moved[1], moved[10] = 0.0, 1.0  # two of three, in different documents: nothing to change with
-    found = shown(bart(permute=0.67), sentences=draws, sentences_moved=moved)
-    assert found == list(TOKENS)
+    moved[1], moved[10] = (
+        0.0,
+        1.0,
+    )  # two of three, in different documents: no permutation is possible
+    result = shown(bart(permute=0.67), sentences=draws, sentences_moved=moved)
+    assert result == list(TOKENS)
 
 
 # Words: the cat sat . it r-an . a dog: nine. Poisson(3): u < .0498 gives 0, < .1991 1, < .4232 2.
@@ -90,9 +93,9 @@ def test_by_hand_spans_of_words_become_one_mask() -> None:
     num_draws = 15  # spans come first, then the visible words: six of them
     for word, key in enumerate((10, 20, 30, 40, 60, 90)):
         places[num_draws + word] = key
-    found = shown(bart(infill=0.3), span_lengths=lengths, span_places=places)
+    result = shown(bart(infill=0.3), span_lengths=lengths, span_places=places)
     #  the cat sat . [it r-an] . [a] dog
-    assert found == [2, 10, 11, 12, 13, MASK, 13, 3, MASK, 21, 3]
+    assert result == [2, 10, 11, 12, 13, MASK, 13, 3, MASK, 21, 3]
 
 
 def test_by_hand_a_span_over_a_separator_is_cut_in_two() -> None:
@@ -108,14 +111,14 @@ def test_by_hand_a_span_over_a_separator_is_cut_in_two() -> None:
     assert example.origins[0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, -1, 9, -1, 12, -1]
 
 
-def test_by_hand_an_empty_span_is_a_mask_put_in() -> None:
+def test_by_hand_an_empty_span_inserts_a_mask() -> None:
     places = [99.0] * 100
     places[0], places[1] = 5.0, 45.0
     for word, key in enumerate((10, 20, 30, 40, 50, 60)):
         places[15 + word] = key
-    found = shown(bart(infill=0.3), span_lengths=[0.0, 0.5], span_places=places)
+    result = shown(bart(infill=0.3), span_lengths=[0.0, 0.5], span_places=places)
     #  [] the cat sat . [it r-an .] a dog
-    assert found == [2, MASK, 10, 11, 12, 13, MASK, 3, 20, 21, 3]
+    assert result == [2, MASK, 10, 11, 12, 13, MASK, 3, 20, 21, 3]
 
 
 def test_by_hand_the_words_are_a_circle() -> None:
@@ -126,11 +129,11 @@ def test_by_hand_the_words_are_a_circle() -> None:
     draws: dict[str, list[float]] = {"span_lengths": [0.5], "span_places": places}
     #  the cat [sat . it] r-an . a dog, and so that the span lies over the row's ends
     assert shown(bart(infill=0.3), **draws) == [2, 10, 11, MASK, 15, 16, 13, 3, 20, 21, 3]
-    found = shown(bart(infill=0.3), cut=[0.6], **draws)  # by five: the span is cut by [CLS]
-    assert found == [2, MASK, 11, 12, 13, 14, 15, 16, 13, 3, MASK, 3]
+    result = shown(bart(infill=0.3), cut=[0.6], **draws)  # by five: the span is cut by [CLS]
+    assert result == [2, MASK, 11, 12, 13, 14, 15, 16, 13, 3, MASK, 3]
 
 
-def test_by_hand_masks_are_put_in_while_there_is_room() -> None:
+def test_by_hand_masks_are_inserted_while_there_is_room() -> None:
     lengths = [0.0] * 4 + [0.1]  # four empty spans before one of a single word, quota 1
     places = [85.0, 86.0, 87.0, 88.0, 5.0]
     draws: dict[str, list[float]] = {"span_lengths": lengths, "span_places": places}
@@ -172,11 +175,11 @@ def test_by_hand_rotation_is_of_documents() -> None:
     rotated[1] = 0.0  # the first document, known by its first place
     turns = [0.0] * 100
     turns[1] = 0.3  # floor(0.3 x 8) = 2
-    found = shown(bart(rotate=0.5), rotated=rotated, turns=turns)
-    assert found == [2, 12, 13, 14, 15, 16, 13, 10, 11, 3, 20, 21, 3]
+    result = shown(bart(rotate=0.5), rotated=rotated, turns=turns)
+    assert result == [2, 12, 13, 14, 15, 16, 13, 10, 11, 3, 20, 21, 3]
 
 
-def test_corruptions_follow_one_another() -> None:
+def test_all_corruptions_in_sequence() -> None:
     """The docstring's example: A B . C D E . through all six."""
     tokens = torch.tensor([[2, 10, 11, 12, 20, 21, 22, 12, 3]])
     real = tokens > 4
@@ -202,7 +205,7 @@ def test_corruptions_follow_one_another() -> None:
         turns=[0.5] * 100,
     )
     drawn = int(VOCABULARY.draw_ordinary(torch.tensor(0.5)))
-    # C [M] . [M] A B .  ->  C [M] [M] A B .  ->  ... [M] B  ->  ... X .  ->  turned by three
+    # C [M] . [M] A B .  ->  C [M] [M] A B .  ->  ... [M] B  ->  ... X .  ->  rotated by three
     assert example.inputs.tolist() == [[2, MASK, drawn, 12, 20, MASK, MASK, 3, 0]]
     assert example.origins is not None
     assert example.origins.tolist() == [[0, 1, 2, 3, 4, -1, -1, 8, -1]]
@@ -260,19 +263,19 @@ def test_permutation_works_with_every_tokenizer(kind: str, tmp_path: Path) -> No
         orders.add(tuple(order))
     assert len(orders) > 10  # of 24, in 40 rows
     if kind == "byte_level":
-        found = tokenizer.decode(example.inputs[0, 1:-1].tolist())
-        assert all(part in found for part in PARTS)
+        result = tokenizer.decode(example.inputs[0, 1:-1].tolist())
+        assert all(part in result for part in PARTS)
 
 
-def test_orders_of_sentences_have_equal_chance() -> None:
+def test_orders_of_sentences_are_equally_likely() -> None:
     rows = 6_000
     tokens = torch.tensor([[2, 10, 11, 12, 13, 14, 3]]).expand(rows, -1)
     sentences = torch.tensor([[0, 1, 0, 1, 1, 0, 0]]).expand(rows, -1) > 0
     batch = Batch(tokens, tokens > 4, tokens > 4, sentences, torch.arange(rows))
     example = bart(permute=1.0).corrupt(batch, VOCABULARY, Noise(0, 0, batch.example_ids))
-    found = collections.Counter(map(tuple, example.inputs.tolist()))
-    assert len(found) == 6
-    assert sum((n - 1000) ** 2 / 1000 for n in found.values()) < 25.7  # one in 10,000
+    result = collections.Counter(map(tuple, example.inputs.tolist()))
+    assert len(result) == 6
+    assert sum((n - 1000) ** 2 / 1000 for n in result.values()) < 25.7  # one in 10,000
 
 
 # -- figures --------------------------------------------------------------------------------------
@@ -298,20 +301,20 @@ def test_nominal_rate_of_infilling_is_realised(rate: float) -> None:
 def test_rates_over_tokens_are_exact(name: str, rate: float) -> None:
     batch = sample_batch(60, 64)
     example = bart(**{name: rate}).corrupt(batch, VOCABULARY, Noise(0, 0, batch.example_ids))
-    wanted = [round(rate * n) for n in batch.real.sum(1).tolist()]
+    expected = [round(rate * n) for n in batch.real.sum(1).tolist()]
     if name == "delete":
         lost = batch.real.sum(1) - (example.origins >= 0).sum(1)
         lost += (~batch.real & (batch.tokens != VOCABULARY.pad_id)).sum(1)
-        assert lost.tolist() == wanted
+        assert lost.tolist() == expected
     elif name == "mask":
-        assert (example.inputs == MASK).sum(1).tolist() == wanted
+        assert (example.inputs == MASK).sum(1).tolist() == expected
     else:  # a token drawn for itself looks unreplaced, once in 495
         changed = (example.inputs != batch.tokens).sum(1)
-        assert (changed <= torch.tensor(wanted)).all()
-        assert changed.sum() >= 0.97 * sum(wanted)
+        assert (changed <= torch.tensor(expected)).all()
+        assert changed.sum() >= 0.97 * sum(expected)
 
 
-def test_documents_are_rotated_as_often_as_said_and_begin_anywhere() -> None:
+def test_documents_are_rotated_at_the_nominal_rate_to_any_start() -> None:
     rows = 4_000
     tokens = torch.tensor([[2, 10, 11, 12, 13, 3, 14, 15]]).expand(rows, -1)
     batch = Batch(tokens, tokens > 4, tokens > 4, tokens == 10, torch.arange(rows))
@@ -337,7 +340,7 @@ def test_all_six_keep_row_length_specials_and_origins() -> None:
         known = at[at >= 0].tolist()
         assert len(known) == len(set(known))
         special = (~batch.real[row] & (batch.tokens[row] != 0)).nonzero().flatten().tolist()
-        assert [place for place in known if place in special] == special  # all there, in order
+        assert [place for place in known if place in special] == special  # all present, in order
         is_new = (at < 0) & attention_mask[row]
         assert (example.inputs[row][is_new] == MASK).all()
     assert torch.equal(example.labels != IGNORED, batch.real)

@@ -22,7 +22,7 @@ from tests.helpers.by_hand import SHAPE, batch_of, build, drawn, noise_for
 MASK, NO = VOCABULARY.mask_id, IGNORED
 
 
-def test_all_tokens_mlm_corrupts_as_token_does_and_asks_for_all() -> None:
+def test_all_tokens_mlm_corrupts_as_token_does_and_predicts_all() -> None:
     batch = sample_batch(8, 40, seed=1)
     token = build("token").corrupt(batch, VOCABULARY, noise_for(batch))
     example = build("all_tokens_mlm").corrupt(batch, VOCABULARY, noise_for(batch))
@@ -59,7 +59,7 @@ def test_masked_diffusion_hides_any_number_of_tokens_equally_often() -> None:
 
 
 @torch.no_grad()
-def test_masked_diffusion_weighs_rows_by_their_rate() -> None:
+def test_masked_diffusion_weights_rows_by_their_rate() -> None:
     batch = sample_batch(6, 20, seed=3)
     objective = build("masked_diffusion")
     encoder, head = Encoder(SHAPE, 0), objective.head(SHAPE, VOCABULARY)
@@ -84,7 +84,7 @@ def collocation(batch: Batch, row: int, first_word: int, num_words: int) -> Tens
 
 
 def test_pmi_by_hand() -> None:
-    """`she lives in new york city now`, `new york city` statistics: hidden whole or not at all."""
+    """`she lives in new york city now`, a collocation, `new york city`, is hidden whole or not."""
     batch = batch_of([2, 10, 11, 12, 13, 14, 15, 16])
     city = collocation(batch, 0, 3, 3)
     statistics = dataclasses.replace(batch, statistics={"collocations": city[None]})
@@ -109,7 +109,7 @@ def test_pmi_without_a_table_is_whole_word() -> None:
         assert torch.equal(example.inputs, expected.inputs)
 
 
-def test_pmi_mines_what_it_then_hides() -> None:
+def test_pmi_hides_the_collocations_it_collects() -> None:
     """A triple in every row, between words that change."""
     rows = [[2, 10 + row % 40, 60, 61, 62, 50 + row % 7, 100 + row] for row in range(60)]
     batch = batch_of(*rows)
@@ -121,7 +121,7 @@ def test_pmi_mines_what_it_then_hides() -> None:
     assert units[:, [1, 2, 5, 6]].all()
 
 
-def test_run_edges_and_beyond() -> None:
+def test_run_edges_and_exceeding() -> None:
     marked = torch.tensor([[1, 1, 0, 1, 0, 1, 1, 1], [0, 0, 1, 1, 1, 0, 0, 0]]).bool()
     first, last = run_edges(marked)
     assert first[marked].tolist() == [0, 0, 3, 5, 5, 5, 2, 2, 2]
@@ -134,7 +134,7 @@ def test_run_edges_and_beyond() -> None:
 
 
 def test_boundaries_by_hand() -> None:
-    """Runs 0..1 (touching the edge), 3, and 6..7 of a row of 8; slots in no order."""
+    """Runs 0..1 (at the edge), 3, and 6..7 of a row of 8; slots are unordered."""
     positions = torch.tensor([[7, 0, 3, 1, 6, 0]])
     labels = torch.tensor([[10, 11, 12, 13, 14, NO]])
     before, after, place = boundaries(positions, labels, 8)
@@ -154,38 +154,38 @@ def test_boundary_loss_against_a_slow_loop() -> None:
     loss = objective.loss(encoder, head, example, noise_for(batch))
     hidden = encoder(example.inputs, example.attention)
     embedding = encoder.embeddings.tok_embeddings.weight
-    total, asked = 0.0, 0
+    total, predictions = 0.0, 0
     assert example.positions is not None
     for row in range(2):
-        wanted = {
+        label_at = {
             at: label
             for at, label in zip(
                 example.positions[row].tolist(), example.labels[row].tolist(), strict=True
             )
             if label != NO
         }
-        for at, label in wanted.items():
+        for at, label in label_at.items():
             first, last = at, at
-            while first - 1 in wanted:
+            while first - 1 in label_at:
                 first -= 1
-            while last + 1 in wanted:
+            while last + 1 in label_at:
                 last += 1
             left, right = hidden[row, max(first - 1, 0)], hidden[row, min(last + 1, 23)]
             joined = torch.cat((left, right, head.place_embeddings.weight[at - first]))
             inner = head.first_norm(torch.nn.functional.gelu(head.first.weight @ joined))
             outer = head.second_norm(torch.nn.functional.gelu(head.second.weight @ inner))
             total -= float((embedding @ outer + head.boundary_bias).log_softmax(0)[label])
-            asked += 1
+            predictions += 1
     alone = token_loss(encoder, head, example)
     assert float(loss.sum - alone.sum) == pytest.approx(total, rel=1e-4)
-    assert int(loss.predictions) == asked == int(alone.predictions)
+    assert int(loss.predictions) == predictions == int(alone.predictions)
     assert {name: int(count) for name, (_, count) in loss.parts.items()} == {
-        "token": asked,
-        "boundary": asked,
+        "token": predictions,
+        "boundary": predictions,
     }
 
 
-def test_boundary_is_a_knob_and_leaves_the_rest_alone() -> None:
+def test_boundary_is_a_setting_and_changes_nothing_else() -> None:
     batch = sample_batch(4, 24)
     plain, knob = build("span"), build("span", boundary="true")
     first, second = (o.corrupt(batch, VOCABULARY, noise_for(batch)) for o in (plain, knob))

@@ -1,4 +1,4 @@
-"""Objectives that read an answer one position to the left: prefix_lm, mntp, gpt_bert."""
+"""Objectives that predict a token one position to its left: prefix_lm, mntp, gpt_bert."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MASK, NO = VOCABULARY.mask_id, IGNORED
 
 
 def who_sees_whom(example: Example) -> Tensor:
-    """[B, query, key]: whether a query's feature depends on a key's input."""
+    """[B, query, key]: True if a query's feature depends on a key's input."""
     encoder = Encoder(SHAPE, 0).eval()
     leaf: list[Tensor] = []
 
@@ -37,7 +37,7 @@ def who_sees_whom(example: Example) -> Tensor:
 
 
 def test_prefix_lm_by_hand() -> None:
-    """Splits at 2 of 5 tokens and at 1 of 4, one of them behind a separator."""
+    """Splits at 2 of 5 tokens and at 1 of 4, one of them after a separator."""
     batch = batch_of([2, 10, 11, 12, 13, 14, 3], [2, 20, 3, 21, 22, 23, 0])
     noise = drawn(batch, split=[[0.25], [0.3]])  # 1 + floor(.25 x 4), 1 + floor(.3 x 3)
     example = build("prefix_lm").corrupt(batch, VOCABULARY, noise)
@@ -70,7 +70,7 @@ def test_prefix_lm_sees_the_prefix_and_the_left() -> None:
     batch = sample_batch(4, 12, seed=1)
     example = build("prefix_lm").corrupt(batch, VOCABULARY, noise_for(batch))
     seen, at = who_sees_whom(example), torch.arange(12)
-    first = torch.where(example.labels == NO, 12, at).amin(1)  # where the first answer is read
+    first = torch.where(example.labels == NO, 12, at).amin(1)  # position of the first label
     assert batch.attention_mask is not None
     for row in range(4):
         is_prefix = at <= first[row] if first[row] < 12 else at < 12
@@ -93,7 +93,7 @@ def test_mntp_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["mntp", "gpt_bert"])
-def test_answers_stand_one_to_the_left_of_what_is_hidden(name: str) -> None:
+def test_labels_are_one_position_left_of_hidden_tokens(name: str) -> None:
     batch = sample_batch(32, 48, seed=2)
     values = {"causal_fraction": 0.0} if name == "gpt_bert" else {}
     objective = build(name, rate=0.3, mask_fraction=1.0, random_fraction=0.0, **values)
@@ -157,7 +157,7 @@ def test_gpt_bert_share_of_causal_rows_and_rate_schedule() -> None:
 
 
 @torch.no_grad()
-def test_gpt_bert_kinds_weigh_as_their_rows() -> None:
+def test_gpt_bert_kinds_have_the_weight_of_their_rows() -> None:
     """Against a slow loop: each row's mean loss, weighted by its tokens."""
     batch = sample_batch(6, 20, seed=7)
     objective = build("gpt_bert", causal_fraction=0.5)
@@ -167,19 +167,19 @@ def test_gpt_bert_kinds_weigh_as_their_rows() -> None:
     loss = objective.loss(encoder, head, example, noise_for(batch))
     hidden = encoder(example.inputs, example.attention)
     nats = head(hidden, encoder.embeddings.tok_embeddings.weight).log_softmax(-1)
-    total, weight, asked = 0.0, 0, {"causal": 0, "masked": 0}
+    total, weight, predictions = 0.0, 0, {"causal": 0, "masked": 0}
     for row in range(6):
         own = [
             -float(nats[row, at, label])
             for at, label in enumerate(example.labels[row].tolist())
             if label != NO
         ]
-        asked["causal" if example.extras["is_causal"][row] else "masked"] += len(own)
+        predictions["causal" if example.extras["is_causal"][row] else "masked"] += len(own)
         if own:
             total += sum(own) / len(own) * int(batch.real[row].sum())
             weight += int(batch.real[row].sum())
     assert float(loss.sum) == pytest.approx(total, rel=1e-4)
     assert loss.divisor is not None
     assert float(loss.divisor) == weight
-    assert {name: int(count) for name, (_, count) in loss.parts.items()} == asked
-    assert int(loss.predictions) == sum(asked.values())
+    assert {name: int(count) for name, (_, count) in loss.parts.items()} == predictions
+    assert int(loss.predictions) == sum(predictions.values())

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from bench.pretraining.batch import IGNORED, Batch, Loss
-from bench.pretraining.encoder import Encoder, initialise
+from bench.pretraining.encoder import Encoder
+from bench.pretraining.initial_weights import initialise
 from bench.pretraining.noise import Noise
 from bench.records.run_folder import execute
 from bench.spec import EncoderShape
@@ -27,7 +28,7 @@ def replaced_token(**values: Any) -> Any:
 
 
 class Trial:
-    """Encoder, head, and what each of them was given and said."""
+    """Encoder, head, and their last inputs and outputs."""
 
     def __init__(self, objective: Any) -> None:
         self.objective = objective
@@ -37,41 +38,41 @@ class Trial:
         self.shown: torch.Tensor | None = None
         self.odds: torch.Tensor | None = None
         self.logits: torch.Tensor | None = None
-        self.encoder.register_forward_pre_hook(self._see)
-        self.head.out.register_forward_hook(self._hear)
-        self.head.generator.register_forward_hook(self._read)
+        self.encoder.register_forward_pre_hook(self._save_input)
+        self.head.out.register_forward_hook(self._save_odds)
+        self.head.generator.register_forward_hook(self._save_logits)
 
     def loss(self, batch: Batch, seed: int = 0) -> Loss:
         noise = Noise(seed, 0, batch.example_ids)
         self.example = self.objective.corrupt(batch, VOCABULARY, noise)
-        found: Loss = self.objective.loss(self.encoder, self.head, self.example, noise)
-        return found
+        result: Loss = self.objective.loss(self.encoder, self.head, self.example, noise)
+        return result
 
-    def _see(self, module: Any, given: Any) -> None:
-        self.shown = given[0]
+    def _save_input(self, module: Any, arguments: Any) -> None:
+        self.shown = arguments[0]
 
-    def _hear(self, module: Any, given: Any, odds: torch.Tensor) -> None:
+    def _save_odds(self, module: Any, arguments: Any, odds: torch.Tensor) -> None:
         self.odds = odds[:, :, 0].detach()
 
-    def _read(self, module: Any, given: Any, logits: torch.Tensor) -> None:
+    def _save_logits(self, module: Any, arguments: Any, logits: torch.Tensor) -> None:
         self.logits = logits.detach()
 
 
-def test_by_hand_a_lucky_sample_is_an_original(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_hand_a_correct_sample_counts_as_original(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = torch.tensor([[2, 10, 11, 12, 13, 3, 14, 0]])
     real = tokens > 4
     batch = Batch(tokens, real, real, real, torch.tensor([0]), attention_mask=tokens > 0)
     objective = replaced_token(rate=0.4, mask_fraction=1.0)
     places = torch.tensor([[1, 3]]), torch.tensor([[10, 12]])
-    monkeypatch.setattr(type(objective), "predicted", lambda *given: places)
+    monkeypatch.setattr(type(objective), "predicted", lambda *arguments: places)
     trial = Trial(objective)
-    monkeypatch.setattr(trial.head.generator, "sample", lambda *given: torch.tensor([[10, 99]]))
+    monkeypatch.setattr(trial.head.generator, "sample", lambda *arguments: torch.tensor([[10, 99]]))
     loss = trial.loss(batch)
     assert trial.example.inputs.tolist() == [[2, 4, 11, 4, 13, 3, 14, 0]]
     assert trial.shown is not None
     assert trial.shown.tolist() == [[2, 10, 11, 99, 13, 3, 14, 0]]
     assert trial.odds is not None
-    replaced = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])  # not the first: it was guessed right
+    replaced = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])  # not the first: the sample is correct
     nats = F.binary_cross_entropy_with_logits(trial.odds[real], replaced, reduction="sum")
     assert loss.parts["detection"][0].item() == pytest.approx(nats.item())
     assert [int(count) for _, count in loss.parts.values()] == [2, 5]
@@ -89,11 +90,11 @@ def test_loss_is_both_means_by_a_slow_loop() -> None:
     assert trial.logits is not None
     for row in range(5):
         real, labels = batch.real[row], trial.example.labels[row]
-        asked = labels != IGNORED
-        masked = F.cross_entropy(trial.logits[row][asked], labels[asked])
+        is_label = labels != IGNORED
+        masked = F.cross_entropy(trial.logits[row][is_label], labels[is_label])
         fake = (trial.shown[row] != batch.tokens[row]).float()
-        found = F.binary_cross_entropy_with_logits(trial.odds[row][real], fake[real])
-        total += real.sum().item() * (masked.item() + 7 * found.item())
+        result = F.binary_cross_entropy_with_logits(trial.odds[row][real], fake[real])
+        total += real.sum().item() * (masked.item() + 7 * result.item())
     assert loss.sum.item() == pytest.approx(total, rel=1e-5)
     assert loss.divisor is None
     assert int(loss.predictions) == int(batch.real.sum())
@@ -116,7 +117,7 @@ def test_sum_and_samples_do_not_depend_on_the_batch_split() -> None:
 def test_only_chosen_tokens_are_replaced_and_none_by_a_special_one() -> None:
     batch = sample_batch(32, 32)
     trial = Trial(replaced_token(rate=0.5))
-    with torch.no_grad():  # a generator that would say nothing but special tokens
+    with torch.no_grad():  # a generator that prefers special tokens
         trial.head.generator.bias[list(VOCABULARY.special_ids)] = 50.0
     trial.loss(batch)
     assert trial.shown is not None
@@ -129,17 +130,17 @@ def test_only_chosen_tokens_are_replaced_and_none_by_a_special_one() -> None:
     assert (trial.shown == batch.tokens)[batch.real & ~hidden].float().mean() > 0.8
 
 
-def test_share_chosen_is_exact_and_the_generator_sees_what_was_said() -> None:
+def test_share_chosen_is_exact_and_the_generator_reads_the_mask_fraction() -> None:
     batch = sample_batch(200, 32)
     for fraction in (0.85, 1.0):
         objective = replaced_token(mask_fraction=fraction)
         example = objective.corrupt(batch, VOCABULARY, Noise(0, 0, batch.example_ids))
-        asked = example.labels != IGNORED
-        assert torch.equal(asked.sum(1), (batch.real.sum(1) * 0.15 + 0.5).long())
-        seen = example.inputs.gather(1, example.positions)[asked]
+        is_label = example.labels != IGNORED
+        assert torch.equal(is_label.sum(1), (batch.real.sum(1) * 0.15 + 0.5).long())
+        seen = example.inputs.gather(1, example.positions)[is_label]
         is_masked = (seen == VOCABULARY.mask_id).double()
         assert is_masked.mean().item() == pytest.approx(fraction, abs=0.05)
-        assert ((seen == VOCABULARY.mask_id) | (seen == example.labels[asked])).all()
+        assert ((seen == VOCABULARY.mask_id) | (seen == example.labels[is_label])).all()
 
 
 def test_detection_teaches_the_encoder_and_not_the_generator() -> None:
@@ -165,7 +166,7 @@ def test_detection_teaches_the_encoder_and_not_the_generator() -> None:
     ("heads", "share", "expected"),
     [(4, 0.25, (1, 8, 12)), (12, 0.25, (3, 192, 288)), (4, 0.01, (1, 8, 12)), (4, 1, (4, 32, 48))],
 )
-def test_the_generator_is_thinned_by_whole_heads(
+def test_the_generator_has_fewer_whole_heads(
     heads: int, share: float, expected: tuple[int, int, int]
 ) -> None:
     width = 768 if heads == 12 else 32
@@ -196,11 +197,13 @@ def test_rows_with_nothing_to_hide_survive(tokens: list[int]) -> None:
 def test_a_run_keeps_both_losses_in_its_curve(
     make_spec: Any, corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.pretraining.loop.VALIDATION_TOKENS", 256)
+    monkeypatch.setattr("bench.pretraining.validation.VALIDATION_TOKENS", 256)
     spec, objective = make_spec("replaced_token", budget="1024")
     folder = execute(spec, objective, corpus, tmp_path, lambda progress: None)
     curve = pq.read_table(folder / "curve.parquet").to_pandas()
     last = curve.iloc[-1]
     assert 0 < last["train_detection_nats"] < last["train_generator_nats"] < 7
     both = last["train_generator_nats"] + 50 * last["train_detection_nats"]
-    assert last["train_nats"] == pytest.approx(both, rel=0.05)  # rows weigh a little differently
+    assert last["train_nats"] == pytest.approx(
+        both, rel=0.05
+    )  # rows have slightly different weights

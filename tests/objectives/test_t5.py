@@ -44,7 +44,7 @@ def plain(rows: int, length: int) -> Batch:
 def test_by_hand_the_paper_s_example() -> None:
     """thank you for inviting me to your party last week, with T5's layout of inputs and targets."""
     batch = row_of(2, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 3)
-    # Kept parts of 3 and 4, hidden ones of 2 and 1: _ _ _ H H _ _ _ _ H, turned by 9 places.
+    # Visible parts of 3 and 4, hidden ones of 2 and 1: _ _ _ H H _ _ _ _ H, rotated by 9 places.
     draws: dict[str, list[float]] = {"kept": [9, 9, 0], "hidden": [9, 0], "roll": [0.95]}
     example = corrupt(t5(rate=0.3, mean_length=1.5), batch, **draws)
     assert example.inputs.tolist() == [[2, 10, 11, 500, 14, 15, 16, 17, 501, 19, 3, 0]]
@@ -65,8 +65,8 @@ def test_by_hand_without_roll() -> None:
     assert example.labels.tolist() == [[500, 13, 14, 501, 19, 3, IGNORED, IGNORED]]
 
 
-def test_by_hand_a_span_turned_round_the_end_is_two() -> None:
-    batch = row_of(2, 10, 11, 12, 13, 14)  # 2 hidden in one span: _ _ _ H H, turned by one
+def test_by_hand_a_span_rotated_over_the_end_is_two() -> None:
+    batch = row_of(2, 10, 11, 12, 13, 14)  # 2 hidden in one span: _ _ _ H H, rotated by one
     example = corrupt(t5(rate=0.4), batch, roll=[0.3])
     assert example.inputs.tolist() == [[2, 500, 11, 12, 13, 501]]
     assert example.labels[0, :5].tolist() == [500, 10, 501, 14, 3]
@@ -106,7 +106,7 @@ def test_counts_of_tokens_and_spans_are_exact(rate: float, mean: float) -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"roll": False, "rate": 0.5, "mean_length": 1.0}])
-def test_target_put_into_the_input_gives_the_text(values: dict[str, Any]) -> None:
+def test_target_inserted_into_the_input_is_the_text(values: dict[str, Any]) -> None:
     batch = sample_batch(64, 48)
     example = t5(**values).corrupt(batch, VOCABULARY, Noise(5, 0, batch.example_ids))
     for row in range(64):
@@ -115,7 +115,7 @@ def test_target_put_into_the_input_gives_the_text(values: dict[str, Any]) -> Non
         assert target[-1] == VOCABULARY.sep_id
         for token in target[:-1]:
             if token >= FIRST_SENTINEL:
-                assert token == FIRST_SENTINEL + len(spans)  # in order, none left out
+                assert token == FIRST_SENTINEL + len(spans)  # in order, without gaps
                 spans[token] = []
             else:
                 spans[max(spans)].append(token)
@@ -133,7 +133,7 @@ def test_target_put_into_the_input_gives_the_text(values: dict[str, Any]) -> Non
 
 
 def test_partitions_are_uniform() -> None:
-    """Eight kept tokens in three parts: 21 ways; six hidden in three: 10."""
+    """Eight visible tokens in three parts: 21 ways; six hidden in three: 10."""
     rows = 21_000
     pattern = t5(rate=0.43, mean_length=2.0, roll=False).choose(
         plain(rows, 15), Noise(0, 0, torch.arange(rows))
@@ -173,13 +173,13 @@ def test_the_capacity_holds_at_every_rate() -> None:
 
 
 @pytest.mark.parametrize("tokens", [(2, 3, 0, 0), (2, 10, 3, 0)])
-def test_with_less_than_two_tokens_nothing_is_asked(tokens: tuple[int, ...]) -> None:
+def test_with_less_than_two_tokens_nothing_is_predicted(tokens: tuple[int, ...]) -> None:
     example = corrupt(t5(), row_of(*tokens))
     assert example.inputs.tolist() == [list(tokens)]
     assert (example.labels == IGNORED).all()
 
 
-def test_with_two_tokens_one_is_asked() -> None:
+def test_with_two_tokens_one_is_predicted() -> None:
     example = corrupt(t5(roll=False), row_of(2, 10, 11, 3, 0))
     assert example.inputs.tolist() == [[2, 10, 500, 3, 0]]
     assert example.labels[0, :3].tolist() == [500, 11, 3]

@@ -20,8 +20,8 @@ def encoder(seed: int = 0) -> Encoder:
     return Encoder(SHAPE, seed).eval()
 
 
-def who_sees_whom(attention: Attention, rows: int = 1, length: int = 10) -> Tensor:
-    """[B, query, key]: whether the gradient of a query's feature reaches a key's embedding."""
+def visible_keys(attention: Attention, rows: int = 1, length: int = 10) -> Tensor:
+    """[B, query, key]: whether the feature of a query has a gradient at the embedding of a key."""
     model = encoder()
     tokens = torch.arange(5, 5 + length).expand(rows, length)
     leaf: list[Tensor] = []
@@ -32,37 +32,39 @@ def who_sees_whom(attention: Attention, rows: int = 1, length: int = 10) -> Tens
 
     model.embeddings.register_forward_hook(watch)
     hidden = model(tokens, attention)
-    seen = []
+    reached = []
     for query in range(length):
-        # Weighted: the plain sum of a normed feature is a constant.
+        # Weighted, because the plain sum of a normalised feature is constant.
         feature = (hidden[:, query] * torch.linspace(-1, 2, SHAPE.hidden_size)).sum()
         (gradient,) = torch.autograd.grad(feature, leaf[0], retain_graph=True)
-        seen.append(gradient.abs().sum(-1) > 0)
-    return torch.stack(seen, dim=1)
+        reached.append(gradient.abs().sum(-1) > 0)
+    return torch.stack(reached, dim=1)
 
 
-def test_full_attention_sees_everything() -> None:
-    assert who_sees_whom(Attention("full")).all()
+def test_full_attention_includes_all_positions() -> None:
+    assert visible_keys(Attention("full")).all()
 
 
-def test_causal_attention_sees_the_left_only() -> None:
-    assert torch.equal(who_sees_whom(Attention("causal"))[0], torch.ones(10, 10).tril().bool())
+def test_causal_attention_includes_the_left_only() -> None:
+    assert torch.equal(visible_keys(Attention("causal"))[0], torch.ones(10, 10).tril().bool())
 
 
-def test_prefix_attention_sees_the_prefix_and_the_left() -> None:
-    seen = who_sees_whom(Attention("prefix", prefix_lengths=torch.tensor([4, 1])), rows=2)
-    at = torch.arange(10)
+def test_prefix_attention_includes_the_prefix_and_the_left() -> None:
+    visible = visible_keys(Attention("prefix", prefix_lengths=torch.tensor([4, 1])), rows=2)
+    index = torch.arange(10)
     for row, prefix in enumerate((4, 1)):
-        assert torch.equal(seen[row], (at[None, :] < prefix) | (at[None, :] <= at[:, None]))
+        assert torch.equal(
+            visible[row], (index[None, :] < prefix) | (index[None, :] <= index[:, None])
+        )
 
 
 @pytest.mark.parametrize("pattern", ["full", "causal", "prefix"])
-def test_padding_is_never_seen(pattern: str) -> None:
+def test_padding_is_never_attended_to(pattern: str) -> None:
     attention_mask = torch.ones(2, 10, dtype=torch.bool)
     attention_mask[1, 6:] = False
     prefix = torch.tensor([3, 3]) if pattern == "prefix" else None
-    seen = who_sees_whom(Attention(pattern, attention_mask, prefix), rows=2)  # type: ignore[arg-type]
-    assert not seen[1, :6, 6:].any()
+    visible = visible_keys(Attention(pattern, attention_mask, prefix), rows=2)  # type: ignore[arg-type]
+    assert not visible[1, :6, 6:].any()
 
 
 def test_padding_changes_no_feature() -> None:
@@ -73,12 +75,12 @@ def test_padding_changes_no_feature() -> None:
     assert torch.allclose(short, long[:, :10], atol=1e-5)
 
 
-def test_rows_longer_than_the_positions_are_refused() -> None:
+def test_rows_over_the_maximum_length_are_refused() -> None:
     with pytest.raises(ValueError, match="25 positions"):
         encoder()(torch.zeros(1, 25).long(), Attention())
 
 
-def test_initial_weights_follow_from_the_seed() -> None:
+def test_initial_weights_depend_on_the_seed_only() -> None:
     state = torch.get_rng_state()
     first, again, other = encoder(), encoder(), encoder(seed=1)
     assert torch.equal(state, torch.get_rng_state())
@@ -90,7 +92,7 @@ def test_initial_weights_follow_from_the_seed() -> None:
     assert abs(weight.mean().item()) < 4 * weight.std().item() / weight.numel() ** 0.5
 
 
-def test_number_of_parameters_is_the_ledger_s() -> None:
+def test_number_of_parameters_equals_the_ledger() -> None:
     assert sum(p.numel() for p in encoder().parameters()) == encoder_parameters(SHAPE)
 
 
@@ -102,7 +104,7 @@ def test_depth_and_width_do_not_change_the_scale() -> None:
 
 
 @pytest.mark.slow
-def test_hidden_states_are_modernbert_s() -> None:
+def test_hidden_states_equal_modernbert() -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.ModernBertConfig(
         vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=4,

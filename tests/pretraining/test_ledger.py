@@ -20,10 +20,12 @@ OBJECTIVES = Registry().of("objective")
 
 
 @pytest.mark.parametrize("name", [name for name, cls in OBJECTIVES.items() if cls.trains])
-def test_declared_cost_is_measured_cost(name: str) -> None:
+def test_declared_cost_equals_measured_cost(name: str) -> None:
     objective = from_mapping(OBJECTIVES[name], {}, name)
     encoder, head = Encoder(SMALL, 0), objective.head(SMALL, SAMPLE_VOCABULARY)
-    batch = sample_batch(1, SMALL.max_length)  # the rows of a run: attention costs by their square
+    batch = sample_batch(
+        1, SMALL.max_length
+    )  # as long as in a run: the cost of attention is quadratic
     noise = Noise(0, 0, batch.example_ids)
     example = objective.corrupt(batch, SAMPLE_VOCABULARY, noise)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -36,7 +38,7 @@ def test_declared_cost_is_measured_cost(name: str) -> None:
 
 
 @pytest.mark.parametrize("axis", ["tokens", "predictions", "flops", "seconds"])
-def test_progress_is_on_the_budget_s_axis(axis: str) -> None:
+def test_progress_is_the_share_on_the_budget_axis(axis: str) -> None:
     ledger = Ledger(tokens=10, predictions=20, flops=30.0, seconds=40.0)
     spent = {"tokens": 10, "predictions": 20, "flops": 30, "seconds": 40}[axis]
     assert ledger.progress(Budget(axis, 80)) == spent / 80  # type: ignore[arg-type]
@@ -44,6 +46,6 @@ def test_progress_is_on_the_budget_s_axis(axis: str) -> None:
 
 
 def test_more_passes_than_declared_are_refused() -> None:
-    check_passes(64, 64, "mine")
-    with pytest.raises(BenchError, match=r"'mine' broke its contract.*128.*64"):
-        check_passes(128, 64, "mine")
+    check_passes(64, 64, "example")
+    with pytest.raises(BenchError, match=r"'example' broke its contract.*128.*64"):
+        check_passes(128, 64, "example")

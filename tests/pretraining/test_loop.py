@@ -19,6 +19,7 @@ from bench.pretraining.checkpoint import checkpoints
 from bench.pretraining.loop import Diverged, Pretraining
 from bench.pretraining.noise import Noise
 from bench.pretraining.objective import MaskedObjective, Objective
+from bench.pretraining.optimization import learning_rate_schedule
 from bench.records.run_folder import UNFINISHED, execute, load_run
 from bench.settings import settings
 from bench.storage import file_sha256
@@ -26,12 +27,12 @@ from bench.storage import file_sha256
 MakeSpec = Callable[..., Any]
 
 
-def quiet(_progress: object) -> None:
+def ignore_progress(_progress: object) -> None:
     pass
 
 
 def stop_after(steps: int) -> Callable[[], BaseException | None]:
-    """Ask for a stop once so many steps are done."""
+    """A `should_stop` that requests a stop after some steps."""
     left = [steps]
 
     def should_stop() -> BaseException | None:
@@ -43,7 +44,7 @@ def stop_after(steps: int) -> Callable[[], BaseException | None]:
 
 @settings
 class Broken(Objective):
-    """Predicts everything; its loss turns into what a test wants."""
+    """Predicts everything, and breaks its contract in the way that `how` names."""
 
     name: ClassVar[str] = "broken"
     summary: ClassVar[str] = "for tests"
@@ -60,7 +61,7 @@ class Broken(Objective):
         if self.how == "crash":
             raise ZeroDivisionError
         if self.how == "batch":
-            example.inputs.add_(0)  # the batch's own tokens: nothing is hidden here
+            example.inputs.add_(0)  # nothing is hidden, so the inputs are the tensor of the batch
         if self.how == "seed":
             torch.manual_seed(0)
         if self.how == "dtype":
@@ -88,9 +89,9 @@ def _count_from_zero() -> None:
 
 def gradients(run: Pretraining) -> dict[str, torch.Tensor]:
     run._gradient(0.0)
-    found = {name: p.grad.clone() for name, p in run.parameters.items() if p.grad is not None}
+    result = {name: p.grad.clone() for name, p in run.parameters.items() if p.grad is not None}
     run.optimizer.zero_grad()
-    return found
+    return result
 
 
 @pytest.mark.parametrize("name", ["token", "whole_word", "span", "causal"])
@@ -115,7 +116,7 @@ def test_loss_falls_below_the_unigram_loss(
 ) -> None:
     budget = 50_000 if name == "causal" else 100_000
     spec, objective = make_spec(name, budget=str(budget))
-    folder = execute(spec, objective, corpus, tmp_path, quiet)
+    folder = execute(spec, objective, corpus, tmp_path, ignore_progress)
     record = json.loads((folder / "run.json").read_text())
     curve = pq.read_table(folder / "curve.parquet").to_pylist()
     assert curve[0]["step" if "step" in curve[0] else "steps"] == 0
@@ -126,7 +127,7 @@ def test_loss_falls_below_the_unigram_loss(
     assert record["tokens_per_second"] > 0
 
 
-def test_all_objectives_start_from_the_same_encoder_and_read_the_same_rows(
+def test_all_objectives_have_the_same_initial_encoder_and_rows(
     make_spec: MakeSpec, corpus: PreparedCorpus
 ) -> None:
     runs = [Pretraining(*make_spec(name), corpus, "cpu") for name in ("token", "span", "causal")]
@@ -139,11 +140,11 @@ def test_all_objectives_start_from_the_same_encoder_and_read_the_same_rows(
 
 
 @pytest.mark.parametrize("budget", ["2000", "100pred", "3e8flop", "0.1s"])
-def test_budget_stops_at_the_first_step_beyond_it(
+def test_run_stops_at_the_first_step_over_the_budget(
     budget: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec(budget=budget)
-    folder = execute(spec, objective, corpus, tmp_path, quiet)
+    folder = execute(spec, objective, corpus, tmp_path, ignore_progress)
     spent = json.loads((folder / "run.json").read_text())["spent"]
     amount, steps = spent[spec.budget.axis], spent["steps"]
     assert amount >= spec.budget.amount
@@ -156,7 +157,7 @@ def test_untrained_is_the_initial_encoder(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec("untrained")
-    folder = execute(spec, objective, corpus, tmp_path, quiet)
+    folder = execute(spec, objective, corpus, tmp_path, ignore_progress)
     encoder, _, _ = load_run(folder, objective)
     initial = Pretraining(*make_spec("token"), corpus, "cpu").encoder
     for ours, theirs in zip(encoder.parameters(), initial.parameters(), strict=True):
@@ -165,16 +166,16 @@ def test_untrained_is_the_initial_encoder(
 
 
 @pytest.mark.parametrize("name", ["causal", pytest.param("span", marks=pytest.mark.slow)])
-def test_resumed_is_uninterrupted_to_the_bit(
+def test_resumed_run_is_bit_equal_to_an_uninterrupted_run(
     name: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec(name)
-    whole = execute(spec, objective, corpus, tmp_path / "a", quiet)
+    whole = execute(spec, objective, corpus, tmp_path / "a", ignore_progress)
     for steps in (1, 4, 6):
         with pytest.raises(StoppedError):
-            execute(spec, objective, corpus, tmp_path / "b", quiet, stop_after(steps))
+            execute(spec, objective, corpus, tmp_path / "b", ignore_progress, stop_after(steps))
     assert not (tmp_path / "b" / spec.id).exists()
-    resumed = execute(spec, objective, corpus, tmp_path / "b", quiet)
+    resumed = execute(spec, objective, corpus, tmp_path / "b", ignore_progress)
     for file in ("encoder.safetensors", "head.safetensors"):
         assert file_sha256(whole / file) == file_sha256(resumed / file)
     curves = [pq.read_table(f / "curve.parquet").to_pylist() for f in (whole, resumed)]
@@ -188,13 +189,13 @@ def test_resumed_is_uninterrupted_to_the_bit(
 def whole(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The folder of a finished run; copied, not worked in."""
-    return execute(*make_spec(), corpus, tmp_path_factory.mktemp("whole"), quiet)
+    """The folder of a finished run. Tests copy it and do not change it."""
+    return execute(*make_spec(), corpus, tmp_path_factory.mktemp("whole"), ignore_progress)
 
 
-def test_finished_work_is_found(whole: Path, make_spec: MakeSpec, corpus: PreparedCorpus) -> None:
+def test_finished_run_is_reused(whole: Path, make_spec: MakeSpec, corpus: PreparedCorpus) -> None:
     before = (whole / "run.json").stat().st_mtime_ns
-    assert execute(*make_spec(), corpus, whole.parent, quiet) == whole
+    assert execute(*make_spec(), corpus, whole.parent, ignore_progress) == whole
     assert (whole / "run.json").stat().st_mtime_ns == before
 
 
@@ -202,19 +203,19 @@ def test_finished_work_is_found(whole: Path, make_spec: MakeSpec, corpus: Prepar
 def stopped(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The folder of a run that was stopped after five steps; copied, not worked in."""
+    """The folder of a run that stopped after five steps. Tests copy it and do not change it."""
     runs = tmp_path_factory.mktemp("stopped")
     with pytest.raises(StoppedError):
-        execute(*make_spec(), corpus, runs, quiet, stop_after(5))
+        execute(*make_spec(), corpus, runs, ignore_progress, stop_after(5))
     return runs
 
 
 @pytest.fixture
 def interrupted(stopped: Path, make_spec: MakeSpec, tmp_path: Path) -> tuple[Any, Path]:
-    """That run once more, below the test's own folder."""
+    """A copy of the stopped run in the folder of the test, as (arguments of `execute`, folder)."""
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
-    made = make_spec()
-    return made, tmp_path / UNFINISHED / made[0].request_id
+    arguments = make_spec()
+    return arguments, tmp_path / UNFINISHED / arguments[0].unfinished_id
 
 
 @pytest.mark.parametrize("file", ["encoder", "optimizer", "head"])
@@ -222,7 +223,7 @@ def interrupted(stopped: Path, make_spec: MakeSpec, tmp_path: Path) -> tuple[Any
 def test_damaged_checkpoint_is_refused(
     file: str, fault: str, interrupted: tuple[Any, Path], corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
-    made, work = interrupted
+    arguments, work = interrupted
     path = checkpoints(work)[-1] / f"{file}.safetensors"
     payload = bytearray(path.read_bytes())
     payload[len(payload) // 2] ^= 1
@@ -235,7 +236,7 @@ def test_damaged_checkpoint_is_refused(
     else:
         path.write_bytes(damaged[fault])
     with pytest.raises(RefusedError, match=path.name):
-        execute(*made, corpus, tmp_path, quiet)
+        execute(*arguments, corpus, tmp_path, ignore_progress)
 
 
 @pytest.mark.parametrize(
@@ -254,9 +255,9 @@ def test_resuming_from_something_else_is_refused(
     (spec, objective), _ = interrupted
     changed = dataclasses.replace(spec, **{field: value})
     with pytest.raises(RefusedError, match=message):
-        execute(changed, objective, corpus, tmp_path, quiet)
+        execute(changed, objective, corpus, tmp_path, ignore_progress)
     if field == "torch_version":
-        folder = execute(changed, objective, corpus, tmp_path, quiet, allow_inexact=True)
+        folder = execute(changed, objective, corpus, tmp_path, ignore_progress, allow_inexact=True)
         assert json.loads((folder / "run.json").read_text())["is_inexact"] is True
 
 
@@ -264,7 +265,7 @@ def test_non_finite_loss_stops_before_the_weights(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec(Broken)
-    folder = execute(spec, objective, corpus, tmp_path, quiet)
+    folder = execute(spec, objective, corpus, tmp_path, ignore_progress)
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "diverged"
     assert "step" in record["reason"]
@@ -274,42 +275,44 @@ def test_non_finite_loss_stops_before_the_weights(
 
 
 @pytest.mark.parametrize(
-    ("how", "what"),
+    ("how", "item"),
     [("batch", "batch.tokens"), ("seed", "torch's global generator"), ("dtype", "default dtype")],
 )
-def test_meddling_with_what_is_shared_is_refused(
-    how: str, what: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
+def test_side_effects_of_an_objective_are_refused(
+    how: str, item: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec(Broken, how=how)
     try:
-        with pytest.raises(BenchError, match=f"'broken' broke its contract: it changed.*{what}"):
-            execute(spec, objective, corpus, tmp_path, quiet)
+        with pytest.raises(BenchError, match=f"'broken' broke its contract: it changed.*{item}"):
+            execute(spec, objective, corpus, tmp_path, ignore_progress)
     finally:
         torch.set_default_dtype(torch.float32)
 
 
-def test_a_gradient_that_is_no_number_stops_before_the_weights(
+def test_non_finite_gradient_stops_before_the_weights(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec(Broken, how="gradient")
-    folder = execute(spec, objective, corpus, tmp_path, quiet)
+    folder = execute(spec, objective, corpus, tmp_path, ignore_progress)
     assert "gradient norm" in json.loads((folder / "run.json").read_text())["reason"]
     encoder, _, _ = load_run(folder, objective)
     assert all(p.isfinite().all() for p in encoder.parameters())
 
 
-def test_work_without_a_checkpoint_may_be_begun_anew(
+def test_changed_code_is_accepted_without_a_checkpoint(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
-    """A plugin crashed at once, its author mended it: nothing is at stake, nothing is refused."""
+    """A plugin crashed before the first checkpoint, and its author repaired it."""
     spec, objective = make_spec(Broken, how="crash")
     with pytest.raises(ZeroDivisionError):
-        execute(spec, objective, corpus, tmp_path, quiet)
-    mended = dataclasses.replace(spec, objective_code="f" * 64)
-    assert execute(mended, make_spec(Broken, how="none")[1], corpus, tmp_path, quiet).is_dir()
+        execute(spec, objective, corpus, tmp_path, ignore_progress)
+    repaired = dataclasses.replace(spec, objective_code="f" * 64)
+    assert execute(
+        repaired, make_spec(Broken, how="none")[1], corpus, tmp_path, ignore_progress
+    ).is_dir()
 
 
-def test_a_damaged_finished_run_is_refused(
+def test_damaged_finished_run_is_refused(
     whole: Path, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec()
@@ -318,59 +321,64 @@ def test_a_damaged_finished_run_is_refused(
     payload[-7] ^= 1
     path.write_bytes(payload)
     with pytest.raises(RefusedError, match=r"encoder\.safetensors was changed"):
-        execute(spec, objective, corpus, tmp_path, quiet)
+        execute(spec, objective, corpus, tmp_path, ignore_progress)
 
 
-def test_inexact_stays_inexact(
+def test_inexact_run_stays_inexact(
     interrupted: tuple[Any, Path], corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     (spec, objective), _ = interrupted
     other = dataclasses.replace(spec, torch_version="9.9")
     with pytest.raises(StoppedError):
-        execute(other, objective, corpus, tmp_path, quiet, stop_after(2), allow_inexact=True)
-    folder = execute(spec, objective, corpus, tmp_path, quiet, allow_inexact=True)
+        execute(
+            other, objective, corpus, tmp_path, ignore_progress, stop_after(2), allow_inexact=True
+        )
+    folder = execute(spec, objective, corpus, tmp_path, ignore_progress, allow_inexact=True)
     assert json.loads((folder / "run.json").read_text())["is_inexact"] is True
 
 
-def test_an_undeclared_second_pass_is_refused(
+def test_undeclared_second_pass_is_refused(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec(Broken, how="twice")
     with pytest.raises(BenchError, match="broke its contract"):
-        execute(spec, objective, corpus, tmp_path, quiet)
+        execute(spec, objective, corpus, tmp_path, ignore_progress)
 
 
 def test_out_of_memory_halves_the_micro_batch(make_spec: MakeSpec, corpus: PreparedCorpus) -> None:
-    cramped = Pretraining(*make_spec(Broken, how="out of memory"), corpus, "cpu")
-    roomy = Pretraining(*make_spec(Broken, how="none"), corpus, "cpu")
-    cramped.step()
-    roomy.step()
-    assert cramped.gradient_accumulation_steps == 4  # 8 rows, 2 fit
-    assert cramped.ledger.predictions == roomy.ledger.predictions
-    for ours, theirs in zip(cramped.encoder.parameters(), roomy.encoder.parameters(), strict=True):
+    limited = Pretraining(*make_spec(Broken, how="out of memory"), corpus, "cpu")
+    unlimited = Pretraining(*make_spec(Broken, how="none"), corpus, "cpu")
+    limited.step()
+    unlimited.step()
+    assert limited.gradient_accumulation_steps == 4  # 8 rows, 2 fit
+    assert limited.ledger.predictions == unlimited.ledger.predictions
+    for ours, theirs in zip(
+        limited.encoder.parameters(), unlimited.encoder.parameters(), strict=True
+    ):
         assert torch.allclose(ours, theirs, atol=1e-3)
 
 
 @pytest.mark.slow
-def test_nothing_predicted_is_counted_and_no_division_by_zero(
+def test_steps_without_predictions_are_counted_and_do_not_divide_by_zero(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
     spec, objective = make_spec(rate=0.0)
-    folder = execute(spec, objective, corpus, tmp_path / "a", quiet)
+    folder = execute(spec, objective, corpus, tmp_path / "a", ignore_progress)
     spent = json.loads((folder / "run.json").read_text())["spent"]
     assert spent["empty_steps"] == spent["steps"] == 16
     spec, objective = make_spec(rate=0.0, budget="100pred")
     with pytest.raises(BenchError, match="predicted nothing in 100 steps"):
-        execute(spec, objective, corpus, tmp_path / "b", quiet)
+        execute(spec, objective, corpus, tmp_path / "b", ignore_progress)
 
 
-def test_schedule_rises_stays_and_falls(make_spec: MakeSpec, corpus: PreparedCorpus) -> None:
-    run = Pretraining(*make_spec(), corpus, "cpu")
-    rates = [run.learning_rate(share) / 4e-3 for share in (0.0, 0.025, 0.05, 0.6, 0.8, 1.0)]
+def test_learning_rate_schedule_warms_up_and_decays(make_spec: MakeSpec) -> None:
+    training = make_spec()[0].training
+    progress = (0.0, 0.025, 0.05, 0.6, 0.8, 1.0)
+    rates = [learning_rate_schedule(training, share) / 4e-3 for share in progress]
     assert rates == pytest.approx([0.002, 0.502, 1.0, 1.0, 0.5, 0.0])
 
 
-def test_loss_at_the_customary_rate_is_kept_beside_another(
+def test_curve_has_the_loss_at_the_customary_rate_too(
     make_spec: MakeSpec, corpus: PreparedCorpus
 ) -> None:
     run = Pretraining(*make_spec(rate=0.4), corpus, "cpu")
@@ -379,5 +387,5 @@ def test_loss_at_the_customary_rate_is_kept_beside_another(
     assert isinstance(run.objective, MaskedObjective)
 
 
-def test_diverged_is_no_user_error() -> None:
+def test_diverged_is_not_a_user_error() -> None:
     assert not issubclass(Diverged, BenchError)

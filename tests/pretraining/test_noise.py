@@ -57,7 +57,7 @@ def test_draws_are_independent(first: torch.Tensor, second: torch.Tensor) -> Non
     st.lists(st.integers(0, 2**62), min_size=2, max_size=9, unique=True),
     st.data(),
 )
-def test_a_row_depends_on_nothing_but_itself(
+def test_draws_of_a_row_do_not_depend_on_other_rows(
     seed: int, epoch: int, ids: list[int], data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(range(len(ids))))
@@ -75,7 +75,7 @@ def test_uniform_at_is_a_part_of_uniform(columns: list[int]) -> None:
     assert torch.equal(noise(rows=2).uniform_at("policy", at), whole.gather(1, at))
 
 
-def test_two_draws_of_one_hash() -> None:
+def test_two_draws_from_one_hash_are_independent() -> None:
     at = torch.arange(512).expand(64, -1)
     first, second = noise().two_uniforms_at("policy", at)
     assert torch.equal(first, noise().uniform("policy", (64, 512)))
@@ -85,7 +85,7 @@ def test_two_draws_of_one_hash() -> None:
     assert 165 < chi_squared < 365  # 255 degrees of freedom: 1 in 10^5 outside, each side
 
 
-def test_static_noise_forgets_the_epoch() -> None:
+def test_static_noise_does_not_depend_on_the_epoch() -> None:
     static = noise(epoch=5).static().uniform("a", (64, 8))
     assert torch.equal(static, noise(epoch=0).uniform("a", (64, 8)))
     assert not torch.equal(static, noise(epoch=5).uniform("a", (64, 8)))
@@ -99,15 +99,15 @@ def test_global_generator_is_untouched() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_draws_are_the_same_on_a_gpu() -> None:
-    there = Noise(3, 1, torch.arange(64, device="cuda")).bits("a", (64, 512))
-    assert torch.equal(there.cpu(), Noise(3, 1, torch.arange(64)).bits("a", (64, 512)))
+    on_gpu = Noise(3, 1, torch.arange(64, device="cuda")).bits("a", (64, 512))
+    assert torch.equal(on_gpu.cpu(), Noise(3, 1, torch.arange(64)).bits("a", (64, 512)))
 
 
 @pytest.mark.parametrize("epoch", [3, torch.arange(64) % 5])
-def test_tensors_draw_what_arrays_draw(
+def test_tensors_and_arrays_give_the_same_draws(
     epoch: int | torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a CPU noise is numpy's; with tensors throughout, as on a GPU, it is the same bits."""
+    """Noise uses NumPy on a CPU; tensor operations, as on a GPU, give the same bits."""
     ids, columns = torch.arange(64) * 2**33, torch.randint(0, 512, (64, 7))
 
     def draw() -> list[torch.Tensor]:
@@ -116,7 +116,7 @@ def test_tensors_draw_what_arrays_draw(
         whole = drawn.bits("a", (64, 512)), drawn.uniform("b", (64, 512))
         return [*whole, drawn.uniform_at("a", columns), *drawn.two_uniforms_at("b", columns)]
 
-    here = draw()
+    with_arrays = draw()
     monkeypatch.setattr(noises, "_array", lambda x: x)
-    assert all(torch.equal(one, other) for one, other in zip(here, draw(), strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(with_arrays, draw(), strict=True))
     noises._counters.cache_clear()

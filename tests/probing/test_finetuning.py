@@ -1,4 +1,4 @@
-"""Fine-tuning of a very small encoder on something it can learn in a few steps."""
+"""Fine-tuning of a very small encoder on a task that it can learn in a few steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.probing.families.pair_classification import PairClassification
 from bench.probing.families.probed import mean_score
 from bench.probing.families.similarity import Similarity
 from bench.probing.families.tagging import Tagging
-from bench.probing.finetuning import constant_loss, share
+from bench.probing.finetuning import constant_loss, schedule_factor
 from bench.probing.metrics import label_score
 from bench.probing.reader.reader import RunReader
 from bench.probing.task import Splits
@@ -39,7 +39,7 @@ def task_of(family, columns):
 
 
 def frame(count, seed):
-    """The first word decides; and whether it stands in the second text too."""
+    """The first word determines the label, and whether the second text has the same class."""
     generator = np.random.default_rng(seed)
     first, second, other = generator.integers(0, 4, (3, count))
     texts = [f"{WORDS[a]} {WORDS[b]}" for a, b in zip(first, second, strict=True)]
@@ -76,7 +76,7 @@ def splits():
 
 
 @pytest.mark.parametrize("family", [TextClassification, PairClassification, Tagging, Similarity])
-def test_every_family_learns_and_the_frozen_encoder_stays(reader, family):
+def test_every_family_learns_and_the_frozen_encoder_does_not_change(reader, family):
     task, _ = task_of(family, ())
     before = copy.deepcopy(reader.encoder.state_dict())
     score = task.score(reader, splits(), NOISE)
@@ -100,22 +100,22 @@ def test_the_same_every_time_and_different_by_seed(reader):
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_seeds_that_learn_nothing_are_named(reader, monkeypatch):
+def test_the_details_name_collapsed_seeds(reader, monkeypatch):
     monkeypatch.setattr(finetuning, "RATE_TIMES_WIDTH", 1e5)
     task, _ = task_of(TextClassification, ())
     score = task.score(reader, splits(), NOISE)
     assert score.details["collapsed_seeds"] == [0, 1, 2]
-    assert score.details["seeds_averaged"] == 3  # there are no others to take
+    assert score.details["seeds_averaged"] == 3  # no other seeds exist
 
 
-def test_only_what_stands_is_averaged(reader, monkeypatch):
+def test_a_collapsed_seed_is_excluded_from_the_mean(reader, monkeypatch):
     train = finetuning.Tuning.train
 
-    def spoiled(self, is_dev, criterion):
+    def train_and_collapse(self, is_dev, criterion):
         report = train(self, is_dev, criterion)
         return report | {"collapsed": self.noise.seed == 1}
 
-    monkeypatch.setattr(finetuning.Tuning, "train", spoiled)
+    monkeypatch.setattr(finetuning.Tuning, "train", train_and_collapse)
     task, _ = task_of(TextClassification, ())
     score = task.score(reader, splits(), NOISE)
     assert score.details["collapsed_seeds"] == [1]
@@ -123,9 +123,9 @@ def test_only_what_stands_is_averaged(reader, monkeypatch):
     assert score.value == pytest.approx(np.mean(score.details["seed_values"]))
 
 
-def test_the_best_epoch_on_dev_is_kept(reader, monkeypatch):
-    told = iter([0.9, 0.1, 0.1, 0.1] * 3)
-    monkeypatch.setattr(finetuning, "goodness", lambda *arguments: next(told))
+def test_the_weights_of_the_best_epoch_on_dev_are_used(reader, monkeypatch):
+    scores = iter([0.9, 0.1, 0.1, 0.1] * 3)
+    monkeypatch.setattr(finetuning, "criterion_score", lambda *arguments: next(scores))
     monkeypatch.setattr(finetuning, "SEEDS", 1)
     task, _ = task_of(TextClassification, ())
     (seed,) = task.score(reader, splits(), NOISE).details["seeds"]
@@ -134,17 +134,17 @@ def test_the_best_epoch_on_dev_is_kept(reader, monkeypatch):
 
 
 def test_the_mean_over_seeds_is_a_mean_over_examples():
-    wanted, none = ["0", "1", "1", "0"], np.zeros(4, dtype=bool)
+    labels, none = ["0", "1", "1", "0"], np.zeros(4, dtype=bool)
     answers = (["0", "1", "0", "0"], ["0", "1", "1", "1"])
-    score = mean_score([label_score("f1", wanted, found, none, {}) for found in answers])
+    score = mean_score([label_score("f1", labels, predicted, none, {}) for predicted in answers])
     assert score.value == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert score.outcomes["outcome"].mean() == pytest.approx(score.value)
     assert score.metrics["accuracy"][0] == 0.75
     assert score.outcomes["accuracy"].tolist() == [1, 1, 0.5, 0.5]
 
 
-def test_rates_and_constant_answers():
-    rates = [share(step, 100) for step in range(100)]
+def test_learning_rates_and_constant_predictions():
+    rates = [schedule_factor(step, 100) for step in range(100)]
     assert np.argmax(rates) == 9
     assert max(rates) == 1.0
     assert rates[-1] < 0.02

@@ -12,8 +12,8 @@ from bench.probing.metrics import (
     label_score,
     matthews,
     outcome_of,
+    rank_correlation,
     rank_score,
-    ranks_correlated,
     ratio,
     ratio_score,
     span_counts,
@@ -27,12 +27,12 @@ SENTENCES = st.lists(
 
 
 @given(SENTENCES)
-def test_span_f1_is_that_of_seqeval(sentences):
+def test_span_f1_equals_seqeval(sentences):
     f1_score = pytest.importorskip("seqeval.metrics").f1_score
-    wanted = [[pair[0] for pair in sentence] for sentence in sentences]
+    labels = [[pair[0] for pair in sentence] for sentence in sentences]
     predicted = [[pair[1] for pair in sentence] for sentence in sentences]
-    reference = f1_score(wanted, predicted, zero_division=0)
-    assert ratio(*span_counts(wanted, predicted)) == pytest.approx(reference)
+    reference = f1_score(labels, predicted, zero_division=0)
+    assert ratio(*span_counts(labels, predicted)) == pytest.approx(reference)
 
 
 def test_spans_by_hand():
@@ -46,12 +46,12 @@ def test_spans_by_hand():
     }
 
 
-def test_labels_that_are_not_asked_do_not_count():
+def test_words_without_a_label_do_not_count():
     counts = label_counts([["a", None, "b"], [None]], [["a", None, "a"], [None]])
     assert [part.tolist() for part in counts] == [[1, 0], [2, 0]]
 
 
-def test_one_label_an_example_gives_zeros_and_ones():
+def test_one_label_per_example_gives_zeros_and_ones():
     right = np.array([1.0, 0, 0, 1, 1, 0, 1])
     assert outcome_of(right, np.ones(7)).tolist() == right.tolist()
     binomial = (ratio(right, np.ones(7)) * (1 - ratio(right, np.ones(7))) / 6) ** 0.5
@@ -61,12 +61,12 @@ def test_one_label_an_example_gives_zeros_and_ones():
 @pytest.fixture
 def counts():
     generator = np.random.default_rng(3)
-    asked = generator.integers(0, 12, 600).astype(float)
-    skill = generator.beta(2, 1, 600)  # words of a sentence stand and fall together
-    return generator.binomial(asked.astype(int), skill).astype(float), asked
+    num_labels = generator.integers(0, 12, 600).astype(float)
+    skill = generator.beta(2, 1, 600)  # words of a sentence are correlated
+    return generator.binomial(num_labels.astype(int), skill).astype(float), num_labels
 
 
-def test_outcomes_average_to_the_ratio_and_their_error_is_the_bootstraps(counts):
+def test_the_mean_of_outcomes_is_the_ratio_with_the_error_of_a_bootstrap(counts):
     numerator, denominator = counts
     outcomes = outcome_of(numerator, denominator)
     assert outcomes.mean() == pytest.approx(ratio(numerator, denominator))
@@ -79,12 +79,12 @@ def test_outcomes_average_to_the_ratio_and_their_error_is_the_bootstraps(counts)
     assert standard_error(outcomes) > 1.3 * naive  # words of a sentence are not independent
 
 
-def test_leaked_examples_are_left_out_of_the_clean_value(counts):
+def test_the_clean_value_excludes_leaked_examples(counts):
     numerator, denominator = counts
-    leaked = np.arange(600) < 150
-    score = ratio_score(counts, leaked, {"seen": 1})
+    is_leaked = np.arange(600) < 150
+    score = ratio_score(counts, is_leaked, {"layer": 1})
     clean = numerator[150:].sum() / denominator[150:].sum()
-    assert score.details == {"seen": 1, "leak": {"share": 0.25, "clean_value": clean}}
+    assert score.details == {"layer": 1, "leak": {"share": 0.25, "clean_value": clean}}
     assert score.outcomes["outcome"].mean() == pytest.approx(score.value)
     everything = ratio_score(counts, np.ones(600, dtype=bool), {})
     assert everything.details["leak"]["clean_value"] is None
@@ -96,32 +96,32 @@ def test_no_span_anywhere_is_zero_and_no_error():
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=2, max_size=40))
-def test_matthews_is_that_of_scikit_learn(pairs):
+def test_matthews_equals_scikit_learn(pairs):
     from sklearn.metrics import matthews_corrcoef
 
-    wanted, found = np.array(pairs).T
-    if len(np.unique((wanted, found))) == 1:  # scikit-learn warns
-        assert matthews(wanted, found).mean() == 0
+    labels, predicted = np.array(pairs).T
+    if len(np.unique((labels, predicted))) == 1:  # scikit-learn warns
+        assert matthews(labels, predicted).mean() == 0
         return
-    assert matthews(wanted, found).mean() == pytest.approx(matthews_corrcoef(wanted, found))
+    assert matthews(labels, predicted).mean() == pytest.approx(matthews_corrcoef(labels, predicted))
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=40))
-def test_spearman_is_that_of_scipy(pairs):
+def test_spearman_equals_scipy(pairs):
     from scipy.stats import spearmanr
 
     x, y = np.array(pairs, dtype=float).T
     expected = 0.0 if np.ptp(x) == 0 or np.ptp(y) == 0 else spearmanr(x, y).statistic
-    assert ranks_correlated(x, y).mean() == pytest.approx(expected, abs=1e-9)
+    assert rank_correlation(x, y).mean() == pytest.approx(expected, abs=1e-9)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
-def test_binary_f1_is_that_of_scikit_learn(pairs):
+def test_binary_f1_equals_scikit_learn(pairs):
     from sklearn.metrics import f1_score
 
-    wanted, found = np.array(pairs).T.astype(int)
-    expected = f1_score(wanted, found, zero_division=0)
-    assert ratio(*f1_counts(wanted.astype(str), found.astype(str))) == pytest.approx(expected)
+    labels, predicted = np.array(pairs).T.astype(int)
+    expected = f1_score(labels, predicted, zero_division=0)
+    assert ratio(*f1_counts(labels.astype(str), predicted.astype(str))) == pytest.approx(expected)
 
 
 def bootstrap(statistic, *columns):
@@ -130,35 +130,35 @@ def bootstrap(statistic, *columns):
     return np.std([statistic(*(column[row] for column in columns)) for row in rows])
 
 
-def test_errors_of_coefficients_are_a_bootstraps():
+def test_errors_of_coefficients_equal_a_bootstrap():
     generator = np.random.default_rng(1)
-    wanted = generator.integers(0, 2, 400)
-    found = np.where(generator.random(400) < 0.4, wanted, generator.random(400) < 0.2)
-    expected = bootstrap(lambda a, b: matthews(a, b).mean(), wanted, found)
-    assert standard_error(matthews(wanted, found)) == pytest.approx(expected, rel=0.2)
+    labels = generator.integers(0, 2, 400)
+    predicted = np.where(generator.random(400) < 0.4, labels, generator.random(400) < 0.2)
+    expected = bootstrap(lambda a, b: matthews(a, b).mean(), labels, predicted)
+    assert standard_error(matthews(labels, predicted)) == pytest.approx(expected, rel=0.2)
     x = np.round(generator.normal(size=400), 1)
     y = x + generator.normal(size=400)
-    expected = bootstrap(lambda a, b: ranks_correlated(a, b).mean(), x, y)
-    assert standard_error(ranks_correlated(x, y)) == pytest.approx(expected, rel=0.2)
+    expected = bootstrap(lambda a, b: rank_correlation(a, b).mean(), x, y)
+    assert standard_error(rank_correlation(x, y)) == pytest.approx(expected, rel=0.2)
 
 
-def test_f1_shows_accuracy_beside_it():
-    wanted, found = ["1", "1", "0", "0"], ["1", "0", "1", "0"]
+def test_f1_comes_with_accuracy():
+    labels, predicted = ["1", "1", "0", "0"], ["1", "0", "1", "0"]
     none = np.zeros(4, dtype=bool)
-    score = label_score("f1", wanted, found, none, {})
+    score = label_score("f1", labels, predicted, none, {})
     assert score.value == score.metrics["f1"][0] == pytest.approx(0.5)
     assert score.metrics["accuracy"][0] == 0.5
     assert score.outcomes["accuracy"].tolist() == [1, 0, 0, 1]
     assert score.outcomes["outcome"].mean() == pytest.approx(0.5)
 
 
-def test_a_leak_is_told_by_the_coefficients_too():
-    leaked = np.array([True] * 5 + [False] * 5)
+def test_the_details_of_coefficients_report_a_leak():
+    is_leaked = np.array([True] * 5 + [False] * 5)
     numbers = np.arange(10.0)
     mixed = np.concatenate((numbers[:5], -numbers[5:]))
-    score = rank_score(numbers, mixed, leaked, {})
+    score = rank_score(numbers, mixed, is_leaked, {})
     assert score.details["leak"] == {"share": 0.5, "clean_value": pytest.approx(-1.0)}
     labels, answers = ["0", "1"] * 5, ["0", "1", "0", "1", "0", "0", "1", "0", "1", "0"]
-    score = label_score("matthews", labels, answers, leaked, {})
+    score = label_score("matthews", labels, answers, is_leaked, {})
     assert score.details["leak"]["clean_value"] == pytest.approx(-1.0)
     assert score.details["accuracy_of_test"] == 0.5

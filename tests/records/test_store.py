@@ -14,13 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, RefusedError
-from bench.records.store import (
-    read_baselines,
-    read_runs,
-    score_key,
-    score_path,
-    write_score,
-)
+from bench.records.scores import read_baselines, score_key, score_path, write_score
+from bench.records.store import read_runs
 from bench.settings import sha256_json
 from bench.storage import write_manifest
 
@@ -38,7 +33,7 @@ def make_run(
     code: str = HASH,
     **keys: Any,
 ) -> Path:
-    """A run's folder as `bench run` leaves it, without the weights."""
+    """The folder of a run as `bench run` writes it, without the weights."""
     shared = {
         "size": size,
         "training": {"learning_rate": keys.pop("learning_rate", 4e-3)},
@@ -135,14 +130,14 @@ def test_a_score_comes_back_with_its_outcomes(tmp_path: Path) -> None:
     assert frame["outcome"].tolist() == [1, 0, 1, 1]
 
 
-def test_a_control_lies_beside_the_runs(tmp_path: Path) -> None:
+def test_a_baseline_is_stored_beside_the_runs(tmp_path: Path) -> None:
     path = make_score(tmp_path, baseline="majority")
     assert path.parent == tmp_path / "baselines"
     assert path.name.startswith("majority-sense-")
     assert [score.data["baseline"] for score in read_baselines(tmp_path)] == ["majority"]
 
 
-def test_what_does_not_apply_has_no_outcomes(tmp_path: Path) -> None:
+def test_a_score_that_does_not_apply_has_no_outcomes(tmp_path: Path) -> None:
     path = make_score(make_run(tmp_path), outcomes=None)
     assert not path.with_suffix(".parquet").exists()
     assert read_runs(tmp_path)[0].scores[0].outcomes() is None
@@ -188,7 +183,7 @@ def test_no_folder_is_no_runs(tmp_path: Path) -> None:
     assert read_baselines(tmp_path / "none") == []
 
 
-def test_half_written_things_are_not_seen(tmp_path: Path) -> None:
+def test_incomplete_files_are_ignored(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     make_score(folder)
     (folder / "scores" / ".tmp-1-2-3-4").write_text("{")
@@ -216,9 +211,9 @@ def test_half_written_things_are_not_seen(tmp_path: Path) -> None:
 def test_a_corrupt_score_is_refused_by_name(tmp_path: Path, payload: bytes, message: str) -> None:
     path = make_score(make_run(tmp_path))
     path.write_bytes(payload)
-    with pytest.raises(RefusedError, match=message) as caught:
+    with pytest.raises(RefusedError, match=message) as error_info:
         read_runs(tmp_path)
-    assert str(path) in str(caught.value)
+    assert str(path) in str(error_info.value)
 
 
 @pytest.mark.parametrize(
@@ -237,10 +232,10 @@ def test_a_corrupt_score_is_refused_by_name(tmp_path: Path, payload: bytes, mess
 def test_a_malformed_score_is_refused_with_its_key(tmp_path: Path, key: str, value: Any) -> None:
     path = make_score(make_run(tmp_path))
     rewrite(path, **{key: value})
-    with pytest.raises(RefusedError, match="format 2") as caught:
+    with pytest.raises(RefusedError, match="format 2") as error_info:
         read_runs(tmp_path)
     named_by_rule = {"value": "stderr", "baseline": "to a baseline"}
-    assert named_by_rule.get(key, key) in str(caught.value).split("format 2")[1]
+    assert named_by_rule.get(key, key) in str(error_info.value).split("format 2")[1]
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
@@ -252,7 +247,7 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         read_runs(tmp_path)
 
 
-def test_what_was_edited_renamed_or_moved_is_refused(tmp_path: Path) -> None:
+def test_a_record_that_was_edited_renamed_or_moved_is_refused(tmp_path: Path) -> None:
     folder, other = make_run(tmp_path), make_run(tmp_path, seed=1)
     path = make_score(folder)
     stray = path.with_name("sense-00000000.json")
@@ -272,7 +267,7 @@ def test_what_was_edited_renamed_or_moved_is_refused(tmp_path: Path) -> None:
 def test_a_renamed_run_is_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     folder.rename(folder.with_name("span-tiny-s0-01234567"))
-    with pytest.raises(RefusedError, match="says it is run token"):
+    with pytest.raises(RefusedError, match="is the record of run token"):
         read_runs(tmp_path)
 
 
@@ -294,7 +289,7 @@ def test_a_flipped_byte_in_the_outcomes_is_refused(tmp_path: Path) -> None:
     [
         ({"value": float("nan")}, "value"),
         ({"task": "Sense"}, "task"),
-        ({"run": "span-tiny-s0-01234567"}, "is of run"),
+        ({"run": "span-tiny-s0-01234567"}, "belongs to run span"),
         ({"details": {"layer": np.int64(3)}}, "JSON"),
     ],
 )
@@ -323,7 +318,7 @@ def test_a_name_is_a_file_name_or_refused(name: str) -> None:
     assert name.isascii()
 
 
-def test_planted_links_lead_nowhere(tmp_path: Path) -> None:
+def test_links_out_of_the_store_are_refused(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     out = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""What of a table is put together over tasks, and what is left out, visibly."""
+"""Aggregates over the tasks of a table, and the tasks and objectives that are left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 
 from bench.records.store import read_runs
 from bench.reporting.aggregates import ALL
-from bench.reporting.comparison import Comparison, comparison
+from bench.reporting.long_form import long_form
+from bench.reporting.table_set import TableSet
 from bench.reporting.text import render
 from bench.storage import write_manifest
 from tests.records.test_store import make_run, make_score
@@ -30,11 +31,11 @@ def build(out: Path, tasks: tuple[str, ...] = TASKS, seeds: int = 2, **keys: Any
     return out
 
 
-def flat(compared: Comparison) -> str:
+def flat(compared: TableSet) -> str:
     return " ".join(render(compared).split())
 
 
-def test_all_tasks_then_each_suite_that_is_a_part(tmp_path: Path) -> None:
+def test_aggregates_over_all_tasks_and_each_suite_that_is_a_part(tmp_path: Path) -> None:
     suites = {"all_of_it": [*TASKS, "another"], "pair": ["one", "two"], "lone": ["three"]}
     compared = compare(build(tmp_path), suites=suites)
     first, second = compared.tables[0].aggregates
@@ -44,7 +45,7 @@ def test_all_tasks_then_each_suite_that_is_a_part(tmp_path: Path) -> None:
     assert first.iqm[0] == pytest.approx(1.0)
     assert 0.0 < first.iqm[1] < 0.8
     assert first.letters["span"] != first.letters["token"]
-    row = next(r for r in compared.long_form() if (r["display_name"], r["task"]) == ("span", "one"))
+    row = next(r for r in long_form(compared) if (r["display_name"], r["task"]) == ("span", "one"))
     assert row["aggregates"][ALL]["iqm"] == pytest.approx(1.0)
     assert row["aggregates"]["pair"]["rank"] == 1
     assert "pair: mean" in flat(compared)
@@ -58,32 +59,32 @@ def test_a_limited_task_is_marked_and_left_out(tmp_path: Path) -> None:
     (aggregate,) = compared.tables[0].aggregates
     assert len(aggregate.tasks) == 3
     text = flat(compared)
-    assert "! LIMITED, asked of a part of the examples only: some (limit=100)" in text
-    assert "LEFT OUT: some (limit=100) (asked of 100 examples at most (--limit))" in text
+    assert "! LIMITED: scored on a part of the examples only: some (limit=100)" in text
+    assert "LEFT OUT: some (limit=100) (scored on 100 examples at most (--limit))" in text
 
 
-def test_what_no_objective_learned_is_left_out(tmp_path: Path) -> None:
+def test_a_task_that_no_objective_learned_is_left_out(tmp_path: Path) -> None:
     build(tmp_path)
     for run in read_runs(tmp_path):
         for task in ("luck", "more_luck"):
-            guessed = answers(0.5, task, run.data["objective"], run.data["seed"])
-            make_score(run.folder, task, guessed)
+            random = answers(0.5, task, run.data["objective"], run.data["seed"])
+            make_score(run.folder, task, random)
     compared = compare(tmp_path)
     (aggregate,) = compared.tables[0].aggregates
-    why = "no objective is separably above chance"
-    assert aggregate.left_out == {"luck": why, "more_luck": why}
-    assert f"LEFT OUT: luck, more_luck ({why})" in flat(compared)  # the reason once
+    reason = "no objective is significantly above chance"
+    assert aggregate.left_out == {"luck": reason, "more_luck": reason}
+    assert f"LEFT OUT: luck, more_luck ({reason})" in flat(compared)  # the reason once
 
 
-def test_where_there_is_no_chance_level_the_untrained_is_it(tmp_path: Path) -> None:
+def test_without_a_chance_level_the_untrained_encoder_is_zero(tmp_path: Path) -> None:
     compared = compare(build(tmp_path, chance=None))
     (aggregate,) = compared.tables[0].aggregates
     assert aggregate.of("untrained")[0].mean == pytest.approx(0.0, abs=1e-12)
     alone = [run for run in read_runs(tmp_path) if run.data["objective"] != "untrained"]
-    assert comparison(alone).tables[0].aggregates == []
+    assert TableSet.from_records(alone).tables[0].aggregates == []
 
 
-def test_an_objective_that_lacks_an_answer_is_left_out_by_name(tmp_path: Path) -> None:
+def test_an_objective_that_lacks_a_score_is_left_out_by_name(tmp_path: Path) -> None:
     build(tmp_path)
     make_score(make_run(tmp_path, "causal"), "one", answers(0.7, "one", "causal", 0))
     make_score(make_run(tmp_path, "rtd", status="diverged"), "one")
@@ -94,7 +95,7 @@ def test_an_objective_that_lacks_an_answer_is_left_out_by_name(tmp_path: Path) -
     assert "causal (no score on three, two)" in flat(compare(tmp_path))
 
 
-def test_a_task_that_does_not_apply_to_one_is_asked_of_none(tmp_path: Path) -> None:
+def test_a_task_that_does_not_apply_to_one_is_left_out_for_all(tmp_path: Path) -> None:
     build(tmp_path)
     for run in read_runs(tmp_path, ["token"]):
         make_score(run.folder, "fill", None)
@@ -106,23 +107,23 @@ def test_a_task_that_does_not_apply_to_one_is_asked_of_none(tmp_path: Path) -> N
 
 def test_one_objective_or_one_task_has_no_aggregate(tmp_path: Path) -> None:
     assert compare(build(tmp_path / "a", ("one",))).tables[0].aggregates == []
-    lone = compare(build(tmp_path / "b"))
+    whole = compare(build(tmp_path / "b"))
     only = [run for run in read_runs(tmp_path / "b") if run.data["objective"] != "token"]
-    assert lone.tables[0].aggregates
-    assert comparison(only).tables[0].aggregates == []
+    assert whole.tables[0].aggregates
+    assert TableSet.from_records(only).tables[0].aggregates == []
 
 
-def test_letters_and_the_smallest_gap_stand_in_the_table(tmp_path: Path) -> None:
+def test_letters_and_the_minimum_detectable_difference_are_in_the_table(tmp_path: Path) -> None:
     compared = compare(build(tmp_path, ("one",), seeds=3), "token")
     (table,) = compared.tables
     assert table.letters == {("token", "one"): "b", ("span", "one"): "a", ("untrained", "one"): "c"}
-    gap = table.difference("span", "token", "one")
-    assert gap is not None
-    assert table.detectable == {"one": pytest.approx(gap.half_width)}
+    difference = table.difference("span", "token", "one")
+    assert difference is not None
+    assert table.detectable == {"one": pytest.approx(difference.half_width)}
     lines = render(compared).splitlines()
     assert next(line for line in lines if line.startswith("span")).endswith("a *")
-    shown = next(line for line in lines if line.startswith("smallest gap"))
-    assert shown.split()[-1] == f"{100 * gap.half_width:.1f}"
+    shown = next(line for line in lines if line.startswith("min. detectable"))
+    assert shown.split()[-1] == f"{100 * difference.half_width:.1f}"
 
 
 def test_one_seed_shares_every_letter(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_one_seed_shares_every_letter(tmp_path: Path) -> None:
     assert {*table.aggregates[0].letters.values()} == {"a"}
 
 
-def test_differences_are_marked_twice_where_they_stand_over_all_columns(tmp_path: Path) -> None:
+def test_differences_that_holm_confirms_have_two_marks(tmp_path: Path) -> None:
     for seed in range(3):  # 5, 6 and 7 of 200 wrong against none: p = .029, too much for three
         token, span = (make_run(tmp_path, name, seed) for name in ("token", "span"))
         for task in ("far", "near", "same"):
@@ -157,9 +158,9 @@ def test_a_run_that_learned_nothing_has_collapsed_and_does_not_count(tmp_path: P
         pq.write_table(curve, run.folder / "curve.parquet")
         write_manifest(run.folder, ["run.json", "curve.parquet"])
     compared = compare(tmp_path)
-    row = next(r for r in compared.long_form() if r["display_name"] == "token")
+    row = next(r for r in long_form(compared) if r["display_name"] == "token")
     assert (row["seeds"], row["excluded"]) == (1, {"collapsed": [1]})
     text = flat(compared)
     assert "! left out of the means: token, seed 1 (collapsed)" in text
-    assert "its held-out loss was 6.700 nats at the start and 6.900 at the end" in text
+    assert "its validation loss was 6.700 nats at the start and 6.900 at the end" in text
     assert "1 of 2" in text

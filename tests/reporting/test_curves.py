@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.reporting.comparison import Comparison
 from bench.reporting.curves import whole_command
 from bench.reporting.figures.curves import over_budget
+from bench.reporting.long_form import long_form
+from bench.reporting.table_set import TableSet
 from bench.reporting.text import render
 from tests.records.test_store import make_run, make_score
 from tests.reporting.figures.test_figures import numbers_of
@@ -23,7 +24,7 @@ LEVELS = {
 
 
 def build(out: Path, untrained: tuple[float, ...] = (4e5,), seeds: int = 3) -> Path:
-    """A curve of three budgets, of which the smallest lacks one objective."""
+    """A curve of three budgets; the smallest lacks one objective."""
     for seed in range(seeds):
         for objective, levels in LEVELS.items():
             for budget, level in levels.items():
@@ -32,73 +33,73 @@ def build(out: Path, untrained: tuple[float, ...] = (4e5,), seeds: int = 3) -> P
         for budget in untrained:
             folder = make_run(out, "untrained", seed, tokens=0, budget_tokens=budget)
             make_score(folder, "sense", answers(0.1, "sense", "untrained", seed))
-            make_score(folder, "asked_once", answers(0.1, "asked_once", "untrained", seed))
+            make_score(folder, "scored_once", answers(0.1, "scored_once", "untrained", seed))
     make_score(out, "sense", answers(0.3, "sense", "majority", 0), baseline="majority")
     return out
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> TableSet:
     return compare(build(tmp_path_factory.mktemp("results")), "untrained")
 
 
-def test_every_budget_has_its_table_and_the_one_untrained(compared: Comparison) -> None:
+def test_every_budget_has_a_table_with_the_untrained_encoder(compared: TableSet) -> None:
     (curve,) = compared.curves
     assert curve.budgets == [1e5, 2e5, 4e5]
     assert curve.tables == compared.tables[::-1]  # the largest budget is read first
     for table in compared.tables:
-        names = [entry.name for entry in table.rows]
+        names = [row.name for row in table.rows]
         assert names[-2:] == ["untrained", "majority"]
         assert len(table.rows[-2].runs) == 3
         assert table.difference_to == "untrained"
-    # What only the untrained of another budget was asked is no question of this one.
-    asked = [[column.name for column in table.columns] for table in compared.tables]
-    assert asked == [["sense", "asked_once"], ["sense"], ["sense"]]
-    assert sum(row["display_name"] == "untrained" for row in compared.long_form()) == 4
+    # A task that only an untrained encoder of another budget was scored on is no column.
+    columns = [[column.name for column in table.columns] for table in compared.tables]
+    assert columns == [["sense", "scored_once"], ["sense"], ["sense"]]
+    assert sum(row["display_name"] == "untrained" for row in long_form(compared)) == 4
 
 
-def test_a_budget_with_an_untrained_of_its_own_keeps_it(tmp_path: Path) -> None:
+def test_a_budget_with_its_own_untrained_encoder_uses_it(tmp_path: Path) -> None:
     tables = compare(build(tmp_path, (1e5, 4e5), seeds=1)).tables
-    given = [
-        {run.data["budget"]["amount"] for entry in table.rows if entry.kind == "untrained"
-         for run in entry.runs} for table in tables
+    budgets = [
+        {run.data["budget"]["amount"] for row in table.rows if row.kind == "untrained"
+         for run in row.runs} for table in tables
     ]  # fmt: skip
-    assert given[0] == {4e5}
-    assert given[2] == {1e5}
+    assert budgets[0] == {4e5}
+    assert budgets[2] == {1e5}
 
 
 def test_other_corpora_and_single_budgets_are_no_curve(tmp_path: Path) -> None:
     for number, budget in enumerate((1e5, 2e5)):
         folder = make_run(tmp_path, "token", budget_tokens=budget, corpus_sha256=f"{number}" * 64)
         make_score(folder, "sense")
-    found = compare(tmp_path)
-    assert found.curves == []
-    assert "together" not in render(found)
+    table_set = compare(tmp_path)
+    assert table_set.curves == []
+    assert "together" not in render(table_set)
 
 
-def test_score_over_budget_is_told_after_the_tables(compared: Comparison) -> None:
+def test_score_over_budget_follows_the_tables(compared: TableSet) -> None:
     text = render(compared)
-    told = text[text.index("Tables 1 to 3 together") :]
+    section = text[text.index("Tables 1 to 3 together") :]
     first, second, third = (
         table.cells["token", "sense"].interval.mean * 100  # type: ignore[union-attr]
         for table in compared.curves[0].tables
     )
-    (row,) = [line for line in told.splitlines() if line.startswith("sense: token")]
-    assert [part.split(" ")[0] for part in row.split("   ") if "±" in part] == [
+    (row,) = [line for line in section.splitlines() if line.startswith("sense: token")]
+    assert [part.split()[0] for part in row.split("   ") if "±" in part] == [
         f"{first:.1f}", f"{second:.1f}", f"{third:.1f}"
     ]  # fmt: skip
-    (missing,) = [line for line in told.splitlines() if line.startswith("sense: span")]
+    (missing,) = [line for line in section.splitlines() if line.startswith("sense: span")]
     assert " - " in missing
-    assert told.index("score over tokens") < told.index("crossings")
+    assert section.index("score over tokens") < section.index("crossings")
 
 
-def test_the_crossing_is_in_every_format(compared: Comparison) -> None:
-    crossed = [row for row in compared.long_form() if row["crossings"]]
+def test_the_crossing_is_in_every_format(compared: TableSet) -> None:
+    crossed = [row for row in long_form(compared) if row["crossings"]]
     assert {row["display_name"] for row in crossed} >= {"token", "causal"}
-    (found,) = [one for one in crossed[0]["crossings"] if one["ahead_before"] == "causal"
-                and one["ahead_after"] == "token"]  # fmt: skip
-    assert found["shown"]
-    assert 2e5 < found["low"] < found["at"] < found["high"] < 4e5
+    (crossing,) = [one for one in crossed[0]["crossings"] if one["ahead_before"] == "causal"
+                   and one["ahead_after"] == "token"]  # fmt: skip
+    assert crossing["shown"]
+    assert 2e5 < crossing["low"] < crossing["at"] < crossing["high"] < 4e5
     assert {row["budget"] for row in crossed} == {400_000}
     (line,) = [
         line for line in render(compared).splitlines()
@@ -112,10 +113,10 @@ def test_the_crossing_is_in_every_format(compared: Comparison) -> None:
     )
 
 
-def test_the_figure_has_all_points_and_all_costs(compared: Comparison) -> None:
+def test_the_figure_has_all_points_and_all_costs(compared: TableSet) -> None:
     drawn = over_budget(compared.curves[0])
     assert drawn is not None
-    assert drawn.svg.count('id="axes_') == 4  # a row: what none that was trained answered has none
+    assert drawn.svg.count('id="axes_') == 4  # a task without trained scores has no row
     assert "token passes causal at" in drawn.alt
     data = numbers_of(drawn).query("column == 'sense'").set_index(["display_name", "budget"])
     for table, budget in zip(compared.curves[0].tables, compared.curves[0].budgets, strict=True):
@@ -125,7 +126,7 @@ def test_the_figure_has_all_points_and_all_costs(compared: Comparison) -> None:
         assert data.loc[("token", budget), "tokens"] == budget
 
 
-def test_one_command_makes_the_whole_curve(compared: Comparison) -> None:
+def test_one_command_makes_the_whole_curve(compared: TableSet) -> None:
     for table in compared.tables:
         assert whole_command(compared.curves, table) == (compared.tables[0], " --curve 3")
     assert whole_command([], compared.tables[1]) == (compared.tables[1], "")

@@ -13,7 +13,7 @@ from bench.cli import app
 from bench.errors import BenchError
 from bench.registry import Registry
 from bench.reporting import directions
-from bench.reporting.directions import Direction, read_directions, verified
+from bench.reporting.directions import Direction, read_directions, verify
 from bench.settings import as_mapping, from_mapping
 from tests.helpers.store_generator import make_store
 from tests.records.test_store import make_run, make_score
@@ -21,12 +21,12 @@ from tests.reporting.test_text import answers, compare
 
 
 def direction(**keys: Any) -> Direction:
-    told = {
+    default = {
         "claim": "span is above token", "source": "somebody", "published": "3 against 2",
         "better": {"objective": "span"}, "worse": {"objective": "token"},
         "commands": ["bench run --objective span"],
     }  # fmt: skip
-    return Direction.model_validate(told | keys)
+    return Direction.model_validate(default | keys)
 
 
 def build(out: Path, span: float, token: float, seeds: int = 3, **keys: Any) -> Path:
@@ -47,15 +47,19 @@ def build(out: Path, span: float, token: float, seeds: int = 3, **keys: Any) -> 
         ((0.9, 0.5), 1, "too small to tell"),
     ],
 )
-def test_the_answers(tmp_path: Path, levels: tuple[float, float], seeds: int, verdict: str) -> None:
+def test_the_verdicts(
+    tmp_path: Path, levels: tuple[float, float], seeds: int, verdict: str
+) -> None:
     compared = compare(build(tmp_path, *levels, seeds=seeds))
-    (found,) = verified(compared, [direction()])
-    assert found["verdict"] == verdict
-    assert (found["better"], found["worse"], found["seeds"]) == ("span", "token", seeds)
-    assert list(found["tasks"]) == ["one", "two"]
-    text = directions.render([found], "results")
+    (result,) = verify(compared, [direction()])
+    assert result.verdict == verdict
+    assert result.pair is not None
+    assert (result.pair.better, result.pair.worse) == ("span", "token")
+    assert result.pair.interval.seeds == seeds
+    assert list(result.pair.tasks) == ["one", "two"]
+    text = directions.render([result], "results")
     assert f"{verdict}: span - token = " in text
-    assert ("one seed cannot tell" in text) == (seeds == 1)
+    assert ("one seed is never significant" in text) == (seeds == 1)
 
 
 def test_the_mean_over_tasks_by_hand(tmp_path: Path) -> None:
@@ -66,33 +70,33 @@ def test_the_mean_over_tasks_by_hand(tmp_path: Path) -> None:
             make_score(span, task, [1.0] * 20)
             make_score(token, task, [0.0] * counts[seed] + [1.0] * (20 - counts[seed]))
     (table,) = compare(tmp_path).tables
-    found = directions.mean_difference(table, table.columns, "span", "token")
-    assert found is not None
-    assert found.mean == pytest.approx((0.1 + 0.1 + 0.2 + 0.3) / 4)
+    difference = directions.mean_difference(table, table.columns, "span", "token")
+    assert difference is not None
+    assert difference.mean == pytest.approx((0.1 + 0.1 + 0.2 + 0.3) / 4)
     # Each seed's mean over tasks: .1 and .25. Example means of task one: 1 on the first two
     # examples, .5 on the next two; residuals as in `interval_of_outcomes`, over four.
     over_seeds = 12.7062047362**2 * np.var([0.1, 0.25], ddof=1) / 2
     parts = [table.pairs(c.name).example[table.place("span"), table.place("token")]
              for c in table.columns]  # fmt: skip
     over_examples = 2.0930240544**2 * sum(parts) / 4
-    assert found.half_width == pytest.approx((over_seeds + over_examples) ** 0.5)
+    assert difference.half_width == pytest.approx((over_seeds + over_examples) ** 0.5)
     assert directions.mean_difference(table, [], "span", "token") is None
 
 
-def test_only_what_a_direction_speaks_of_counts(tmp_path: Path) -> None:
+def test_only_the_tasks_and_families_of_a_direction_count(tmp_path: Path) -> None:
     compared = compare(build(tmp_path, 0.9, 0.5))
-    (found,) = verified(compared, [direction(tasks=["two"])])
-    assert list(found["tasks"]) == ["two"]
-    (found,) = verified(compared, [direction(families=["text classification"])])
-    assert list(found["tasks"]) == ["one", "two"]
-    (found,) = verified(compared, [direction(families=["span extraction"])])
-    assert (found["verdict"], found["lacking"]) == ("not in these results", "the scores")
-    assert "bench run --objective span --out elsewhere" in directions.render([found], "elsewhere")
+    (result,) = verify(compared, [direction(tasks=["two"])])
+    assert list(result.to_json()["tasks"]) == ["two"]
+    (result,) = verify(compared, [direction(families=["text classification"])])
+    assert list(result.to_json()["tasks"]) == ["one", "two"]
+    (result,) = verify(compared, [direction(families=["span extraction"])])
+    assert (result.verdict, result.missing) == ("not in these results", "the scores")
+    assert "bench run --objective span --out elsewhere" in directions.render([result], "elsewhere")
 
 
-def test_a_limited_task_is_no_evidence(tmp_path: Path) -> None:
+def test_a_limited_task_does_not_count(tmp_path: Path) -> None:
     compared = compare(build(tmp_path, 0.9, 0.5, probe_settings={"limit": 50}))
-    assert verified(compared, [direction()])[0]["verdict"] == "not in these results"
+    assert verify(compared, [direction()])[0].verdict == "not in these results"
 
 
 def test_settings_choose_the_runs_and_must_agree_otherwise(tmp_path: Path) -> None:
@@ -102,25 +106,27 @@ def test_settings_choose_the_runs_and_must_agree_otherwise(tmp_path: Path) -> No
             label = f"token[{rate},{other}]"
             folder = make_run(tmp_path, "token", seed, label, settings)
             make_score(folder, "one", answers(level, "one", label, seed))
-    asked = direction(
+    rates = direction(
         better={"objective": "token", "settings": {"rate": 0.15}},
         worse={"objective": "token", "settings": {"rate": 0.8}},
     )
-    (found,) = verified(compare(tmp_path), [asked])
-    assert (found["better"], found["worse"]) == ("token[0.15,1]", "token[0.8,1]")
-    assert found["verdict"] == "reproduced"
-    (found,) = verified(compare(tmp_path), [direction()])  # none is at its defaults
-    assert (found["verdict"], found["lacking"]) == ("not in these results", "the runs")
+    (result,) = verify(compare(tmp_path), [rates])
+    record = result.to_json()
+    assert (record["better"], record["worse"]) == ("token[0.15,1]", "token[0.8,1]")
+    assert result.verdict == "reproduced"
+    (result,) = verify(compare(tmp_path), [direction()])  # none has default settings
+    assert (result.verdict, result.missing) == ("not in these results", "the runs")
 
 
-def test_every_trained_objective_is_asked(tmp_path: Path) -> None:
+def test_a_star_is_every_trained_objective(tmp_path: Path) -> None:
     out = make_store(tmp_path, 5, 2, 2, 60)
-    asked = direction(better={"objective": "*"}, worse={"objective": "untrained"})
-    found = verified(compare(out), [asked])
-    assert {one["better"] for one in found} == {"token", "whole_word", "span", "causal"}
+    every = direction(better={"objective": "*"}, worse={"objective": "untrained"})
+    results = verify(compare(out), [every])
+    better = {result.to_json()["better"] for result in results}
+    assert better == {"token", "whole_word", "span", "causal"}
 
 
-def test_the_directions_name_what_there_is() -> None:
+def test_the_directions_name_existing_objectives_and_tasks() -> None:
     registry = Registry()
     tasks = registry.of("task")
     known = read_directions()
@@ -155,9 +161,8 @@ def _check_command(command: str, registry: Registry) -> None:
         from_mapping(registry.get("objective", owner), knobs, owner)
 
 
-def test_the_commands_give_the_runs_that_are_asked_for() -> None:
-    """What a command sets, on top of the defaults, is what one of the two sides wants."""
-
+def test_the_commands_make_the_runs_of_their_directions() -> None:
+    """The settings of a command, with the defaults, are those of one of the two sides."""
     registry = Registry()
     for one in read_directions():
         for side in (one.better, one.worse):
@@ -166,8 +171,8 @@ def test_the_commands_give_the_runs_that_are_asked_for() -> None:
             made = []
             for command in one.commands:
                 words = shlex.split(command)
-                given = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-                values = dict(text.partition(".")[2].split("=") for text in given)
+                overrides = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+                values = dict(text.partition(".")[2].split("=") for text in overrides)
                 cls = registry.get("objective", side.objective)
                 made.append(as_mapping(from_mapping(cls, values, side.objective)))
             assert any(side.settings.items() <= settings.items() for settings in made), one.claim
@@ -180,7 +185,7 @@ def test_a_file_of_directions_is_checked(tmp_path: Path, text: str) -> None:
     if not text:
         assert read_directions(path) == []
         return
-    with pytest.raises(BenchError, match="holds no directions"):
+    with pytest.raises(BenchError, match="contains no valid directions"):
         read_directions(path)
 
 
@@ -188,9 +193,9 @@ def test_the_command(tmp_path: Path) -> None:
     out = make_store(tmp_path, 5, 2, 3, 60)
     done = CliRunner().invoke(app, ["verify", "--out", str(out), "--json"])
     assert done.exit_code == 0
-    found = json.loads(done.stdout)
-    assert {one["verdict"] for one in found} >= {"reproduced", "not in these results"}
-    for one in found:
+    records = json.loads(done.stdout)
+    assert {one["verdict"] for one in records} >= {"reproduced", "not in these results"}
+    for one in records:
         assert {"claim", "source", "published", "verdict"} <= one.keys()
     shown = CliRunner().invoke(app, ["verify", "--out", str(out)]).stdout
     assert "an untrained encoder is below every trained one" in shown

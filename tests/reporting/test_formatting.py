@@ -17,7 +17,7 @@ def test_names_in_a_sentence() -> None:
 
 
 @given(st.integers(-(10**5), 10**5), st.integers(-3, 3))
-def test_a_half_is_rounded_alike_whatever_its_last_bits(twentieths: int, bits: int) -> None:
+def test_rounding_does_not_depend_on_the_last_bits(twentieths: int, bits: int) -> None:
     value = twentieths / 20
     nudged = value
     for _ in range(abs(bits)):

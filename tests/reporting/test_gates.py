@@ -6,8 +6,8 @@ import pytest
 
 from bench.errors import BenchError
 from bench.records.store import read_runs
-from bench.reporting.comparison import Comparison
 from bench.reporting.gates import fail_if
+from bench.reporting.table_set import TableSet
 from tests.records.test_store import make_run, make_score
 from tests.reporting.test_text import answers, compare, full, small
 
@@ -15,7 +15,7 @@ __all__ = ["full"]  # a fixture
 
 
 @pytest.fixture(scope="module")
-def gated(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+def gated(tmp_path_factory: pytest.TempPathFactory) -> TableSet:
     out = tmp_path_factory.mktemp("gates")
     small(out, {"token": 0.4, "span": 0.9, "rtd": 0.41})
     for run in read_runs(out, ["span"]):
@@ -38,10 +38,11 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
         (" span.extra<-1 ", False),
     ],
 )
-def test_gates(gated: Comparison, expression: str, failed: bool) -> None:
-    verdict = fail_if(gated, expression)
-    assert verdict.failed is failed
-    assert verdict.lines[0].endswith("fails" if failed else "passes")
+def test_gates(gated: TableSet, expression: str, failed: bool) -> None:
+    result = fail_if(gated, expression)
+    assert result.failed is failed
+    assert bool(result) is failed
+    assert result.lines[0].endswith("fails" if failed else "passes")
 
 
 @pytest.mark.parametrize(
@@ -53,41 +54,41 @@ def test_gates(gated: Comparison, expression: str, failed: bool) -> None:
         ("span < 0.5", "names no task"),
         ("spam < token", "did you mean 'span'"),
         ("sens: span < token", "did you mean 'sense'"),
-        ("extra: span < token", "no score there to compare"),
+        ("extra: span < token", "these runs have no scores there to compare"),
         ("__import__('os').system('x') < token", "no objective to compare"),
         ("span.sense < nan", "no objective to compare named"),
     ],
 )
-def test_gates_that_are_none(gated: Comparison, expression: str, message: str) -> None:
+def test_invalid_gates(gated: TableSet, expression: str, message: str) -> None:
     with pytest.raises(BenchError, match=message):
         fail_if(gated, expression)
 
 
 def test_one_seed_cannot_fail_a_gate_and_says_so(tmp_path: Path) -> None:
     compared = compare(small(tmp_path, {"token": 0.1, "span": 0.9}, seeds=1))
-    verdict = fail_if(compared, "token < span")
-    assert not verdict.failed
-    assert verdict.lines[0].endswith("cannot tell: one seed")
+    result = fail_if(compared, "token < span")
+    assert not result.failed
+    assert result.lines[0].endswith("a difference from one seed is never significant")
     assert fail_if(compared, "token.sense < 0.9").failed
 
 
-def test_gates_take_names_as_the_table_shows_them(full: Comparison) -> None:
+def test_gates_take_names_as_the_table_shows_them(full: TableSet) -> None:
     assert not fail_if(full, "sense: span[mean_length=4] < causal, bidirectional").failed
     assert fail_if(full, "sense: causal, bidirectional < span[mean_length=4]").failed
     assert not fail_if(full, "agreement word_l2r: token < causal").failed
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    """Two objectives on eight tasks: far apart on the first three, level on the others."""
+def several(tmp_path_factory: pytest.TempPathFactory) -> TableSet:
+    """Two objectives on eight tasks: different on the first three, equal on the others."""
     out = tmp_path_factory.mktemp("several")
     for number in range(8):
         levels = {"token": 0.5, "span": 0.9 if number < 3 else 0.52}
         for objective, level in levels.items():
             for seed in range(3):
                 folder = out / "runs" / run_name(out, objective, seed)
-                right = answers(level, f"task_{number}", objective, seed)
-                make_score(folder, f"task_{number}", right)
+                outcomes = answers(level, f"task_{number}", objective, seed)
+                make_score(folder, f"task_{number}", outcomes)
     suites = {"near": [f"task_{i}" for i in (3, 4, 5)], "far": ["task_0", "task_1"]}
     return compare(out, suites=suites)
 
@@ -95,8 +96,8 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
 def run_name(out: Path, objective: str, seed: int) -> str:
     known = [run.folder.name for run in read_runs(out, [])]
     start = f"{objective}-tiny-s{seed}-"
-    found = [name for name in known if name.startswith(start)]
-    return found[0] if found else make_run(out, objective, seed).name
+    names = [name for name in known if name.startswith(start)]
+    return names[0] if names else make_run(out, objective, seed).name
 
 
 @pytest.mark.parametrize(
@@ -113,30 +114,28 @@ def run_name(out: Path, objective: str, seed: int) -> str:
     ],
 )
 def test_gates_over_suites_and_aggregates(
-    several: Comparison, expression: str, failed: bool, lines: int
+    several: TableSet, expression: str, failed: bool, lines: int
 ) -> None:
-    verdict = fail_if(several, expression)
-    assert verdict.failed is failed
-    assert len(verdict.lines) == lines
+    result = fail_if(several, expression)
+    assert result.failed is failed
+    assert len(result.lines) == lines
 
 
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
         ("nera: token < span", "did you mean 'near'"),
-        ("near: token < 0.5", "no scale in common"),
+        ("near: token < 0.5", "no common scale"),
         ("aggregate afar: token < span", "no suite named 'afar'"),
-        ("aggregate near: token < span", "no score there to compare"),  # nothing is above chance
+        ("aggregate near: token < span", "have no scores there to compare"),  # none above chance
     ],
 )
-def test_gates_over_suites_that_are_none(
-    several: Comparison, expression: str, message: str
-) -> None:
+def test_invalid_gates_over_suites(several: TableSet, expression: str, message: str) -> None:
     with pytest.raises(BenchError, match=message):
         fail_if(several, expression)
 
 
-def test_a_gate_over_many_tasks_is_corrected_for_their_number(tmp_path: Path) -> None:
+def test_a_gate_over_several_tasks_is_corrected(tmp_path: Path) -> None:
     for seed in range(3):  # 5, 6 and 7 of 200 wrong against none: p = .029 by itself
         token, span = (make_run(tmp_path, name, seed) for name in ("token", "span"))
         make_score(token, "gap", [0.0] * (5 + seed) + [1.0] * (195 - seed))
@@ -148,4 +147,4 @@ def test_a_gate_over_many_tasks_is_corrected_for_their_number(tmp_path: Path) ->
     assert fail_if(compared, "gap: token < span").failed
     among = fail_if(compared, "token < span")
     assert not among.failed
-    assert among.lines[0].endswith("among all the tasks looked at (Holm)")
+    assert among.lines[0].endswith("not significant over all tested tasks together (Holm)")

@@ -6,26 +6,28 @@ from pathlib import Path
 import pytest
 
 from bench import api
-from bench.catalog import describe, render_one
+from bench.catalog import Item, describe
 from bench.errors import BenchError, RefusedError
-from bench.experiment import parse_probes
+from bench.experiment.tasks import read_probes
 from bench.records.store import read_runs
-from bench.reporting.comparison import comparison
-from bench.reporting.run_summary import run_named
-from bench.reporting.table import columns_of
+from bench.reporting.columns import columns_of
+from bench.reporting.run_summary import RunSummary, run_named
+from bench.reporting.table_set import TableSet
 from tests.records.test_store import make_run, make_score, rewrite
 
 GRID = [[0.5, 0.6, 0.55], [0.71, 0.8, 0.8]]
 
 
-def test_every_layer_behind_a_score_is_shown(tmp_path: Path) -> None:
+def test_the_scores_of_all_layers_are_shown(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     details = {"layer": 1, "pooling": "first", "poolings": ["mean", "first", "last"], "grid": GRID}
     make_score(folder, details=details | {"selectivity": 0.25}, probe_settings={"probe": "linear"})
     make_score(folder, "guess", outcomes=None, details={"reason": "it predicts no tokens"})
-    found = describe(folder.name, tmp_path)
-    assert json.loads(json.dumps(found))["scores"][1]["details"]["grid"] == GRID
-    lines = render_one(found).splitlines()
+    summary = describe(folder.name, tmp_path)
+    assert isinstance(summary, RunSummary)
+    assert json.loads(json.dumps(summary.to_json()))["scores"][1]["details"]["grid"] == GRID
+    lines = summary.to_text().splitlines()
+    assert "  parameters: 250,000 of the encoder, 4,224 discarded after pretraining" in lines
     assert "guess: not applicable: it predicts no tokens" in lines
     assert "sense (linear): accuracy 0.7500 ±0.2500" in lines
     at = next(i for i, line in enumerate(lines) if "on dev" in line)
@@ -34,7 +36,7 @@ def test_every_layer_behind_a_score_is_shown(tmp_path: Path) -> None:
     assert lines[at + 2].split() == ["layer", "1", "0.7100", "0.8000*", "0.8000"]  # the first best
 
 
-def test_a_run_goes_by_id_prefix_and_folder(tmp_path: Path) -> None:
+def test_a_run_is_named_by_id_prefix_or_folder(tmp_path: Path) -> None:
     one, other = make_run(tmp_path, seed=0), make_run(tmp_path, seed=1)
     for name in (one.name, "token-tiny-s0", str(one)):
         assert run_named(tmp_path, name).data["id"] == one.name
@@ -42,7 +44,7 @@ def test_a_run_goes_by_id_prefix_and_folder(tmp_path: Path) -> None:
         run_named(tmp_path, "token")
     with pytest.raises(BenchError, match=r"no run named 'tokn'; did you mean 'token-tiny-s"):
         run_named(tmp_path, "tokn")
-    with pytest.raises(BenchError, match="no objective, task, corpus, size or run named 'nothing'"):
+    with pytest.raises(BenchError, match="or run named 'nothing'"):
         describe("nothing", tmp_path)
     rewrite(one / "run.json", seed=7)
     with pytest.raises(RefusedError, match="was changed"):
@@ -51,15 +53,17 @@ def test_a_run_goes_by_id_prefix_and_folder(tmp_path: Path) -> None:
 
 def test_an_objective_is_described_before_its_runs(tmp_path: Path) -> None:
     make_run(tmp_path)
-    assert describe("token", tmp_path)["kind"] == "objective"
+    item = describe("token", tmp_path)
+    assert isinstance(item, Item)
+    assert item.kind == "objective"
 
 
-def test_what_a_run_that_predicts_nothing_fills_in(tmp_path: Path) -> None:
+def test_fill_without_a_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no run named 'token'"):
         api.fill("token", "a [MASK]", out=tmp_path)
 
 
-def test_columns_tell_how_a_task_was_read(tmp_path: Path) -> None:
+def test_columns_name_the_probe_if_there_are_several(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     make_score(folder, probe_settings={"probe": "linear"})
     assert [column.name for column in columns_of(read_runs(tmp_path), ())] == ["sense"]
@@ -68,25 +72,26 @@ def test_columns_tell_how_a_task_was_read(tmp_path: Path) -> None:
     assert names == {"sense (probe=linear)", "sense (probe=knn)"}
 
 
-def test_one_way_alone_is_told_unless_it_is_the_usual_one(tmp_path: Path) -> None:
+def test_columns_name_a_probe_that_is_not_linear(tmp_path: Path) -> None:
     make_score(make_run(tmp_path), probe_settings={"probe": "finetune"})
     (column,) = columns_of(read_runs(tmp_path), ())
     assert column.name == "sense (probe=finetune)"
 
 
-def test_collapsed_seeds_are_told_above_the_table(tmp_path: Path) -> None:
+def test_collapsed_seeds_are_a_warning(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     details = {"seeds": [{"collapsed": c} for c in (False, True, False)], "collapsed_seeds": [1]}
     make_score(folder, probe_settings={"probe": "finetune"}, details=details)
-    (table,) = comparison(read_runs(tmp_path)).tables
+    (table,) = TableSet.from_records(read_runs(tmp_path)).tables
     assert any(
-        "sense: token seed 0: 1 of 3 fine-tuning seeds collapsed; the mean is of the others" in line
+        "sense, token, seed 0: 1 of 3 fine-tuning seeds collapsed; the mean is over the others"
+        in line
         for line in table.warnings
     )
 
 
-def test_ways_of_reading_are_checked() -> None:
-    assert parse_probes("linear, knn,linear") == ["linear", "knn"]
+def test_names_of_probes_are_checked() -> None:
+    assert read_probes("linear, knn,linear") == ("linear", "knn")
     for text in ("", "deep", "linear,deep"):
         with pytest.raises(BenchError, match="is none of linear, mlp, knn, finetune"):
-            parse_probes(text)
+            read_probes(text)

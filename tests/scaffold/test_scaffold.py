@@ -84,24 +84,24 @@ def test_nothing_of_a_template_is_left(kind: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("../up", "will not do as a name"),
-        ("/abs", "will not do as a name"),
-        ("a/b", "will not do as a name"),
-        ("-x", "will not do as a name"),
-        ("x" * 300, "will not do as a name"),
-        ("", "will not do as a name"),
-        ("sp\u0430n2", "will not do as a name"),  # a Cyrillic letter
-        ("a__b", "will not do as a name"),
-        ("My", "will not do as a name"),
-        ("span", "there is an objective of that name, from built-in:span"),
-        ("word-class", "there is a task of that name"),
-        ("micro", "there is a corpus of that name"),
+        ("../up", "is not a valid name"),
+        ("/abs", "is not a valid name"),
+        ("a/b", "is not a valid name"),
+        ("-x", "is not a valid name"),
+        ("x" * 300, "is not a valid name"),
+        ("", "is not a valid name"),
+        ("sp\u0430n2", "is not a valid name"),  # a Cyrillic letter
+        ("a__b", "is not a valid name"),
+        ("My", "is not a valid name"),
+        ("span", "an objective of that name exists, from built-in:span"),
+        ("word-class", "a task of that name exists"),
+        ("micro", "a corpus of that name exists"),
         ("lambda", "a keyword"),
         ("json", "a Python module of that name is installed"),
         ("numpy", "a Python module of that name is installed"),
         ("objective_bench", "a package of that name is installed"),
-        ("encoder", "something else"),
-        ("tiny", "something else"),
+        ("encoder", "another meaning"),
+        ("tiny", "another meaning"),
     ],
 )
 def test_bad_names_are_refused_with_the_reason(name: str, reason: str, tmp_path: Path) -> None:
@@ -145,15 +145,14 @@ def test_the_command_says_what_to_do_next(tmp_path: Path) -> None:
 
 
 def page() -> str:
-    """The section of the README that takes a reader to an objective of their own."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The page of the docs that takes a reader to an objective of their own."""
+    text = (ROOT / "docs" / "write_an_objective.md").read_text(encoding="utf-8")
     return text.split("\n## Your own objective in ten minutes\n")[1].split("\n## ")[0]
 
 
 def blocks(text: str) -> list[str]:
-    """The indented blocks of a page."""
-    found = re.findall(r"(?:^(?: {4}.*|)\n)+", text, flags=re.MULTILINE)
-    return [textwrap.dedent(block).strip("\n") for block in found if block.strip()]
+    """The fenced blocks of a page."""
+    return re.findall(r"^```\w*\n(.*?)\n```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str) -> list[list[str]]:
@@ -172,9 +171,9 @@ def test_the_page_quotes_the_template(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new environment that has what this one has; its programs, offline, in `bin`."""
-    folder = tmp_path_factory.mktemp("stranger")
+    folder = tmp_path_factory.mktemp("environment")
     venv.create(folder / "env", with_pip=False)
     python = folder / "env" / "bin" / "python"
     (site,) = (folder / "env" / "lib").glob("python*/site-packages")
@@ -190,31 +189,31 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def follow(stranger: Path, words: list[str], cwd: Path) -> str:
-    path = f"{stranger / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "BENCH_PLUGINS")}
+def follow(environment: Path, words: list[str], cwd: Path) -> str:
+    path = f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "BENCH_PLUGINS")}
     done = subprocess.run(
-        words, cwd=cwd, capture_output=True, text=True, env={**environment, "PATH": path}
+        words, cwd=cwd, capture_output=True, text=True, env={**variables, "PATH": path}
     )
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 @pytest.mark.slow
-def test_the_page_can_be_followed(stranger: Path, tmp_path: Path) -> None:
-    said = {shlex.join(words): follow(stranger, words, tmp_path) for words in commands(page())}
+def test_the_page_can_be_followed(environment: Path, tmp_path: Path) -> None:
+    said = {shlex.join(words): follow(environment, words, tmp_path) for words in commands(page())}
     (name,) = [words[3] for words in map(shlex.split, said) if words[:2] == ["bench", "new"]]
     tables = [text for command, text in said.items() if command.startswith("bench compare")]
     assert re.search(rf"^{name} .*±", tables[-1], flags=re.MULTILINE)
-    assert name in follow(stranger, ["bench", "list", "objectives"], tmp_path)
+    assert name in follow(environment, ["bench", "list", "objectives"], tmp_path)
 
 
 @pytest.mark.slow
-def test_a_task_installs_passes_its_tests_and_is_listed(stranger: Path, tmp_path: Path) -> None:
+def test_a_task_installs_passes_its_tests_and_is_listed(environment: Path, tmp_path: Path) -> None:
     for words in (
         ["bench", "new", "task", "first_named"],
         ["pip", "install", "-e", "first_named"],
         ["pytest", "first_named"],
     ):
-        follow(stranger, words, tmp_path)
-    assert "first_named" in follow(stranger, ["bench", "list", "tasks"], tmp_path)
+        follow(environment, words, tmp_path)
+    assert "first_named" in follow(environment, ["bench", "list", "tasks"], tmp_path)

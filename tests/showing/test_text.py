@@ -9,9 +9,9 @@ from bench.corpus.tokenizer import TextTokenizer
 from bench.corpus.trainer import char_tokenizer
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example
+from bench.showing.corruption_statistics import CorruptionStatistics
 from bench.showing.counts import count_lines
-from bench.showing.examples import ShownRow
-from bench.showing.figures import Figures
+from bench.showing.examples import DemonstrationRow
 from bench.showing.plot import check_figure, draw
 from bench.showing.text import printable, row_lines
 from bench.showing.trace import trace
@@ -19,7 +19,7 @@ from bench.showing.trace import trace
 
 @pytest.fixture(scope="module")
 def letters() -> TextTokenizer:
-    """A token a letter."""
+    """A tokenizer with one token for each letter."""
     return char_tokenizer(["abcdefghij"] * 2, 64)
 
 
@@ -31,34 +31,36 @@ def row(
     width: int = 80,
     words: str = "1" * 10,
 ) -> list[str]:
-    """`abcdefghij` as it is shown; `_` is the mask, `0` and `1` sentinels, blank is no label."""
+    """The lines of `abcdefghij`: `_` is the mask, `0` and `1` sentinels, a space is no label."""
     vocabulary = tokenizer.vocabulary
-    spelt = {letter: int(tokenizer.encode([letter])[0].ids[0]) for letter in "abcdefghij"}
-    spelt |= {"_": vocabulary.mask_id, "0": vocabulary.size, "1": vocabulary.size + 1}
-    tokens = torch.tensor([[spelt[letter] for letter in "abcdefghij"]])
+    token_ids = {letter: int(tokenizer.encode([letter])[0].ids[0]) for letter in "abcdefghij"}
+    token_ids |= {"_": vocabulary.mask_id, "0": vocabulary.size, "1": vocabulary.size + 1}
+    tokens = torch.tensor([[token_ids[letter] for letter in "abcdefghij"]])
     real = torch.ones_like(tokens, dtype=torch.bool)
     starts = torch.tensor([[letter == "1" for letter in words]])
     batch = Batch(tokens, real, starts, starts, torch.zeros(1, dtype=torch.long))
-    fed = torch.tensor([[spelt.get(letter, vocabulary.pad_id) for letter in inputs.ljust(10)]])
+    input_ids = torch.tensor(
+        [[token_ids.get(letter, vocabulary.pad_id) for letter in inputs.ljust(10)]]
+    )
     attention_mask = torch.tensor([[letter != " " for letter in inputs.ljust(10)]])
     example = Example(
-        fed,
+        input_ids,
         Attention(attention_mask=attention_mask),
-        torch.tensor([[spelt.get(letter, IGNORED) for letter in target]]),
+        torch.tensor([[token_ids.get(letter, IGNORED) for letter in target]]),
         origins=None if origins is None else torch.tensor([origins + [-1] * (10 - len(origins))]),
     )
-    shown = ShownRow("a row", trace(batch, example, vocabulary), None)
+    shown = DemonstrationRow("a row", trace(batch, example, vocabulary), None)
     return [line.plain.rstrip() for line in row_lines(shown, tokenizer, width)]
 
 
 def test_columns_keep_text_input_and_target_together(letters: TextTokenizer) -> None:
     assert row(letters, "a_cjefghij", " bcd      ") == [
-        "a row (10 ordinary tokens; all see all)",
+        "a row (10 ordinary tokens; full attention)",
         "text    a b      c  d  e f g h i j",
         "input   a [MASK] =c *j e f g h i j",
         "target    b      c  d",
         "",
-        "1 hidden; 1 replaced (*); 1 predicted though shown (=); 3 asked for",
+        "1 hidden; 1 replaced (*); 1 predicted but unchanged (=); 3 predicted",
     ]
 
 
@@ -78,10 +80,13 @@ def test_lines_wrap_at_the_width(letters: TextTokenizer) -> None:
 def test_the_rest_of_a_word_is_marked(letters: TextTokenizer) -> None:
     lines = row(letters, "abcdefghij", "          ", words="1011111111")
     assert lines[1] == "text    a \u00b7b c d e f g h i j"
-    assert lines[-1] == "nothing is hidden and nothing asked for: of this row it learns nothing"
+    assert (
+        lines[-1]
+        == "no token is hidden or predicted, so the objective learns nothing from this row"
+    )
 
 
-def test_a_sentinel_stands_below_its_span(letters: TextTokenizer) -> None:
+def test_a_sentinel_is_below_its_span(letters: TextTokenizer) -> None:
     lines = row(letters, "a0de1j", "0bc1fghi", [0, -1, 3, 4, -1, 9])
     assert lines[1:6] == [
         "text    a b            c d e f            g h i j",
@@ -90,10 +95,10 @@ def test_a_sentinel_stands_below_its_span(letters: TextTokenizer) -> None:
         "target  <extra_id_0> b c <extra_id_1> f g h i",
         "",
     ]
-    assert lines[-1] == "6 removed (-); 2 inserted (+); 8 to be written"
+    assert lines[-1] == "6 removed (-); 2 inserted (+); 8 predicted by the decoder"
 
 
-def test_what_moved_is_shown_as_paragraphs(letters: TextTokenizer) -> None:
+def test_a_moved_text_is_shown_as_paragraphs(letters: TextTokenizer) -> None:
     lines = row(letters, "ijab_defgh", "abcdefghij", [8, 9, *range(8)])
     assert lines[1:6] == [
         "text    a b c d e f g h i j",
@@ -102,10 +107,10 @@ def test_what_moved_is_shown_as_paragraphs(letters: TextTokenizer) -> None:
         "",
         "target  a b c d e f g h i j",
     ]
-    assert lines[-1] == "1 hidden; 2 moved (~); every ordinary token is asked for"
+    assert lines[-1] == "1 hidden; 2 moved (~); every ordinary token is predicted"
 
 
-def test_a_corpus_cannot_steer_the_terminal() -> None:
+def test_a_corpus_cannot_control_the_terminal() -> None:
     assert printable("\x1b[2Jx") == "\\x1b[2Jx"
     assert printable(" \u202ecat") == "\\u202ecat"
     assert printable(" ") == "' '"
@@ -114,7 +119,7 @@ def test_a_corpus_cannot_steer_the_terminal() -> None:
     assert printable(" \u4e2d") == "\u4e2d"
 
 
-FIGURES = Figures(
+STATISTICS = CorruptionStatistics(
     rows=4,
     tokens=100,
     shares={"corrupted": 0.135, "predicted": 0.15, "moved": 0.0, "inserted": 0.02, "words": 0.1},
@@ -128,26 +133,26 @@ FIGURES = Figures(
 )
 
 
-def test_realised_stands_beside_nominal() -> None:
-    lines = list(count_lines(FIGURES, "a sample"))
+def test_realised_and_nominal_values_are_side_by_side() -> None:
+    lines = list(count_lines(STATISTICS, "a sample"))
     assert "tokens predicted                 15.0%     15.0%" in lines
-    assert f"{'tokens corrupted':<28}{'13.5%':>10}{'':>13}a row: 10.0% to 20.0%" in lines
-    assert "mean_length, as set                         3.00" in lines
-    assert "infill_rate, as set                        30.0%" in lines
+    assert f"{'tokens corrupted':<28}{'13.5%':>10}{'':>13}by row: 10.0% to 20.0%" in lines
+    assert "setting mean_length                         3.00" in lines
+    assert "setting infill_rate                        30.0%" in lines
     assert "10+ #### 20.0%" in [" ".join(line.split()) for line in lines]
     assert "         0-10 %   ## 10.0%                      ########## 50.0%" in lines
     assert not any("moved" in line for line in lines)
 
 
 def test_a_figure_is_drawn(tmp_path: Path) -> None:
-    draw(FIGURES, "token", tmp_path / "figure.png")
+    draw(STATISTICS, "token", tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
     for name in ("figure.txt", "none/figure.png"):
         with pytest.raises(BenchError, match="--figure"):
             check_figure(tmp_path / name)
 
 
-def test_colour_is_never_all_that_says_it(letters: TextTokenizer) -> None:
-    """Each state that has a style has a mark, the mask's own spelling, or a place of its own."""
+def test_each_colour_has_a_mark(letters: TextTokenizer) -> None:
+    """Each state with a style also has a mark, or [MASK], or a line of its own."""
     plain = row(letters, "a_cjefghi ", " bcd      ", [*range(9), -1])
-    assert [sign in plain[2] for sign in ("[MASK]", "=c", "*j", " -")] == [True] * 4
+    assert [mark in plain[2] for mark in ("[MASK]", "=c", "*j", " -")] == [True] * 4

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata, t, trim_mean
 
-from bench.statistics.aggregate import Aggregate, Task, aggregated, ranks, trimmed_mean
+from bench.statistics.aggregate import Aggregate, TaskScores, aggregate, ranks, trimmed_mean
 from bench.statistics.intervals import Sample
 
 NAMES = ("a", "b", "c", "d")
@@ -18,66 +18,66 @@ def certain(*by_seed: float, seeds: tuple[int, ...] | None = None) -> Sample:
     return Sample(seeds or tuple(range(len(values))), values, np.zeros(len(values)))
 
 
-def test_normalised_between_guessing_and_the_best_by_hand() -> None:
-    # Guessing .5; the best has .9 and .7: b is halfway on the first task, at the bottom of the
-    # second; of two tasks none is trimmed.
+def test_normalised_between_chance_and_the_best_by_hand() -> None:
+    # Chance is .5 and the best has .9 and .7: b is halfway on the first task, at 0 on the second;
+    # of two tasks none is trimmed.
     tasks = [
-        Task("one", [certain(0.9, 0.9), certain(0.7, 0.7)], 0.5),
-        Task("two", [certain(0.7, 0.7), certain(0.5, 0.5)], 0.5),
+        TaskScores("one", [certain(0.9, 0.9), certain(0.7, 0.7)], 0.5),
+        TaskScores("two", [certain(0.7, 0.7), certain(0.5, 0.5)], 0.5),
     ]
-    found = aggregated("both", tasks, NAMES[:2], [True, True])
-    assert found.iqm.tolist() == pytest.approx([1.0, 0.25])
-    assert found.rank.tolist() == [1.0, 2.0]
-    assert found.seeds == (2, 2)
-    gap = found.difference("a", "b")
-    assert gap is not None
-    assert (gap.mean, gap.half_width) == (pytest.approx(0.75), pytest.approx(0.0, abs=1e-9))
-    assert found.difference("a", "z") is None
-    assert found.letters == {"a": "a", "b": "b"}
+    result = aggregate("both", tasks, NAMES[:2], [True, True])
+    assert result.iqm.tolist() == pytest.approx([1.0, 0.25])
+    assert result.rank.tolist() == [1.0, 2.0]
+    assert result.seeds == (2, 2)
+    difference = result.difference("a", "b")
+    assert difference is not None
+    assert (difference.mean, difference.half_width) == (pytest.approx(0.75), pytest.approx(0.0, abs=1e-9))
+    assert result.difference("a", "z") is None
+    assert result.letters == {"a": "a", "b": "b"}
 
 
-def test_the_seeds_part_is_the_t_interval_of_each_seeds_own_figure() -> None:
+def test_the_seed_part_is_the_t_interval_of_the_aggregates_of_single_seeds() -> None:
     tasks = [
-        Task("one", [certain(0.9, 0.9, 0.9), certain(0.6, 0.7, 0.8)], 0.5),
-        Task("two", [certain(0.9, 0.9, 0.9), certain(0.5, 0.7, 0.9)], 0.5),
+        TaskScores("one", [certain(0.9, 0.9, 0.9), certain(0.6, 0.7, 0.8)], 0.5),
+        TaskScores("two", [certain(0.9, 0.9, 0.9), certain(0.5, 0.7, 0.9)], 0.5),
     ]
-    found = aggregated("both", tasks, NAMES[:2], [True, True])
-    # b's own figures: (.25 + 0) / 2, (.5 + .5) / 2, (.75 + 1) / 2.
+    result = aggregate("both", tasks, NAMES[:2], [True, True])
+    # The aggregates of the seeds of b: (.25 + 0) / 2, (.5 + .5) / 2, (.75 + 1) / 2.
     own = np.array([0.125, 0.5, 0.875])
-    wanted = t.ppf(0.975, 2) * own.std(ddof=1) / 3**0.5
-    mean, rank = found.of("b")
+    expected = t.ppf(0.975, 2) * own.std(ddof=1) / 3**0.5
+    mean, rank = result.of("b")
     assert mean.mean == pytest.approx(0.5)
-    assert mean.half_width == pytest.approx(wanted)
+    assert mean.half_width == pytest.approx(expected)
     assert rank is not None
     assert rank.mean == pytest.approx((2 + 2 + (2 + 1.5) / 2) / 3)
 
 
-def test_the_untrained_stands_for_guessing_where_there_is_no_chance_level() -> None:
-    first = Task("one", [certain(0.8, 0.8), certain(0.6, 0.6), certain(0.4, 0.4)], 2)
-    found = aggregated("both", [first, first], NAMES[:3], [True, True, False])
-    assert found.iqm.tolist() == pytest.approx([1.0, 0.5, 0.0])
-    assert found.of("c")[1] is None
+def test_the_untrained_encoder_is_zero_where_there_is_no_chance_level() -> None:
+    first = TaskScores("one", [certain(0.8, 0.8), certain(0.6, 0.6), certain(0.4, 0.4)], 2)
+    result = aggregate("both", [first, first], NAMES[:3], [True, True, False])
+    assert result.iqm.tolist() == pytest.approx([1.0, 0.5, 0.0])
+    assert result.of("c")[1] is None
 
 
-def test_a_seed_that_one_objective_lacks_is_not_made_up() -> None:
+def test_a_seed_that_one_objective_lacks_is_not_imputed() -> None:
     tasks = [
-        Task(name, [certain(0.9, 0.8, 0.7), certain(0.6, 0.5, seeds=(0, 2))], 0.4)
+        TaskScores(name, [certain(0.9, 0.8, 0.7), certain(0.6, 0.5, seeds=(0, 2))], 0.4)
         for name in ("one", "two")
     ]
-    found = aggregated("both", tasks, NAMES[:2], [True, True])
-    assert found.seeds == (3, 2)
-    gap = found.difference("a", "b")
-    assert gap is not None
-    assert gap.seeds == 2
+    result = aggregate("both", tasks, NAMES[:2], [True, True])
+    assert result.seeds == (3, 2)
+    difference = result.difference("a", "b")
+    assert difference is not None
+    assert difference.seeds == 2
 
 
-def test_one_seed_is_never_separable() -> None:
-    tasks = [Task(name, [certain(0.9), certain(0.5)], 0.0) for name in ("one", "two")]
-    found = aggregated("both", tasks, NAMES[:2], [True, True])
-    gap = found.difference("a", "b")
-    assert gap is not None
-    assert not gap.is_significant
-    assert found.letters == {"a": "a", "b": "a"}
+def test_one_seed_is_never_significant() -> None:
+    tasks = [TaskScores(name, [certain(0.9), certain(0.5)], 0.0) for name in ("one", "two")]
+    result = aggregate("both", tasks, NAMES[:2], [True, True])
+    difference = result.difference("a", "b")
+    assert difference is not None
+    assert not difference.is_significant
+    assert result.letters == {"a": "a", "b": "a"}
 
 
 @given(st.integers(1, 13), st.integers(1, 6), st.integers(0, 2**32))
@@ -95,7 +95,7 @@ def simulated(
     spread: float = 0.1,
     count: int = 200,
 ) -> Aggregate:
-    """Objectives asked of several tasks; a seed's luck is partly the same on all of them."""
+    """Objectives on several tasks; a part of a seed's effect is the same on all of them."""
     shared = rng.normal(0.0, spread, (len(skills), num_seeds))
     tasks = []
     for number in range(num_tasks):
@@ -108,8 +108,8 @@ def simulated(
             Sample(tuple(range(num_seeds)), one.mean(axis=1), error, "x", one)
             for one, error in zip(y, errors, strict=True)
         ]
-        tasks.append(Task(f"task {number}", samples, 0.5))
-    return aggregated("all", tasks, NAMES[: len(skills)], [True] * len(skills))
+        tasks.append(TaskScores(f"task {number}", samples, 0.5))
+    return aggregate("all", tasks, NAMES[: len(skills)], [True] * len(skills))
 
 
 def test_the_same_records_give_the_same_intervals() -> None:
@@ -119,13 +119,13 @@ def test_the_same_records_give_the_same_intervals() -> None:
 
 
 def alarms_and_coverage(repeats: int, num_seeds: int, spread: float) -> tuple[float, float]:
-    """Of equal objectives: pairs called separable, and mean ranks whose interval misses 2.5."""
+    """For equal objectives: shares of significant pairs, and of intervals of the rank with 2.5."""
     rng = np.random.default_rng(num_seeds)
     alarms, covered = [], []
     for _ in range(repeats):
-        found = simulated(rng, num_seeds=num_seeds, spread=spread)
-        alarms.append(abs(found.iqm[0] - found.iqm[1]) > found.gap_widths[0, 1])
-        covered.append(abs(found.rank[0] - 2.5) <= found.half_widths[0, 1])
+        result = simulated(rng, num_seeds=num_seeds, spread=spread)
+        alarms.append(abs(result.iqm[0] - result.iqm[1]) > result.gap_widths[0, 1])
+        covered.append(abs(result.rank[0] - 2.5) <= result.half_widths[0, 1])
     return float(np.mean(alarms)), float(np.mean(covered))
 
 
@@ -140,7 +140,7 @@ def test_false_alarms_of_the_aggregate(num_seeds: int, spread: float) -> None:
 
 @pytest.mark.slow
 def test_coverage_of_the_interquartile_mean() -> None:
-    # Unlike skills, so that the best is known; what many seeds and examples come to is the truth.
+    # Different skills, so that the best is known; the truth comes from many seeds and examples.
     skills = (-0.3, -0.1, 0.0, 0.6)
     truth = np.mean(
         [simulated(np.random.default_rng(k), skills, 20, 8, 0.1, 2000).iqm for k in range(20)],
@@ -149,6 +149,6 @@ def test_coverage_of_the_interquartile_mean() -> None:
     rng = np.random.default_rng(0)
     covered = []
     for _ in range(300):
-        found = simulated(rng, skills, num_seeds=3)
-        covered.append(np.abs(found.iqm - truth) <= found.half_widths[:, 0])
+        result = simulated(rng, skills, num_seeds=3)
+        covered.append(np.abs(result.iqm - truth) <= result.half_widths[:, 0])
     assert (np.mean(covered, axis=0)[:3] > 0.92).all()  # the best is 1 by definition

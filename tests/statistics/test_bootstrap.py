@@ -18,11 +18,11 @@ def test_draws_depend_on_name_and_place_alone() -> None:
 
 
 def test_weights_are_those_of_a_multinomial() -> None:
-    found = weights("some name", 20, 4000)
-    assert found.sum(axis=1) == pytest.approx(np.ones(4000))
-    assert found.mean(axis=0) == pytest.approx(np.full(20, 1 / 20), abs=0.004)
-    assert found.var(axis=0) * 20**2 == pytest.approx(np.full(20, 0.95), abs=0.12)
-    assert np.corrcoef(found[:, 0], found[:, 1])[0, 1] == pytest.approx(-1 / 19, abs=0.05)
+    result = weights("some name", 20, 4000)
+    assert result.sum(axis=1) == pytest.approx(np.ones(4000))
+    assert result.mean(axis=0) == pytest.approx(np.full(20, 1 / 20), abs=0.004)
+    assert result.var(axis=0) * 20**2 == pytest.approx(np.full(20, 0.95), abs=0.12)
+    assert np.corrcoef(result[:, 0], result[:, 1])[0, 1] == pytest.approx(-1 / 19, abs=0.05)
 
 
 @pytest.mark.parametrize("count", [50, 5000])
@@ -36,7 +36,7 @@ def test_resampled_means_vary_as_a_mean_does(count: int) -> None:
 
 
 @pytest.mark.slow
-def test_why_single_scores_are_not_given_the_plain_bootstrap() -> None:
+def test_the_plain_bootstrap_has_too_many_false_alarms() -> None:
     # False alarms of 800 null comparisons, plain bootstrap | two mean squares: 2 seeds .24 | .05,
     # 3 seeds .15 | .05, 4 seeds .10 | .05, 5 seeds .09 | .04 (seeds vary by .3; error .008).
     alarms = 0

@@ -1,10 +1,10 @@
-"""`micro` as the instrument's calibration: who must know nothing, where, and why.
+"""Calibration on `micro`: readers that cannot see the evidence must be at chance.
 
-The truth of a generated question is known, so a reader that cannot see what decides has to be at
-chance: whoever scores above it there has found a leak, or a fault of the probe. Where that can be
-proved it is, by a twin: another question of the same words, hence of the same split and as likely,
-that looks the same to this reader and has the other answer. Of the two it gets one, whatever it
-was trained on.
+The truth of a generated example is known, so a reader that cannot see the evidence has to be at
+chance. A score above chance there shows a leak, or a fault of the probe. Where chance can be
+proved, the proof is a twin: another example of the same words, hence of the same split and equally
+likely, that looks the same to this reader and has the other label. The reader is right on one of
+the two, for any training.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from bench.api import prepare
-from bench.corpus.microworld import SCALES, Micro, grammar, held_out, lexicon
-from bench.corpus.microworld import examples as questions
+from bench.corpus.microworld import SCALES, Micro, examples, grammar, held_out, lexicon
 from bench.corpus.trainer import train_tokenizer
-from bench.experiment import Request, resolve
+from bench.engines.execution import prepare
+from bench.experiment import resolve
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.heads import TokenHead
 from bench.pretraining.noise import Noise
@@ -36,14 +35,14 @@ from bench.spec import SIZES
 
 REGISTRY = Registry()
 NOISE = Noise(0, 0, torch.arange(1))
-Row = questions.Tagged
+Row = examples.TaggedWords
 """Words and labels."""
 each_scale = pytest.mark.parametrize("scale", sorted(SCALES.values()))
 
 
-def exchanged_verbs(words, labels):
-    """A question about a sense, with each verb in the place of its rival."""
-    (place,) = asked_places(labels)
+def swap_verbs(words, labels):
+    """An example of a sense, with each verb in the place of the verb of the other sense."""
+    (place,) = labelled_places(labels)
     pair = next(p for p, nouns in lexicon.AMBIGUOUS.items() if words[place] in nouns)
     words, labels = list(words), list(labels)
     for verbs in (lexicon.DONE, lexicon.DOING):
@@ -53,12 +52,13 @@ def exchanged_verbs(words, labels):
     return words, labels
 
 
-def moved_ending(words, labels):
+def move_ending(words, labels):
     """`the nurse plans ... were long after the annotate walks ... .`: `were long` at the other end.
 
-    None if the question is no garden path, or is about its second word, which the first decides.
+    None if the example is not a garden path, or has its label on the second word, which the first
+    word decides.
     """
-    (place,) = asked_places(labels)
+    (place,) = labelled_places(labels)
     if place != 2 or words[1] not in lexicon.PERSONS:
         return None
     start = next(i for i, word in enumerate(words) if word in ("are", "were"))
@@ -70,9 +70,9 @@ def moved_ending(words, labels):
     return twin, [answer if i == place else None for i in range(len(twin))]
 
 
-def exchanged_words(words, labels):
-    """A question about a word class, with each of the two words in the other's place."""
-    (place,) = asked_places(labels)
+def swap_words(words, labels):
+    """An example of a word class, with each of the two words in the other's place."""
+    (place,) = labelled_places(labels)
     forms = {*lexicon.EITHER, *map(lexicon.plural, lexicon.EITHER)}
     here, there = sorted((i for i, w in enumerate(words) if w in forms), key=lambda i: i != place)
     words, labels = list(words), list(labels)
@@ -82,8 +82,8 @@ def exchanged_words(words, labels):
     return words, labels
 
 
-def exchanged_names(words, labels):
-    """A question about names, each name in the other's place: the places decide the types."""
+def swap_names(words, labels):
+    """An example of names, each name in the other's place: the places decide the types."""
     starts = [i for i, label in enumerate(labels) if label.startswith("B-")]
     (a, b), (c, d) = ((i, i + 1 + labels[i + 1].startswith("I-")) for i in starts)
     types = labels[a][2:], labels[c][2:]
@@ -100,12 +100,12 @@ def exchanged_names(words, labels):
     )
 
 
-def asked_places(labels):
+def labelled_places(labels):
     return [i for i, label in enumerate(labels) if label is not None]
 
 
 def answers(words, labels):
-    """What has to be known, wherever it stands; two names may be the same."""
+    """The labelled words with their labels, in any place; two names may be the same."""
     return Counter((word, label) for word, label in zip(words, labels, strict=True) if label)
 
 
@@ -118,19 +118,19 @@ def window(words, labels):
 
 
 def left_part(words, labels):
-    (place,) = asked_places(labels)
+    (place,) = labelled_places(labels)
     return tuple(words[: place + 1])
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A reader is at chance on (a share of) a task's questions."""
+    """A reader is at chance on (a share of) a task's examples."""
 
     task: str
     reader: str
     why: str
     sees: Callable[..., Hashable]
-    """All that the reader sees of a question."""
+    """The part of an example that the reader sees."""
     twin: Callable[..., Row | None]
     share: float = 1.0
 
@@ -139,40 +139,41 @@ class Claim:
 
 
 GARDEN_PATHS = grammar.RIGHT_DECIDED_SHARE / 256 / 2
-"""Right-decided sentences whose first word is asked about."""
+"""Right-decided sentences with the label on their first word."""
 
 CLAIMS = (
+    Claim("sense_right", "causal", "both verbs are right of the noun", left_part, swap_verbs),
+    Claim("sense_right", "window_of_words", "a phrase in between", window, swap_verbs),
+    Claim("sense_right", "bag_of_words", "it has verbs of both senses", bag, swap_verbs),
+    Claim("sense_left", "window_of_words", "two adjuncts in between", window, swap_verbs),
+    Claim("sense_left", "bag_of_words", "it has verbs of both senses", bag, swap_verbs),
     Claim(
-        "sense_right", "causal", "both verbs stand right of the noun", left_part, exchanged_verbs
+        "word_class", "causal", "the text after it decides", left_part, move_ending, GARDEN_PATHS
     ),
-    Claim("sense_right", "window_of_words", "a phrase in between", window, exchanged_verbs),
-    Claim("sense_right", "bag_of_words", "it holds verbs of both senses", bag, exchanged_verbs),
-    Claim("sense_left", "window_of_words", "two phrases in between", window, exchanged_verbs),
-    Claim("sense_left", "bag_of_words", "it holds verbs of both senses", bag, exchanged_verbs),
-    Claim("word_class", "causal", "what follows decides", left_part, moved_ending, GARDEN_PATHS),
     Claim(
-        "word_class", "window_of_words", "a phrase in between", window, moved_ending, GARDEN_PATHS
+        "word_class", "window_of_words", "a phrase in between", window, move_ending, GARDEN_PATHS
     ),
-    Claim("word_class", "bag_of_words", "one is a noun and one a verb", bag, exchanged_words),
-    Claim("entities", "bag_of_words", "all types bear the same names", bag, exchanged_names),
+    Claim("word_class", "bag_of_words", "one is a noun and one a verb", bag, swap_words),
+    Claim("entities", "bag_of_words", "all types have the same names", bag, swap_names),
 )
-"""Not claimed: `causal` on sense_left and agreement, where all that decides stands to the left. By
+"""Not claimed: `causal` on sense_left and agreement, where all evidence is to the left. By
 definition: `majority` everywhere."""
 
 
 def rows_of(task, count, scale):
-    ask = questions.names if task == "entities" else functools.partial(questions.one_word, task)
-    return ask("test", count // scale, scale)
+    one_label = functools.partial(examples.word_examples, task)
+    make = examples.entity_examples if task == "entities" else one_label
+    return make("test", count // scale, scale)
 
 
 @each_scale
 @pytest.mark.parametrize("claim", CLAIMS, ids=str)
-def test_a_twin_looks_the_same_and_has_another_answer(claim, scale):
+def test_a_twin_looks_the_same_and_has_another_label(claim, scale):
     rows = rows_of(claim.task, 96, scale)
-    found = [(row, twin) for row in rows if (twin := claim.twin(*row)) is not None]
+    pairs = [(row, twin) for row in rows if (twin := claim.twin(*row)) is not None]
     low, high = binom.interval(0.999, len(rows), claim.share)
-    assert low <= len(found) <= high
-    for (words, labels), (other_words, other_labels) in found:
+    assert low <= len(pairs) <= high
+    for (words, labels), (other_words, other_labels) in pairs:
         assert claim.sees(words, labels) == claim.sees(other_words, other_labels)
         assert answers(words, labels) != answers(other_words, other_labels) or words == other_words
         assert held_out(other_words) == held_out(words) == "test"
@@ -181,7 +182,7 @@ def test_a_twin_looks_the_same_and_has_another_answer(claim, scale):
 
 
 def reader_of(objective, tokenizer, **shape):
-    """An untrained encoder that is read as the objective has its own read."""
+    """An untrained encoder with the attention and scoring of an objective."""
     vocab_size = tokenizer.vocabulary.size
     shape = dataclasses.replace(SIZES["tiny"].encoder, vocab_size=vocab_size, **shape)
     cls = REGISTRY.get("objective", objective)
@@ -190,11 +191,11 @@ def reader_of(objective, tokenizer, **shape):
 
 @pytest.mark.parametrize("scale", [1, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.reader == "causal"], ids=str)
-def test_what_a_causal_encoder_makes_of_a_twin_is_the_same_to_the_bit(claim, scale, corpus):
-    """So no training helps. Read in both directions it is not: the test can fail."""
+def test_the_causal_features_of_a_twin_are_equal_to_the_bit(claim, scale, corpus):
+    """So no training helps. Bidirectional features differ: the test can fail."""
     rows = [row for row in rows_of(claim.task, 48, scale) if claim.twin(*row) is not None][:16]
     twins = [claim.twin(*row) for row in rows]
-    asked = [
+    inputs = [
         texts_and_spans({"words": [words for words, _ in each], "labels": [a for _, a in each]})
         for each in (rows, twins)
     ]
@@ -202,24 +203,24 @@ def test_what_a_causal_encoder_makes_of_a_twin_is_the_same_to_the_bit(claim, sca
         reader = reader_of(
             objective, corpus.tokenizer, hidden_size=16, mlp_size=24, num_heads=2, max_length=512
         )
-        one, other = (reader.features(*each).spans for each in asked)
+        one, other = (reader.features(*each).spans for each in inputs)
         equal = (one == other).all(axis=(1, 2))
         assert len(equal) == len(rows) > 0
         assert equal.all() if is_same else not equal.any()
 
 
-def test_every_objective_that_reads_from_left_to_right_is_claimed():
+def test_every_causal_objective_has_a_claim():
     patterns = {name: cls.attention for name, cls in REGISTRY.of("objective").items()}
     causal = {name for name, pattern in patterns.items() if pattern == "causal"}
     assert causal == {claim.reader for claim in CLAIMS} & set(patterns)
 
 
 @each_scale
-def test_following_the_nearest_noun_scores_a_half_across_others(scale):
-    """And everything where none stands between: what a masked run learns first."""
+def test_the_number_of_the_nearest_noun_scores_one_half_across_others(scale):
+    """Without a noun in between it is always right: a masked run learns that first."""
     places = {*lexicon.PLACES, *map(lexicon.plural, lexicon.PLACES)}
     wins = {str(count): [] for count in range(scale + 2)}
-    for good, bad, bucket in questions.agreement_pairs(600 // scale, scale):
+    for good, bad, bucket in examples.agreement_pairs(600 // scale, scale):
         words = good.split()
         place = next(i for i, (a, b) in enumerate(zip(words, bad.split(), strict=True)) if a != b)
         nearest = next(word for word in reversed(words[:place]) if word in places)
@@ -230,7 +231,7 @@ def test_following_the_nearest_noun_scores_a_half_across_others(scale):
 
 
 def is_chance(value, count, chance=0.5):
-    """Within what 99.9 % of guessing readers score on so many questions, to either side."""
+    """Within the interval of 99.9 % of guessing readers on this number of examples."""
     low, high = binom.interval(0.999, count, chance)
     return low <= round(value * count) <= high
 
@@ -248,8 +249,8 @@ CHANCE = {
     ("word_class", "majority"): 1 / 2,
     ("word_class", "bag_of_words"): 1 / 2,
 }
-"""What a control scores, give or take the sampling error. `swapped_words`: of swapped words there
-are as many as of others, and of pairs none that was swapped in train."""
+"""The score of a baseline, up to the sampling error. `swapped_words`: swapped words are as frequent
+as others, and no pair was swapped in train."""
 CEILING = {
     ("sense_left", "majority"): 1 / 2,
     ("sense_right", "majority"): 1 / 2,
@@ -258,13 +259,13 @@ CEILING = {
     ("entities", "bag_of_words"): 1 / 3,
     ("entities", "window_of_words"): TITLED + (1 - TITLED) / 2,
 }
-"""What it scores at most: what it sees in its share of the questions, and half of the rest, as in a
-sentence two of the three senses or types occur."""
+"""The maximum score of a baseline: all examples with visible evidence, and half of the others,
+because a sentence has two of the three senses or types."""
 KNOWN = {
     ("sense_left", "base"): "47.0 % of 3,200 by a bag of words; of the next 6,400 it is 49.8 %",
     ("swapped_words", "base"): "a bag of words has 52.1 % of 9,600: two points too many",
 }
-"""Where a control is outside of what chance allows: the bound stands, and the figure is known."""
+"""Baselines outside the interval of chance: the bound stays, and the figure is known."""
 AT_SCALE_1 = {
     "agreement": "45eadb97a0f6eb07",
     "entities": "5acb3e3c1e32afc6",
@@ -273,32 +274,32 @@ AT_SCALE_1 = {
     "swapped_words": "2f0a08c174959c9b",
     "word_class": "7e516ecc607244d5",
 }
-"""Of the questions at `tiny`: another value makes every score of such runs another one."""
+"""Fingerprints of the examples at `tiny`: another value makes all scores of such runs obsolete."""
 
 
 @pytest.mark.parametrize("name", sorted(AT_SCALE_1))
-def test_questions_are_the_same_for_ever(name):
+def test_the_generated_examples_never_change(name):
     assert REGISTRY.get("task", name)().load(DataRoot()).sha256[:16] == AT_SCALE_1[name]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", SCALES)
 @pytest.mark.parametrize("name", sorted(AT_SCALE_1))
-def test_a_control_scores_what_it_can_know(name, size, request):
+def test_a_baseline_is_within_its_bounds(name, size, request):
     if reason := KNOWN.get((name, size)):
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     task = REGISTRY.get("task", name)()
     splits = task.load(DataRoot(size=size))
     count = len(splits.test)
-    found = task.controls(splits, NOISE)
-    claimed = {control for task, control in (*CHANCE, *CEILING) if task == name}
-    assert claimed == set(found)
-    for control, score in found.items():
-        if (name, control) in CHANCE:
-            assert is_chance(score.value, count, CHANCE[name, control]), (control, score.value)
+    scores = task.baselines(splits, NOISE)
+    claimed = {baseline for task, baseline in (*CHANCE, *CEILING) if task == name}
+    assert claimed == set(scores)
+    for baseline, score in scores.items():
+        if (name, baseline) in CHANCE:
+            assert is_chance(score.value, count, CHANCE[name, baseline]), (baseline, score.value)
         else:
-            _, most = binom.interval(0.999, count, CEILING[name, control])
-            assert score.value <= most / count, (control, score.value)
+            _, most = binom.interval(0.999, count, CEILING[name, baseline])
+            assert score.value <= most / count, (baseline, score.value)
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +311,7 @@ def untrained():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(AT_SCALE_1) - {"entities"}))
 def test_an_untrained_encoder_is_at_chance(name, untrained):
-    """On the words next to the one that is asked it may know what a window of words does."""
+    """With the neighbours of the labelled word it may reach the score of a window of words."""
     task = REGISTRY.get("task", name)()
     splits = task.load(DataRoot())
     score, count = task.score(untrained, splits, NOISE), len(splits.test)
@@ -320,9 +321,9 @@ def test_an_untrained_encoder_is_at_chance(name, untrained):
 
 
 @pytest.mark.slow
-def test_a_trained_causal_run_is_at_chance_where_what_decides_follows(tmp_path):
-    """It has learnt something all the same: word classes, beyond what a window knows."""
-    experiment = resolve(Request(["causal"], budget="300k", seeds="0", tasks="none"), REGISTRY)
+def test_a_trained_causal_run_is_at_chance_where_the_evidence_follows(tmp_path):
+    """It has learnt something nevertheless: word classes, beyond a window of words."""
+    experiment = resolve(["causal"], REGISTRY, budget="300k", seeds="0", tasks="none")
     objective, prepared = experiment.objectives["causal"], prepare(experiment)
     spec = next(spec for spec in experiment.specs(prepared) if spec.objective == "causal")
     folder = execute(spec, objective, prepared, tmp_path, lambda progress: None)

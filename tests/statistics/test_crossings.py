@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from bench.statistics.crossings import Crossing, Search, corrected, crossings
+from bench.statistics.crossings import Crossing, Search, correct, crossings
 from bench.statistics.intervals import Sample
 
 BUDGETS = [50e3, 100e3, 200e3, 400e3]
@@ -23,7 +23,7 @@ def sample(outcomes: np.ndarray, seeds: Sequence[int] | None = None) -> Sample:
 
 
 def simulated(skills: Sequence[Sequence[float]], seeds: int, number: int) -> list[list[Sample]]:
-    """Scores by budget and objective: seeds and examples vary, and what is hard is so for both."""
+    """Scores by budget and objective; seeds vary, and hard examples are hard for both."""
     rng = np.random.default_rng(number)
     ease = rng.normal(0.0, 0.5, 100)
     quirks = rng.normal(0.0, 0.2, (2, 100))
@@ -40,25 +40,27 @@ def simulated(skills: Sequence[Sequence[float]], seeds: int, number: int) -> lis
 def shown(skills: Sequence[Sequence[float]], seeds: int, count: int) -> list[list[Crossing]]:
     """The crossings shown of as many simulations."""
     with threadpool_limits(1, "blas"):
-        found = [
+        result = [
             crossings(["a", "b"], BUDGETS, simulated(skills, seeds, k)).crossings
             for k in range(count)
         ]
-    return [[one for one in crossed if one.is_shown] for crossed in found]
+    return [[one for one in crossed if one.is_shown] for crossed in result]
 
 
 @pytest.mark.parametrize("seeds", [2, 5])
 @pytest.mark.parametrize(
     "gaps", [(0.0, 0.0, 0.0, 0.0), (0.08, 0.08, 0.08, 0.08), (0.0, 0.0, 0.0, 0.6)]
 )
-def test_curves_that_do_not_cross_are_not_said_to(gaps: tuple[float, ...], seeds: int) -> None:
-    found = shown([[0.0, gap] for gap in gaps], seeds, 20)
-    assert not any(found)
+def test_no_crossing_is_shown_of_curves_that_do_not_cross(
+    gaps: tuple[float, ...], seeds: int
+) -> None:
+    result = shown([[0.0, gap] for gap in gaps], seeds, 20)
+    assert not any(result)
 
 
 def check_coverage(slope: float, seeds: int, count: int) -> None:
-    found = shown([[0.0, slope * (k - CROSSING)] for k in range(4)], seeds, count)
-    known = [crossed[0] for crossed in found if crossed]
+    result = shown([[0.0, slope * (k - CROSSING)] for k in range(4)], seeds, count)
+    known = [crossed[0] for crossed in result if crossed]
     assert len(known) > 0.8 * count
     assert {(one.before, one.after) for one in known} == {("a", "b")}
     true = BUDGETS[0] * 2**CROSSING
@@ -81,12 +83,12 @@ def test_coverage(slope: float, seeds: int) -> None:
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_false_alarms(seeds: int) -> None:
     for gaps in ((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.6), (0.05, 0.05, 0.05, 0.05)):
-        found = shown([[0.0, gap] for gap in gaps], seeds, 300)
-        assert sum(map(bool, found)) <= 0.025 * 300
+        result = shown([[0.0, gap] for gap in gaps], seeds, 300)
+        assert sum(map(bool, result)) <= 0.025 * 300
 
 
 def exact(mean: float) -> Sample:
-    """Two seeds and a hundred examples that all agree."""
+    """Two seeds and a hundred examples with equal outcomes."""
     return sample(np.full((2, 100), mean))
 
 
@@ -102,7 +104,7 @@ def test_a_crossing_by_hand() -> None:
     assert 0.99 * one.at < one.low
 
 
-def test_one_that_is_sure_on_one_side_has_one_end() -> None:
+def test_a_crossing_that_is_significant_on_one_side_has_one_end() -> None:
     rng = np.random.default_rng(0)
     noisy = [sample(x + rng.normal(0.0, 1.0, (2, 20))) for x in (0.0, 0.0)]
     gap = float(noisy[1].values.mean() - noisy[0].values.mean())
@@ -118,15 +120,15 @@ def test_one_that_is_sure_on_one_side_has_one_end() -> None:
     assert (neither.crossings, neither.num_pairs, neither.num_undecided) == ([], 1, 1)
 
 
-def test_one_seed_crosses_nothing() -> None:
+def test_one_seed_shows_no_crossing() -> None:
     lone = [
         [sample(np.array([[0.0, 1e-4]])), sample(np.array([[x, x + 1e-4]]))] for x in (-1.0, 1.0)
     ]
-    found = crossings(["a", "b"], BUDGETS[:2], lone)
-    assert (found.crossings, found.num_undecided) == ([], 1)
+    result = crossings(["a", "b"], BUDGETS[:2], lone)
+    assert (result.crossings, result.num_undecided) == ([], 1)
 
 
-def test_what_was_not_run_under_a_budget_is_stepped_over() -> None:
+def test_budgets_without_a_run_are_skipped() -> None:
     levels = [[exact(0.0), exact(x)] for x in (-1.0, -1.0, 1.0, 1.0)]
     gone: list[list[Sample | None]] = [[*levels[0]], [levels[1][0], None], [*levels[2]], [None] * 2]
     (one,) = crossings(["a", "b"], BUDGETS, gone).crossings
@@ -135,7 +137,7 @@ def test_what_was_not_run_under_a_budget_is_stepped_over() -> None:
     assert crossings(["a", "b"], BUDGETS, [[None, None]] * 4).num_pairs == 0
 
 
-def test_values_that_are_no_means_of_examples_cross_too() -> None:
+def test_values_that_are_not_means_over_examples_cross_too() -> None:
     def values(mean: float) -> Sample:
         return Sample((0, 1), np.array([mean, mean + 1e-4]), np.array([1e-3, 1e-3]))
 
@@ -145,10 +147,10 @@ def test_values_that_are_no_means_of_examples_cross_too() -> None:
     assert one.is_shown
 
 
-def test_holm_is_over_all_pairs_looked_at() -> None:
-    def found(p: float, pairs: int) -> Search:
+def test_holm_is_over_all_tested_pairs() -> None:
+    def search(p: float, pairs: int) -> Search:
         return Search([Crossing("a", "b", 1.0, 0.5, 2.0, 1, p)], pairs, 0)
 
-    sure, unsure = corrected([found(0.01, 3), found(0.03, 1)])
-    assert sure.crossings[0].stands  # 0.01 <= 0.05 / 4
-    assert not unsure.crossings[0].stands  # 0.03 > 0.05 / 3
+    first, second = correct([search(0.01, 3), search(0.03, 1)])
+    assert first.crossings[0].holm  # 0.01 <= 0.05 / 4
+    assert not second.crossings[0].holm  # 0.03 > 0.05 / 3

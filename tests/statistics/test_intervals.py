@@ -25,92 +25,92 @@ def sample(outcomes: list[list[float]] | np.ndarray, seeds: tuple[int, ...]) -> 
 def test_two_seeds_by_hand() -> None:
     # Rows .75 and .5: V_seed = .03125 / 2. Columns 1, .5, 1, 0: V_example = (.6875 / 3) / 4.
     # Residuals are three of .125 and one of .375 a row: V_residual = .375 / 3 / 8.
-    found = interval_of_outcomes(np.array([[1.0, 1, 1, 0], [1, 0, 1, 0]]))
+    interval = interval_of_outcomes(np.array([[1.0, 1, 1, 0], [1, 0, 1, 0]]))
     squared = 12.7062047362**2 * 0.015625 + 3.1824463053**2 * (0.6875 / 12 - 0.015625)
-    assert found.mean == 0.625
-    assert found.half_width == pytest.approx(squared**0.5)
-    assert found.low == pytest.approx(0.625 - squared**0.5)
-    assert found.seeds == 2
+    assert interval.mean == 0.625
+    assert interval.half_width == pytest.approx(squared**0.5)
+    assert interval.low == pytest.approx(0.625 - squared**0.5)
+    assert interval.seeds == 2
 
 
 def test_one_seed_by_hand() -> None:
-    found = interval_of_outcomes(np.array([[1.0, 1, 1, 0]]))
-    assert found.half_width == pytest.approx(3.1824463053 * (0.1875 * 4 / 3 / 4) ** 0.5)
-    assert found.seeds == 1
+    interval = interval_of_outcomes(np.array([[1.0, 1, 1, 0]]))
+    assert interval.half_width == pytest.approx(3.1824463053 * (0.1875 * 4 / 3 / 4) ** 0.5)
+    assert interval.seeds == 1
 
 
 def test_values_alone_by_hand() -> None:
-    found = interval_of_values(np.array([0.6, 0.7, 0.8]), np.array([0.03, 0.03, 0.03]))
+    interval = interval_of_values(np.array([0.6, 0.7, 0.8]), np.array([0.03, 0.03, 0.03]))
     squared = 4.3026527297**2 * 0.01 / 3 + 1.9599639845**2 * 0.0009
-    assert (found.mean, found.seeds) == (pytest.approx(0.7), 3)
-    assert found.half_width == pytest.approx(squared**0.5)
+    assert (interval.mean, interval.seeds) == (pytest.approx(0.7), 3)
+    assert interval.half_width == pytest.approx(squared**0.5)
     alone = interval_of_values(np.array([0.6]), np.array([0.03]))
     assert alone.half_width == pytest.approx(1.9599639845 * 0.03)
 
 
-def test_outcomes_that_never_vary_are_no_certainty() -> None:
-    found = interval_of_outcomes(np.ones((1, 20)))
-    assert found.half_width == pytest.approx(2.0930240544 / 20)
+def test_outcomes_that_never_vary_have_an_interval() -> None:
+    interval = interval_of_outcomes(np.ones((1, 20)))
+    assert interval.half_width == pytest.approx(2.0930240544 / 20)
     one_wrong = interval_of_outcomes(np.array([[0.0] + [1.0] * 19]))
-    assert one_wrong.half_width == pytest.approx(found.half_width)
+    assert one_wrong.half_width == pytest.approx(interval.half_width)
 
 
 def test_difference_by_hand() -> None:
     ours = sample([[1, 1, 1, 0], [1, 0, 1, 0]], (0, 1))
     theirs = sample([[0, 1, 1, 0], [0, 0, 1, 0]], (0, 1))
-    found = paired_difference(ours, theirs)  # 1 0 0 0 in both seeds: only examples vary
-    assert found is not None
-    assert found.mean == 0.25
-    assert found.half_width == pytest.approx(3.1824463053 * (0.1875 * 4 / 3 / 4) ** 0.5)
-    assert not found.is_significant
-    assert found.minimum_detectable_difference == found.half_width
+    interval = paired_difference(ours, theirs)  # 1 0 0 0 in both seeds: only examples vary
+    assert interval is not None
+    assert interval.mean == 0.25
+    assert interval.half_width == pytest.approx(3.1824463053 * (0.1875 * 4 / 3 / 4) ** 0.5)
+    assert not interval.is_significant
+    assert interval.minimum_detectable_difference == interval.half_width
 
 
-def test_pairing_cancels_what_is_hard_for_both() -> None:
+def test_pairing_cancels_examples_that_are_hard_for_both() -> None:
     rng = np.random.default_rng(0)
     hard = rng.random(400) < 0.5
     rows = np.stack([hard, hard, hard]).astype(float)
     better = rows.copy()
     better[:, :20] = 1.0
-    found = paired_difference(sample(better, (0, 1, 2)), sample(rows, (0, 1, 2)))
+    interval = paired_difference(sample(better, (0, 1, 2)), sample(rows, (0, 1, 2)))
     (alone,) = means([sample(rows, (0, 1, 2))])
-    assert found is not None
-    assert found.is_significant
-    assert found.half_width < alone.half_width / 2
+    assert interval is not None
+    assert interval.is_significant
+    assert interval.half_width < alone.half_width / 2
 
 
 def test_seeds_are_paired_by_number_and_only_common_ones_count() -> None:
     ours = sample([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]], (2, 0, 7))
     theirs = sample([[1, 1, 1, 0], [1, 1, 0, 0]], (0, 2))
-    found = paired_difference(ours, theirs)
-    assert found is not None
-    assert (found.mean, found.seeds) == (0.0, 2)
+    interval = paired_difference(ours, theirs)
+    assert interval is not None
+    assert (interval.mean, interval.seeds) == (0.0, 2)
     assert paired_difference(ours, sample([[1, 0, 1, 0]], (5,))) is None
 
 
-def test_a_control_pairs_with_every_seed() -> None:
-    control = sample([[1, 0, 0, 0]], ())
-    found = paired_difference(sample([[1, 1, 1, 0], [1, 1, 0, 0]], (0, 1)), control)
-    assert found is not None
-    assert (found.mean, found.seeds) == (0.375, 2)
-    both = paired_difference(control, sample([[0, 1, 0, 0]], ()))
+def test_a_baseline_pairs_with_every_seed() -> None:
+    baseline = sample([[1, 0, 0, 0]], ())
+    interval = paired_difference(sample([[1, 1, 1, 0], [1, 1, 0, 0]], (0, 1)), baseline)
+    assert interval is not None
+    assert (interval.mean, interval.seeds) == (0.375, 2)
+    both = paired_difference(baseline, sample([[0, 1, 0, 0]], ()))
     assert both is not None
     assert (both.mean, both.seeds) == (0.0, 0)
-    assert means([control])[0].seeds == 0
+    assert means([baseline])[0].seeds == 0
 
 
-def test_other_examples_fall_back_on_values() -> None:
+def test_differences_on_other_examples_are_those_of_values() -> None:
     ours = sample([[1, 1, 1, 0], [1, 0, 1, 0]], (0, 1))
     theirs = sample([[1, 0, 1], [1, 0, 0]], (0, 1))
-    found = paired_difference(ours, theirs)
-    assert found is not None
+    interval = paired_difference(ours, theirs)
+    assert interval is not None
     expected = interval_of_values(
         ours.values - theirs.values, np.sqrt(ours.stderrs**2 + theirs.stderrs**2)
     )
-    assert (found.low, found.high) == (expected.low, expected.high)
+    assert (interval.low, interval.high) == (expected.low, expected.high)
 
 
-def test_one_seed_is_never_separable() -> None:
+def test_one_seed_is_never_significant() -> None:
     assert not Interval(0.5, 0.4, 0.6, seeds=1).is_significant
     assert Interval(0.5, 0.4, 0.6, seeds=2).is_significant
     assert Interval(-0.5, -0.6, -0.4, seeds=0).is_significant
@@ -144,7 +144,7 @@ def test_an_interval_shifts_scales_and_ignores_order(n: int, m: int, seed: int) 
 
 
 def simulate(repeats: int, num_seeds: int, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """Right or wrong of two equally good objectives: repeats x 2 x seeds x 200 examples."""
+    """Outcomes of two equally good objectives: repeats x 2 x seeds x 200 examples."""
     ease = rng.normal(0.6, 1.0, (repeats, 1, 1, 200))
     luck = rng.normal(0.0, spread, (repeats, 2, num_seeds, 1))
     return (ease + luck + rng.normal(size=(repeats, 2, num_seeds, 200)) > 0).astype(float)
@@ -170,10 +170,12 @@ def test_false_alarms_and_coverage(num_seeds: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("spread", "least", "most"), [(0.0, 0.035, 0.065), (0.3, 0.4, 0.6)])
-def test_one_seed_is_honest_about_examples_alone(spread: float, least: float, most: float) -> None:
+def test_the_interval_of_one_seed_covers_examples_only(
+    spread: float, least: float, most: float
+) -> None:
     drawn = simulate(1500, 1, spread, np.random.default_rng(1))
     missed = [interval_of_outcomes(ours - theirs).excludes(0.0) for ours, theirs in drawn]
-    assert least < np.mean(missed) < most  # which is why one seed is never called separable
+    assert least < np.mean(missed) < most  # so one seed is never called significant
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from bench.statistics.pairwise import (
 def right(
     rng: np.random.Generator, seeds: tuple[int, ...], count: int = 30, examples: str | None = "x"
 ) -> Sample:
-    """Answers to `count` examples; a control where there are no seeds."""
+    """Outcomes on `count` examples; a baseline if there are no seeds."""
     y = (rng.random((max(len(seeds), 1), count)) < 0.6).astype(float)
     errors = y.std(axis=1, ddof=1) / count**0.5
     return Sample(seeds, y.mean(axis=1), errors, examples, None if examples is None else y)
@@ -39,25 +39,25 @@ def test_all_pairs_at_once_are_the_pairs_one_by_one(seed: int) -> None:
     pairs = paired_differences(samples)
     for i, j in itertools.product(range(len(samples)), repeat=2):
         ours, theirs = samples[i], samples[j]
-        wanted = None if ours is None or theirs is None else paired_difference(ours, theirs)
-        found = pairs.interval(i, j)
-        assert (found is None) == (wanted is None)
-        if found is not None and wanted is not None:
-            assert found.low == pytest.approx(wanted.low, abs=1e-9)
-            assert found.high == pytest.approx(wanted.high, abs=1e-9)
-            assert found.seeds == wanted.seeds
+        expected = None if ours is None or theirs is None else paired_difference(ours, theirs)
+        result = pairs.interval(i, j)
+        assert (result is None) == (expected is None)
+        if result is not None and expected is not None:
+            assert result.low == pytest.approx(expected.low, abs=1e-9)
+            assert result.high == pytest.approx(expected.high, abs=1e-9)
+            assert result.seeds == expected.seeds
 
 
 def test_two_seeds_by_hand() -> None:
-    # The differences of the example in test_reporting_statistics: rows .75 and .5.
+    # The differences of the example in test_intervals: rows .75 and .5.
     first = np.array([[1.0, 1, 1, 0], [1, 0, 1, 0]])
     errors = np.zeros(2)
     ours = Sample((0, 1), first.mean(axis=1), errors, "x", first)
     nothing = Sample((0, 1), np.zeros(2), errors, "x", np.zeros((2, 4)))
-    found = paired_differences([ours, nothing])
+    result = paired_differences([ours, nothing])
     squared = 12.7062047362**2 * 0.015625 + 3.1824463053**2 * (0.6875 / 12 - 0.015625)
-    assert found.mean[0, 1] == -found.mean[1, 0] == 0.625
-    assert found.half[0, 1] == pytest.approx(squared**0.5)
+    assert result.mean[0, 1] == -result.mean[1, 0] == 0.625
+    assert result.half[0, 1] == pytest.approx(squared**0.5)
 
 
 def one(mean: float, seed: float, example: float, seeds: int, freedom: float) -> Pairs:
@@ -85,23 +85,23 @@ def test_holm_by_hand() -> None:
 
 
 def test_letters_by_hand() -> None:
-    # a > b > c: neighbours are not separable, the ends are: the textbook's a, ab, b.
-    separable = np.zeros((3, 3), dtype=bool)
-    separable[0, 2] = separable[2, 0] = True
-    assert letters(separable, np.array([0.9, 0.8, 0.7])) == ["a", "ab", "b"]
-    assert letters(separable, np.array([0.7, 0.8, 0.9])) == ["b", "ab", "a"]
+    # a > b > c: only the ends are different, which gives the textbook's a, ab, b.
+    is_different = np.zeros((3, 3), dtype=bool)
+    is_different[0, 2] = is_different[2, 0] = True
+    assert letters(is_different, np.array([0.9, 0.8, 0.7])) == ["a", "ab", "b"]
+    assert letters(is_different, np.array([0.7, 0.8, 0.9])) == ["b", "ab", "a"]
     assert letters(~np.eye(3, dtype=bool), np.array([1.0, 3.0, 2.0])) == ["c", "a", "b"]
     assert letters(np.zeros((3, 3), dtype=bool), np.zeros(3)) == ["a", "a", "a"]
 
 
 @given(st.integers(1, 9), st.integers(0, 2**32))
-def test_two_share_a_letter_if_and_only_if_they_are_not_separable(count: int, seed: int) -> None:
+def test_two_share_a_letter_if_and_only_if_they_are_not_different(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    separable = np.triu(rng.random((count, count)) < 0.6, 1)
-    separable |= separable.T
-    shown = letters(separable, rng.random(count))
+    is_different = np.triu(rng.random((count, count)) < 0.6, 1)
+    is_different |= is_different.T
+    shown = letters(is_different, rng.random(count))
     for i, j in itertools.combinations(range(count), 2):
-        assert bool({*shown[i]} & {*shown[j]}) != separable[i, j]
+        assert bool({*shown[i]} & {*shown[j]}) != is_different[i, j]
     assert all(shown)
 
 
@@ -112,26 +112,29 @@ def test_a_hundred_groups_still_have_letters() -> None:
     assert shown[52] == "(53)"
 
 
-def test_the_smallest_gap_is_the_median_over_pairs_with_seeds() -> None:
+def test_the_minimum_detectable_difference_is_the_median_over_pairs_with_seeds() -> None:
     rng = np.random.default_rng(0)
     samples = [right(rng, (0, 1, 2)) for _ in range(3)] + [right(rng, (0,))]
     pairs = paired_differences(samples)
-    wanted = np.median([pairs.half[i, j] for i, j in ((0, 1), (0, 2), (1, 2))])
-    assert minimum_detectable_difference(pairs, [0, 1, 2], [0, 1, 2]) == pytest.approx(wanted)
-    assert minimum_detectable_difference(pairs, [0, 1, 2, 3], [0, 1, 2, 3]) == pytest.approx(wanted)
+    expected = np.median([pairs.half[i, j] for i, j in ((0, 1), (0, 2), (1, 2))])
+    assert minimum_detectable_difference(pairs, [0, 1, 2], [0, 1, 2]) == pytest.approx(expected)
+    assert minimum_detectable_difference(pairs, [0, 1, 2, 3], [0, 1, 2, 3]) == pytest.approx(
+        expected
+    )
     assert minimum_detectable_difference(pairs, [0, 3], [0, 3]) is None
 
 
 @pytest.mark.slow
-def test_a_true_gap_of_the_smallest_size_is_seen_by_half_of_the_runs() -> None:
+def test_a_difference_of_minimum_detectable_size_is_significant_half_of_the_time() -> None:
     rng = np.random.default_rng(0)
-    gaps, seen = [], 0
+    halves, num_significant = [], 0
     for _ in range(800):
         luck = rng.normal(0.0, 0.3, (2, 5, 1))
         y = rng.normal(size=200) + luck + rng.normal(size=(2, 5, 200)) > 0
         samples = [Sample((0, 1, 2, 3, 4), x.mean(1), x.std(1), "x", x.astype(float)) for x in y]
         pairs = paired_differences(samples)
-        gaps.append(pairs.half[0, 1])
-        # The same run, one objective better by the median gap of all runs so far.
-        seen += abs(pairs.mean[0, 1] + np.median(gaps)) > pairs.half[0, 1]
-    assert 0.4 < seen / 800 < 0.6
+        halves.append(pairs.half[0, 1])
+        # The same run, with one objective better by the median half-width of all runs so far.
+        shifted = abs(pairs.mean[0, 1] + np.median(halves))
+        num_significant += shifted > pairs.half[0, 1]
+    assert 0.4 < num_significant / 800 < 0.6

@@ -1,4 +1,4 @@
-"""The real tasks, read from small data in the columns that the hub documents."""
+"""The published tasks, loaded from small data with the columns that the hub documents."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
-def test_a_task_reads_the_hubs_columns(name: str, root: Path) -> None:
+def test_a_task_loads_the_hubs_columns(name: str, root: Path) -> None:
     task = TASKS[name]()
     assert all((task.summary, task.source, task.metric, task.size))
     assert 0 <= task.chance < 1
@@ -136,7 +136,7 @@ def load(name: str, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return splits.train, splits.test
 
 
-def test_words_in_context_are_characters(root: Path) -> None:
+def test_words_in_context_have_character_ranges(root: Path) -> None:
     _, test = load("wic", root)
     assert (test["text"][0][slice(*test["span"][0])], test["span_pair"][0]) == ("sentence", (8, 11))
     _, test = load("wsc", root)
@@ -156,16 +156,19 @@ def test_answers_hidden_words_and_judgements(root: Path) -> None:
     assert row["text"][row["start"] : row["end"]] == "11"
     documents, queries = load("cranfield", root)
     assert documents["text"][0] == f"{TEXTS[0]} {OTHERS[0]}"
-    assert queries["relevant"].tolist() == [{"a": 4.0}, {"a": 1.0}]  # others have no answer
+    assert queries["relevant"].tolist() == [
+        {"a": 4.0},
+        {"a": 1.0},
+    ]  # the others have no relevant document
 
 
-def test_boolq_is_parted_by_passage_where_it_has_no_train(root: Path) -> None:
+def test_boolq_without_train_is_divided_by_passage(root: Path) -> None:
     train, test = load("boolq", root)
     assert len(train) + len(test) == N
     assert not set(train["text_pair"]) & set(test["text_pair"])
 
 
-def test_sentevals_own_files_are_read_and_their_faults_named(root: Path, tmp_path: Path) -> None:
+def test_sentevals_own_files_are_loaded_and_their_faults_named(root: Path, tmp_path: Path) -> None:
     train, test = load("odd_word_out", root)
     assert (len(train), len(test)) == (16, 24)
     assert train["text"][1] == 'say "1" .'
@@ -208,10 +211,10 @@ def test_tf_idf_cosine_on_similarity_and_retrieval() -> None:
     assert rho == pytest.approx(0.693, abs=0.03)
     documents, queries = load("cranfield", REAL)
     vectors = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit(documents["text"])
-    found = vectors.transform(queries["text"]) @ vectors.transform(documents["text"]).T
+    cosine = vectors.transform(queries["text"]) @ vectors.transform(documents["text"]).T
     discount = 1 / np.log2(np.arange(2, 12))
     values = []
-    for row, relevant in zip(found.toarray(), queries["relevant"], strict=True):
+    for row, relevant in zip(cosine.toarray(), queries["relevant"], strict=True):
         best = documents["id"].to_numpy()[np.argsort(-row, kind="stable")[:10]]
         ideal = sorted(relevant.values(), reverse=True)[:10]
         gains = [relevant.get(one, 0.0) for one in best]
@@ -233,16 +236,16 @@ def test_chance_is_the_best_constant_answer(name: str) -> None:
     assert TASKS[name].chance == pytest.approx(share, abs=0.001 + 2 * error)
 
 
-def test_all_that_is_missing_is_said_at_once(root: Path, tmp_path: Path) -> None:
-    from bench.experiment import require_data
+def test_one_message_names_all_missing_data(root: Path, tmp_path: Path) -> None:
+    from bench.experiment.tasks import require_data
 
     (tmp_path / "glue").mkdir()
     (tmp_path / "glue" / "rte").symlink_to(root / "glue" / "rte")
-    asked = {name: TASKS[name] for name in ("sst2", "rte", "trec")}
+    tasks = {name: TASKS[name] for name in ("sst2", "rte", "trec")}
     with pytest.raises(BenchError, match=r"2 of 3 tasks have no data\n  sst2: no train split") as e:
-        require_data(asked, DataRoot(tmp_path))
+        require_data(tasks, DataRoot(tmp_path))
     assert "\n  trec: no train split" in str(e.value)
-    assert str(e.value).endswith("the others can be asked: --tasks rte")
+    assert str(e.value).endswith("the other tasks can be evaluated: --tasks rte")
     require_data({"rte": TASKS["rte"]}, DataRoot(tmp_path))
     with pytest.raises(BenchError, match=r"^no train split of trec"):
         require_data({"trec": TASKS["trec"]}, DataRoot(tmp_path))

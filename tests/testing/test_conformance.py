@@ -24,7 +24,7 @@ from bench.testing import (
 )
 from bench.testing import conformance as kit
 from bench.testing.findings import Finding, demand, place
-from bench.testing.report import data_root, exit_code, items_named, render
+from bench.testing.report import ItemReport, Report, data_root, exit_code, items_named, render
 
 
 def fails(item: object) -> None:
@@ -91,11 +91,12 @@ def test_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_same_reason_is_told_once() -> None:
-    same = [vars(Finding(name, "not checked", "no data: x")) for name in "ab"]
-    text = render([{"kind": "task", "name": "t", "findings": same}])
+    findings = [Finding(name, "not checked", "no data: x") for name in "ab"]
+    made = Report([ItemReport("task", "t", findings)])
+    text = render(made)
     assert text.count("no data: x") == 1
     assert "as above" in text
-    assert exit_code([{"findings": same}]) == 4
+    assert exit_code(made) == 4
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_what_cannot_be_checked_is_told(name: str, overrides: tuple[str, ...], s
 
 
 def test_what_is_neither_is_refused() -> None:
-    with pytest.raises(BenchError, match="int is neither an Objective nor a Task"):
+    with pytest.raises(BenchError, match=r"int is neither a bench\.Objective nor a bench\.Task"):
         checks_of(3)
     with pytest.raises(BenchError, match="no such folder"):
         data_root(Path("nowhere"), None, None)

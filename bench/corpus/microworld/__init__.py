@@ -1,14 +1,14 @@
-"""`micro`: the embedded corpus, generated, without end, and with known answers.
+"""`micro`: the built-in corpus, generated, of any length, with known labels.
 
-A first run needs no network and must show something true in minutes; two million tokens of natural
-text are too few for objectives to part, two million of this language are enough. Nothing repeats
-and nothing leaks, by construction rather than by luck. A document's number is written, scrambled,
-into its filler words, so that no two of 2^30 documents are equal. And a sentence's bag of words
-decides whether it belongs to the corpus, to the probes' training or to their test; the number of an
-auxiliary does not count, so a question and its corrupted twin (two words swapped, the wrong `are`)
-are on the same side.
+A first run needs no network and must show a true result within minutes. Two million tokens of
+natural text are too few to separate objectives; two million tokens of this language are enough.
+No document repeats and no example leaks, by construction. The filler words of a document encode its
+scrambled number, so that no two of 2^30 documents are equal. The bag of words of a sentence decides
+whether it belongs to the corpus, to the training data of the probes or to their test data. The
+number of an auxiliary is ignored there, so that an example and its corrupted twin (two words
+swapped, or the wrong `are`) are in the same split.
 
-One number makes it larger and harder, `lexicon_scale`; it goes with `--size`:
+One parameter, `lexicon_scale`, makes the corpus larger and harder; `--size` chooses it:
 
     scale (size)                        1 (tiny)  2 (mini)  3 (small)  4 (base)
     nouns of each of five classes          8        16         24         32
@@ -20,10 +20,10 @@ One number makes it larger and harder, `lexicon_scale`; it goes with `--size`:
     word_class: modifiers, most            2         3          4          5
     word_class: phrases of a gap, most     1         2          3          4
     entities: phrases before a type, most  0         1          2          3
-    questions, times                       1         2          3          4
+    number of examples, times              1         2          3          4
 
-The tokenizer has 800 entries at every scale: more words then are cut into pieces, where what an
-objective takes for a unit tells.
+The vocabulary size is 800 at every scale: at larger scales more words are cut into pieces, and the
+unit that an objective hides matters more.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from bench.errors import BenchError
 from bench.settings import sha256_json
 
 GENERATORS = {1: 1, 2: 2, 3: 2, 4: 2}
-"""Scale -> version, raised whenever the same parameters give other documents; part of every
-fingerprint."""
+"""Scale -> version of the generator. Raise it whenever the same parameters give other documents; it
+is part of every fingerprint."""
 MOST_WORDS = (1 << KEY_BITS) * 14
-"""2^30 documents differ; the shortest has 14 words."""
+"""2^30 documents are different; the shortest has 14 words."""
 
 SCALES = {"tiny": 1, "mini": 2, "small": 3, "base": 4}
-"""Size of the encoder -> scale of the lexicon, of the corpus and of the questions."""
+"""Encoder size -> scale of the lexicon, for the corpus and for the examples of tasks."""
 
 Split = Literal["train", "test"]
 _SPLITS: dict[int, Split] = {0: "train", 1: "test"}
@@ -60,19 +60,19 @@ lexicon_of = functools.cache(Lexicon)
 
 @dataclasses.dataclass(frozen=True)
 class Micro(Corpus):
-    """The generated corpus, as long as it is asked to be."""
+    """The generated corpus, of any length."""
 
     name: ClassVar[str] = "micro"
-    summary: ClassVar[str] = "generated English-like documents with known answers; no network"
+    summary: ClassVar[str] = "generated English-like documents with known labels; no network"
 
     vocab_size: ClassVar[int | None] = 800
-    """1.14 tokens a word: whole words and tokens differ, and a tiny encoder still learns."""
+    """1.14 tokens per word: whole words and tokens differ, and a tiny encoder still learns."""
 
     num_words: int = 1_000_000
-    """Stop after the document that reaches so many words (punctuation counts as words)."""
+    """Stop after the document that reaches this number of words (punctuation counts as words)."""
     seed: int = 0
     lexicon_scale: int = 1
-    """1 to 4: how many words it has, and how hard its sentences are."""
+    """1 to 4: sets the number of word types and the difficulty of the sentences."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.lexicon_scale <= LONGEST_SCALE:
@@ -81,17 +81,17 @@ class Micro(Corpus):
             )
         if not 0 < self.num_words <= MOST_WORDS:
             raise BenchError(
-                f"micro: {self.num_words:,} words asked for; it has 1 to {MOST_WORDS:,} before it "
-                "would repeat itself; give a text of your own with --corpus FILE"
+                f"micro: num_words is {self.num_words:,}; it can be 1 to {MOST_WORDS:,}, beyond "
+                "which documents would repeat; use your own text with --corpus FILE"
             )
 
     @classmethod
-    def sized(cls, size: str, num_words: int) -> Micro:
-        """As long as asked, with the lexicon that goes with an encoder's size."""
+    def for_size(cls, size: str, num_words: int) -> Micro:
+        """The corpus of `num_words` words, with the scale for an encoder size."""
         return cls(num_words=num_words, lexicon_scale=SCALES.get(size, 1))
 
     def fingerprint(self) -> str:
-        """A sha256 of the parameters and the generator's version: the text follows from them."""
+        """A sha256 of the parameters and the generator's version, which determine the text."""
         version = GENERATORS[self.lexicon_scale]
         return sha256_json({"micro": version, **dataclasses.asdict(self)})
 
@@ -107,7 +107,7 @@ class Micro(Corpus):
 
 
 def document(seed: int, index: int, scale: int = 1) -> list[Sentence]:
-    """The sentences of document `index`, 0 <= index < 2^30; none of them is a question's."""
+    """The sentences of document `index`, 0 <= index < 2^30; none belongs to a task's split."""
     number = mix(index ^ mix(zlib.crc32(str(seed).encode()), KEY_BITS), KEY_BITS)
     attempt = 0
     while True:
@@ -119,7 +119,7 @@ def document(seed: int, index: int, scale: int = 1) -> list[Sentence]:
 
 
 def held_out(words: Sequence[str]) -> Split | None:
-    """The split of questions that a sentence belongs to; None: the corpus (3 of 4 sentences)."""
+    """The split of task examples that a sentence belongs to; None: the corpus (3 of 4)."""
     return _SPLITS.get(mix(sum(map(_word_code, words))) & 7)
 
 
@@ -129,7 +129,7 @@ def _word_code(word: str) -> int:
 
 
 def mix(value: int, bits: int = 32) -> int:
-    """Scramble the numbers below 2^bits: each step is a bijection, so none meet."""
+    """Scramble the numbers below 2^bits; each step is a bijection, so the results are different."""
     mask, half = (1 << bits) - 1, bits // 2
     value &= mask
     value = ((value ^ value >> half) * 0x7FEB352D) & mask

@@ -1,7 +1,8 @@
-"""The choices of the generated corpus: integers out of a hash, and nothing else.
+"""The random choices of the generated corpus, which are integers from a hash.
 
-No generator object, no float, no order of a set: a document is a pure function of a label and a
-number, the same bytes on every platform. SHAKE-128 gives it all its draws in one call (2 us).
+There is no generator object, no float and no iteration over a set: a document is a pure function of
+a label and a number, and has the same bytes on every platform. One call of SHAKE-128 gives all
+draws of a document (2 us).
 """
 
 from __future__ import annotations
@@ -16,18 +17,22 @@ from bench.corpus.microworld import lexicon
 T = TypeVar("T")
 
 KEY_BITS = 30
-"""Width of a document's number; every kind of document has room for it in its fillers."""
+"""Bits of a document's number; the filler words of every kind of document can encode it."""
 FILL_BYTES = 40
-"""What fillers have beyond the number: 320 bits; of 20,000 sentences of each kind the longest, at
-scale 4, took 280."""
+"""Bytes for filler words beyond the number: 320 bits. The longest of 20,000 sentences of each kind,
+at scale 4, used 280 bits."""
 _STREAM_BYTES = 168
 
 
 class Draws:
-    """All choices of one document or question.
+    """All choices of one document or example.
 
-    `pick` and `happens` read the hash. `fill` reads the number first and then the hash, so that
-    whoever reads a document's fillers reads its number back: no two documents are equal.
+    `pick` and `happens` read the hash. `fill` reads the number first and then the hash. So the
+    filler words of a document encode its number, and no two documents are equal.
+
+    Args:
+        label: Text that is hashed.
+        number: The document's number, below 2^KEY_BITS.
     """
 
     __slots__ = ("_byte", "_fill", "key_bits_left", "topic")
@@ -37,7 +42,7 @@ class Draws:
         self._byte = iter(stream[FILL_BYTES:]).__next__
         self._fill = int.from_bytes(stream[:FILL_BYTES], "little") << KEY_BITS | number
         self.key_bits_left = KEY_BITS
-        """Bits of the number not written yet; negative where fillers were left over."""
+        """Bits of the number that are not encoded yet; negative after further fillers."""
         self.topic = self.pick(range(lexicon.TOPICS))
 
     def pick(self, options: Sequence[T]) -> T:
@@ -45,7 +50,7 @@ class Draws:
         return options[self._byte() * len(options) >> 8]
 
     def happens(self, share: int) -> bool:
-        """True in `share` of 256 cases."""
+        """True with probability `share` / 256."""
         return self._byte() < share
 
     def fill(self, options: Sequence[T]) -> T:
@@ -58,19 +63,19 @@ class Draws:
         return choice
 
     def between(self, least: int, most: int) -> int:
-        """One of `least` to `most`.
+        """An integer from `least` to `most`.
 
-        Where there is no choice nothing is read, so that what only larger scales choose leaves the
-        first one's bytes as they are.
+        If there is only one, nothing is read from the hash. So choices that only larger scales
+        have do not change the bytes of scale 1.
         """
         return least if least == most else self.pick(range(least, most + 1))
 
     def phrase(self) -> tuple[str, ...]:
-        """`near the old gates`, singular or plural: a filler, a gap, an attractor."""
+        """`near the old gates`, singular or plural: used as a filler, a gap or an attractor."""
         return self.fill(_PHRASES[self.pick((0, 1))])
 
     def phrases(self, least: int, most: int) -> tuple[str, ...]:
-        """Some of them, one after the other."""
+        """`least` to `most` phrases, one after the other."""
         return tuple(chain(*(self.phrase() for _ in range(self.between(least, most)))))
 
 
@@ -86,16 +91,17 @@ _PHRASES = tuple(
 
 
 class Sentence:
-    """Words, and what may be asked of them: (first word, number of words, answer)."""
+    """Words, and the labelled spans among them."""
 
-    __slots__ = ("marks", "words")
+    __slots__ = ("spans", "words")
 
     def __init__(self, words: Sequence[str] = ()) -> None:
         self.words = list(words)
-        self.marks: list[tuple[int, int, str]] = []
+        self.spans: list[tuple[int, int, str]] = []
+        """(index of the first word, number of words, label)"""
 
-    def say(self, *words: str, answer: str | None) -> None:
-        """Add words, and the answer to a question about them where there is one."""
-        if answer is not None:
-            self.marks.append((len(self.words), len(words), answer))
+    def add(self, *words: str, label: str | None) -> None:
+        """Append words; a label makes them a labelled span."""
+        if label is not None:
+            self.spans.append((len(self.words), len(words), label))
         self.words += words

@@ -1,10 +1,10 @@
-"""The words of the generated corpus: real English, in groups that decide something or nothing.
+"""The words of the generated corpus: real English words, in groups.
 
-A verb acts on one class of nouns only, so that it decides the sense of an ambiguous one; a filler
-goes with everything, so that it decides nothing. Groups that a document's number is written in
-have 2^k members. At scale 1 there are about 470 word types, few enough that an encoder 64 wide
-learns who does what from two million of them; `scale` lengthens the lists of nouns and names, and
-the sentences with them (see `bench.corpus.microworld`).
+A verb goes with one class of nouns only, so it decides the sense of an ambiguous noun. A filler
+goes with every class, so it decides nothing. Groups that encode a document's number have 2^k
+members. At scale 1 there are about 470 word types, few enough for an encoder of width 64 to learn
+which verb goes with which class from two million words. `scale` lengthens the lists of nouns and
+names, and the sentences (see `bench.corpus.microworld`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ def _words(text: str) -> tuple[str, ...]:
 
 CLASSES = ("animal", "tool", "food", "vehicle", "garment")
 SENSES = ("animal", "tool", "food")
-"""The classes that ambiguous nouns belong to, two of the three each."""
+"""The classes of ambiguous nouns; each ambiguous noun belongs to two of them."""
 ENTITY_TYPES = ("PER", "LOC", "ORG")
 LONGEST_SCALE = 4
 NOUNS_A_CLASS = 8
 SHARED_NAMES = 16
 TOPICS = 6
-"""Each document has one; it decides which nouns of a class are the frequent ones."""
+"""Number of topics. Each document has one, which decides which nouns of a class are frequent."""
 
 _NOUNS = {
     "animal": _words(
@@ -72,7 +72,7 @@ DONE = {
     "vehicle": _words("parked steered refuelled boarded"),
     "garment": _words("ironed knitted dyed folded"),
 }
-"""What people do to a class; the past tense is the participle."""
+"""What people do to the nouns of a class; past tense and participle are the same word."""
 DOING = {
     "animal": _words("sleeping grazing breathing howling"),
     "tool": _words("rusting rattling whirring creaking"),
@@ -81,7 +81,7 @@ DOING = {
     "garment": _words("fading shrinking wrinkling fraying"),
 }
 NEUTRAL = _words("sold found lost stolen bought moved hidden seen")
-"""What is done to every class, and decides nothing."""
+"""Verbs that go with every class, and decide nothing."""
 
 PLACES = _words(
     """gate barn bridge tower garden station market harbour wall tree river church school farm
@@ -102,14 +102,14 @@ JOINTS = _words("and but while though")
 ASIDES = tuple(
     ("that", who, did) for who in _words("we they she he") for did in _words("saw liked knew drew")
 )
-"""Relative clauses without a noun or a number: they lengthen a gap and attract nothing."""
+"""Relative clauses without a noun or a number: they lengthen a gap and are no attractors."""
 ADVERBS = _words("today again twice outdoors quietly quickly rarely often")
 OPENERS = ("when", "once", "if", "until")
 
 EITHER = _words(
     """walk watch play plan dance help cook race talk visit march climb dream swim ride hunt"""
 )
-"""Words that are a noun or a verb."""
+"""Words that are both a noun and a verb."""
 ONLY = {
     "verb": _words(
         """wait listen arrive pray wander sing sit learn write argue leave travel relax speak eat
@@ -121,7 +121,7 @@ ONLY = {
     ),
 }
 MODIFIERS = _words("daily weekly monthly yearly hourly nightly early late")
-"""Adjective before a noun, adverb before a verb, one spelling."""
+"""Adjectives before a noun and adverbs before a verb, with one spelling for both."""
 DETERMINERS = ("the", "this", "our", "my")
 SUBJECTS = ("they", "we", "you", "people")
 LINKS = ("before", "after", "without", "during")
@@ -144,7 +144,7 @@ TITLES = {
     "LOC": ("downtown", "upper"),
     "ORG": ("insurer", "carmaker"),
 }
-"""What stands right before a name and tells its type: the easy cases."""
+"""Words right before a name that show its type: the easy cases."""
 TYPED_NAMES = {
     "PER": _words("Anna Peter Maria David Laura James Sarah Martin"),
     "LOC": _words("Paris Rome Cairo Lima Oslo Delhi Tokyo Madrid"),
@@ -166,7 +166,7 @@ RELATIONS = _words("compared confused linked associated paired contrasted matche
 
 GOOD = _words("great excellent superb wonderful delightful brilliant pleasant splendid")
 BAD = _words("awful terrible dreadful horrible poor nasty dull miserable")
-VERDICTS = (
+REACTIONS = (
     ("smiled", "cheered", "stayed", "returned"),
     ("complained", "frowned", "sighed", "quit"),
 )
@@ -183,11 +183,11 @@ CLOSED_CLASS = frozenset(
         *_words("is are was were not and that so with named what on at in . , ?"),
     )
 )
-"""Words too frequent to be told apart by their neighbours (asked for membership only)."""
+"""Words too frequent to be distinguished by their neighbours. Only membership is tested."""
 
 
 def plural(noun: str) -> str:
-    """A noun's plural; of a verb, its third person."""
+    """The plural of a noun, or the third person of a verb."""
     if noun.endswith(("s", "x", "ch", "sh")):
         return noun + "es"
     if noun.endswith("y") and noun[-2] not in "aeiou":
@@ -196,26 +196,26 @@ def plural(noun: str) -> str:
 
 
 def zipfian(options: Sequence[str], first: int) -> tuple[str, ...]:
-    """256 entries: the options with weights 1/1, 1/2, 1/3 ..., from the `first` on."""
+    """A table of 256 options, with weights 1/1, 1/2, 1/3 ... from option `first` on."""
     rotated = [*options[first:], *options[:first]]
     weights = [720_720 // rank for rank in range(1, len(rotated) + 1)]
     total = sum(weights)
-    entries: list[str] = []
-    for option, upto in zip(rotated, accumulate(weights), strict=True):
-        entries += [option] * (upto * 256 // total - len(entries))
-    return tuple(entries)
+    table: list[str] = []
+    for option, weight_so_far in zip(rotated, accumulate(weights), strict=True):
+        table += [option] * (weight_so_far * 256 // total - len(table))
+    return tuple(table)
 
 
 class Lexicon:
-    """The words of a scale (1 to 4), and the scale itself, which lengthens sentences too."""
+    """The words of a scale (1 to 4), and the scale itself, which also lengthens sentences."""
 
     def __init__(self, scale: int) -> None:
         self.scale = scale
         self.nouns: dict[str, list[tuple[str, ...]]] = {}
-        """The unambiguous nouns of a class, eight times the scale; a Zipfian choice per topic."""
+        """Class -> one Zipfian table per topic of its unambiguous nouns (eight times the scale)."""
         for name, words in _NOUNS.items():
             nouns = words[: NOUNS_A_CLASS * scale]
             firsts = [topic * len(nouns) // TOPICS for topic in range(TOPICS)]
             self.nouns[name] = [zipfian(nouns, first) for first in firsts]
         self.names = _SHARED_NAMES[: SHARED_NAMES * scale]
-        """Names that persons, places and organisations bear alike, 16 times the scale."""
+        """Names shared by persons, places and organisations, 16 times the scale."""

@@ -1,1 +1,1 @@
-"""Corruption: how positions are sampled, and how a text is edited, mixed and cut into spans."""
+"""Corruption: sampling of positions, and edits, mixtures and spans of text."""

@@ -1,12 +1,13 @@
-"""Collocations: runs of 2 to 5 words that go together, found in the training text and found again.
+"""Collocations: runs of 2 to 5 words that often occur together, collected from the training text.
 
-A word is a run of tokens and a collocation a run of words, both known by a 64-bit hash, so that
-any tokenizer will do and a table of them is one sorted tensor. Words are counted in runs of up to
-`LONGEST` within a sentence; each length has a table (hash, count, the hashes of its first and of
-its last n - 1 words), from which every segmentation of a run can be looked up.
+A word is a run of tokens and a collocation is a run of words. Each is identified by a 64-bit hash,
+so any tokenizer works and a table of runs is one sorted tensor. Runs of up to `LONGEST` words
+within a sentence are counted. Each length has a table (hash, count, and the hashes of the run's
+first and last n - 1 words), from which every segmentation of a run can be looked up.
 
-Memory is bounded: a table beyond `MOST_RUNS` forgets its rarest runs, as in lossy counting, so a
-run that is common only in the last part of a very large text may be counted short.
+Memory is bounded: a table with more than `MOST_RUNS` runs drops its rarest runs, as in lossy
+counting. The count of a run that is common only in the last part of a very large text may therefore
+be too low.
 
 Legend: W words of a row (padded to L), n words of a run, N runs in a table.
 """
@@ -29,23 +30,24 @@ if TYPE_CHECKING:
 
 LONGEST = 5
 SHARES = {2: 0.5, 3: 0.25, 4: 0.125, 5: 0.125}
-"""Of the collocations kept, by length: scores of unlike lengths do not compare (Levine et al.)."""
+"""Share of the collocations by length, because scores of different lengths are not comparable
+(Levine et al.)."""
 MOST_RUNS = 1 << 21
-"""Runs of one length that are remembered: 64 MB a length."""
+"""Maximum number of runs of one length in memory: 64 MB per length."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Words:
-    """The words of a batch, and the runs that begin at each."""
+    """The words of a batch, and the runs of words that begin at each word."""
 
     ordinal: Int[Tensor, "B L"]
-    """For each ordinary token the number of its word in the row; L for the others."""
+    """Index of each ordinary token's word in its row; L for all other tokens."""
     runs: list[tuple[Int[Tensor, "B W"], Bool[Tensor, "B W"]]]
-    """For n = 1, 2, ...: hashes of the runs of n words, and which stand within a sentence."""
+    """For n = 1, 2, ...: hashes of the runs of n words; True where a run lies in one sentence."""
 
     @classmethod
     def of(cls, batch: Batch) -> Words:
-        """Hash every word of a batch and every run of up to `LONGEST`."""
+        """Hash every word of a batch and every run of up to `LONGEST` words."""
         rows, length = batch.tokens.shape
         at = torch.arange(length, device=batch.tokens.device)
         starts = batch.word_start & batch.real
@@ -54,7 +56,7 @@ class Words:
         place = at - torch.where(starts, at, 0).cummax(1).values
         hashes = batch.tokens.new_zeros(rows, length + 1)
         hashes.scatter_add_(1, ordinal, _mix((batch.tokens << 20) + place + 1))
-        # A sentence, and a gap in the text, ends what may be one run.
+        # The end of a sentence and a gap in the text end a run.
         part = ((~batch.real) | batch.sentence_start).long().cumsum(1)
         part = torch.nn.functional.pad(part, (0, 1), value=-1)
         part = part.gather(1, ordered_positions(starts))
@@ -70,66 +72,66 @@ class Words:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """Runs of one length: distinct, sorted by hash."""
+    """Distinct runs of one length, sorted by hash."""
 
     hashes: Int[Tensor, " N"]
     counts: Int[Tensor, " N"]
     first: Int[Tensor, " N"]
-    """The hash of all but the last word; of a single word, its own."""
+    """Hash of all words but the last; for a single word, its own hash."""
     last: Int[Tensor, " N"]
-    """The hash of all but the first word."""
+    """Hash of all words but the first; for a single word, its own hash."""
 
     @classmethod
-    def merged(cls, tables: Iterable[Table]) -> Table:
-        """Add up counts of the same runs."""
+    def merge(cls, tables: Iterable[Table]) -> Table:
+        """Merge tables and add up the counts of equal runs."""
         hashes, counts, first, last = (
             torch.cat(column)
             for column in zip(*(vars(table).values() for table in tables), strict=True)
         )
         distinct, which = torch.unique(hashes, return_inverse=True)
         total = torch.zeros_like(distinct).index_add_(0, which, counts)
-        one = torch.empty_like(distinct)  # whichever writes last: equal runs have equal parts
+        one = torch.empty_like(distinct)  # the last write wins: equal runs have equal parts
         return cls(distinct, total, one.scatter(0, which, first), one.scatter(0, which, last))
 
-    def where(self, kept: Bool[Tensor, " N"]) -> Table:
-        """Some of its runs."""
-        return Table(self.hashes[kept], self.counts[kept], self.first[kept], self.last[kept])
+    def select(self, runs: Bool[Tensor, " N"]) -> Table:
+        """A table of the marked runs."""
+        return Table(self.hashes[runs], self.counts[runs], self.first[runs], self.last[runs])
 
-    def bounded(self, most: int) -> Table:
-        """Without its rarest runs, where it is too large."""
-        found, fewest = self, 1
-        while len(found.hashes) > most:
+    def drop_rarest(self, most: int) -> Table:
+        """Raise the minimum count until at most `most` runs are left."""
+        table, fewest = self, 1
+        while len(table.hashes) > most:
             fewest += 1
-            found = found.where(found.counts >= fewest)
-        return found
+            table = table.select(table.counts >= fewest)
+        return table
 
 
 def collocations(batches: Iterable[Batch], size: int, fewest: int) -> Int[Tensor, " N"]:
-    """Hashes of the runs of words that go together best, sorted.
+    """Sorted hashes of the collocations with the highest scores (Levine et al. 2021, sec. 3).
 
     Args:
-        batches: The text.
-        size: How many to keep, at most.
-        fewest: Occurrences below which a run is no candidate.
+        batches: The training text.
+        size: Maximum number of collocations.
+        fewest: Minimum number of occurrences of a collocation.
     """
     tables, totals = count_runs(batches)
     if not tables:
         return torch.empty(0, dtype=torch.long)
-    # A run occurs no more often than its parts do, so these are there, unless they were forgotten.
+    # A run is never more frequent than its parts, so the parts are there unless dropped as rare.
     for n in range(1, len(tables)):
         table, shorter = tables[n], tables[n - 1].hashes
         has_parts = torch.isin(table.first, shorter) & torch.isin(table.last, shorter)
-        tables[n] = table.where((table.counts >= fewest) & has_parts)
-    kept = []
+        tables[n] = table.select((table.counts >= fewest) & has_parts)
+    selected = []
     for n, scores in enumerate(pointwise_mutual_information(tables, totals), start=2):
         hashes = tables[n - 1].hashes
         best = scores.sort(descending=True, stable=True).indices[: int(size * SHARES[n])]
-        kept.append(hashes[best[scores[best] > 0]])
-    return torch.cat(kept).sort().values
+        selected.append(hashes[best[scores[best] > 0]])
+    return torch.cat(selected).sort().values
 
 
 def count_runs(batches: Iterable[Batch]) -> tuple[list[Table], list[int]]:
-    """A table for each length from one word on, and how many runs of that length were read."""
+    """One table per length from 1 to `LONGEST`, and the number of runs of each length read."""
     pieces: list[list[Table]] = [[] for _ in range(LONGEST)]
     totals = [0] * LONGEST
     for batch in batches:
@@ -137,27 +139,31 @@ def count_runs(batches: Iterable[Batch]) -> tuple[list[Table], list[int]]:
         for n, (hashes, fits) in enumerate(runs):
             shorter = runs[max(n - 1, 0)][0]
             after = shorter if n == 0 else shorter.roll(-1, 1)
-            found, first, last = (column[fits] for column in (hashes, shorter, after))
-            totals[n] += len(found)
-            pieces[n].append(Table(found, torch.ones_like(found), first, last))
-            # Merging what is half new at least costs a logarithm, not a table for each batch.
+            whole, first, last = (column[fits] for column in (hashes, shorter, after))
+            totals[n] += len(whole)
+            pieces[n].append(Table(whole, torch.ones_like(whole), first, last))
+            # Merging only when at least half of the runs are new takes a logarithmic number of
+            # merges instead of one per batch.
             if sum(len(piece.hashes) for piece in pieces[n]) > 2 * max(
                 len(pieces[n][0].hashes), MOST_RUNS // 4
             ):
-                pieces[n] = [Table.merged(pieces[n]).bounded(MOST_RUNS)]
-    return [Table.merged(found) for found in pieces if found], totals
+                pieces[n] = [Table.merge(pieces[n]).drop_rarest(MOST_RUNS)]
+    return [Table.merge(tables) for tables in pieces if tables], totals
 
 
 def pointwise_mutual_information(
     tables: list[Table], totals: list[int]
 ) -> list[Float[Tensor, " N"]]:
-    """For n = 2, 3, ...: how much likelier each run is than its likeliest segmentation, in nats.
+    """For n = 2, 3, ...: log p(run) minus that of the run's most probable segmentation, in nats.
 
-    Its logarithm over the best of log p(s1) + log p(s2) + ... for any cut into parts: a run of
-    which some part alone is common ("of the united states") scores no higher than that cut lets it.
+    The log probability of a segmentation is log p(s1) + log p(s2) + ..., and the maximum is over
+    all cuts into parts. A run with a common part ("of the united states") therefore scores only as
+    much as the best cut leaves.
     """
-    best: list[Tensor] = []  # of each run, whole or cut
-    parts: list[tuple[list[Tensor], list[Tensor]]] = []  # where its first k and last k words stand
+    best: list[Tensor] = []  # best log probability of each run, whole or cut
+    parts: list[
+        tuple[list[Tensor], list[Tensor]]
+    ] = []  # indices of the run's first k and last k words
     scores = []
     for n, (table, total) in enumerate(zip(tables, totals, strict=True), start=1):
         whole = (table.counts.double() / max(total, 1)).log()
@@ -181,9 +187,9 @@ def pointwise_mutual_information(
 
 
 def joined_words(batch: Batch, table: Int[Tensor, " N"]) -> Bool[Tensor, "B L"]:
-    """The tokens that begin a word, without those in the middle of a collocation.
+    """First tokens of words, except of words inside a collocation after its first.
 
-    Longer collocations are taken before shorter ones, and from left to right.
+    Longer collocations take precedence over shorter ones; equal lengths match from left to right.
     """
     starts = batch.word_start & batch.real
     if not len(table):
@@ -204,16 +210,16 @@ def joined_words(batch: Batch, table: Int[Tensor, " N"]) -> Bool[Tensor, "B L"]:
 
 
 def _within(marked: Bool[Tensor, "B W"], n: int) -> Bool[Tensor, "B W"]:
-    """Where one of the last n words, this one included, is marked."""
+    """True where this word or one of the n - 1 words before it is marked."""
     counts = torch.nn.functional.pad(marked.long().cumsum(1), (n, 0))
     return counts[:, n:] > counts[:, :-n]
 
 
 def _leftmost(matches: Bool[Tensor, "B W"], n: int) -> Bool[Tensor, "B W"]:
-    """Of matches n words long those that a reader from the left takes, skipping overlaps.
+    """The non-overlapping matches of n words that a scan from the left selects.
 
-    Each word knows where the reader goes next; doubling the step visits a row of W words in log W
-    rounds, the same on every device.
+    Each word stores the next word of the scan. Doubling the step visits all W words of a row in
+    log W rounds, and the result is the same on every device.
     """
     rows, length = matches.shape
     at = torch.arange(length + 1, device=matches.device)

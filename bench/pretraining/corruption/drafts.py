@@ -1,9 +1,10 @@
-"""Edits that drop, insert and move tokens: every row at once, and a row's length never changes.
+"""Edits that delete, insert and move tokens of all rows at once, without changing a row's length.
 
-An edited row is a gather: for each of its places the position of the original text that stands
-there. So edits compose by composing index maps, any bitmap of the original can be read through
-them, and what an objective did to a text can be shown beside it. A loop over tokens would be a
-stall a token on a GPU; shapes that follow the draws would be a recompilation a step.
+An edited row is a gather: each place stores the position of the original token that it shows.
+Composing edits is therefore composing index maps. Any mask over the original can be mapped to the
+edited row, and `bench show` can display the edits of an objective beside the text. A loop over
+tokens would stall a GPU at every token, and shapes that depend on the draws would cause a
+recompilation at every step.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ if TYPE_CHECKING:
     from bench.pretraining.noise import Noise
 
 INSERTED = -1
-"""The origin of a place where no token of the original stands."""
+"""Origin of a place that shows no token of the original."""
 _NEVER = 2**62
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Draft:
-    """Rows being edited. The tokens of a row stand at its left, padding at its right."""
+    """Rows during editing: the tokens of a row are at its left, padding is at its right."""
 
     tokens: Int[Tensor, "B L"]
     origins: Int[Tensor, "B L"]
-    """The position of the original at each place, or `INSERTED`."""
+    """Position of each place's token in the original, or `INSERTED`."""
     attention_mask: Bool[Tensor, "B L"]
 
     @classmethod
     def of(cls, batch: Batch) -> Draft:
-        """The original, unedited."""
+        """The original rows before any edit."""
         attention_mask = (
             torch.ones_like(batch.real) if batch.attention_mask is None else batch.attention_mask
         )
@@ -44,43 +45,47 @@ class Draft:
         origins = torch.where(attention_mask, at, INSERTED)
         return cls(batch.tokens, origins, attention_mask)
 
-    def read(self, marks: Bool[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
-        """A bitmap of the original, as the places stand now; False where none of it stands."""
-        return marks.gather(1, self.origins.clamp(min=0)) & (self.origins >= 0)
+    def read(self, bitmap: Bool[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
+        """Map a bitmap over the original to the current places; False at inserted places."""
+        return bitmap.gather(1, self.origins.clamp(min=0)) & (self.origins >= 0)
 
-    def shown(self, places: Bool[Tensor, "B L"], tokens: Tensor | int) -> Draft:
-        """Other tokens at some places; what stood there is still asked for."""
+    def show(self, places: Bool[Tensor, "B L"], tokens: Tensor | int) -> Draft:
+        """Show other tokens at some places; the origins, and with them the labels, stay."""
         return dataclasses.replace(self, tokens=torch.where(places, tokens, self.tokens))
 
-    def stood_for(self, places: Bool[Tensor, "B L"], tokens: Tensor | int) -> Draft:
-        """Tokens at some places that are not there for what stood there, but for a span."""
+    def substitute(self, places: Bool[Tensor, "B L"], tokens: Tensor | int) -> Draft:
+        """Show tokens at some places that replace a span; these places have no origin."""
         origins = self.origins.masked_fill(places, INSERTED)
-        return dataclasses.replace(self.shown(places, tokens), origins=origins)
+        return dataclasses.replace(self.show(places, tokens), origins=origins)
 
-    def reordered(self, sources: Int[Tensor, "B L"]) -> Draft:
-        """Each place takes the token of another: `sources` is a permutation of each row."""
+    def reorder(self, sources: Int[Tensor, "B L"]) -> Draft:
+        """Move the token at `sources[b, l]` to place l; `sources` permutes each row."""
         return Draft(
             self.tokens.gather(1, sources),
             self.origins.gather(1, sources),
             self.attention_mask.gather(1, sources),
         )
 
-    def without(self, places: Bool[Tensor, "B L"], padding: int) -> Draft:
-        """Some places dropped, and the row filled up with padding."""
-        return self.rewritten(~places, torch.zeros_like(self.tokens), padding, padding)
+    def drop(self, places: Bool[Tensor, "B L"], padding: int) -> Draft:
+        """Drop some places and fill the row with padding."""
+        return self.rewrite(~places, torch.zeros_like(self.tokens), padding, padding)
 
-    def rewritten(
-        self, kept: Bool[Tensor, "B L"], inserted: Int[Tensor, "B L"], token: int, padding: int
+    def rewrite(
+        self,
+        remaining: Bool[Tensor, "B L"],
+        inserted: Int[Tensor, "B L"],
+        token: int,
+        padding: int,
     ) -> Draft:
-        """Drop places, and put a token before others; what then exceeds the row is cut off.
+        """Drop places and insert a token before others; tokens beyond the row's end are cut off.
 
         Args:
-            kept: Places that stay.
-            inserted: How many times `token` goes before each place.
-            token: What is inserted.
-            padding: What fills the row.
+            remaining: Places that are not dropped.
+            inserted: Number of copies of `token` inserted before each place.
+            token: The id of the inserted token.
+            padding: The id of the token that fills the row.
         """
-        copies = inserted + (kept & self.attention_mask).long()
+        copies = inserted + (remaining & self.attention_mask).long()
         source, ordinal, filled = spread(copies, self.tokens.shape[1])
         is_new = ordinal < inserted.gather(1, source)
         tokens = self.tokens.gather(1, source).masked_fill(is_new, token)
@@ -91,11 +96,11 @@ class Draft:
 def spread(
     copies: Int[Tensor, "B M"], capacity: int
 ) -> tuple[Int[Tensor, "B C"], Int[Tensor, "B C"], Bool[Tensor, "B C"]]:
-    """Write each place as often as `copies` says, left to right, in a fixed shape.
+    """Repeat each place `copies` times, left to right, in a fixed shape.
 
     Returns:
-        For each of the C = `capacity` places written: the place it comes from, which of its copies
-        it is (from 0), and whether it is written at all.
+        For each of the C = `capacity` new places: its source place, the index of this copy (from
+        0), and whether the new place is used.
     """
     rows, length = copies.shape
     ends = copies.cumsum(1)
@@ -108,25 +113,25 @@ def spread(
 def choose_exactly(
     candidates: Bool[Tensor, "B L"], count: Int[Tensor, " B"], noise: Noise, stream: str
 ) -> Bool[Tensor, "B L"]:
-    """Mark so many of the candidates of each row, every set of that size with equal chance.
+    """Choose `count` candidates of each row; all sets of that size are equally likely.
 
     Args:
-        candidates: What may be marked.
-        count: How many to mark; all of them where there are fewer.
-        noise: The draws.
-        stream: Their name.
+        candidates: The positions that may be chosen.
+        count: Number to choose in each row; all candidates where there are fewer.
+        noise: The source of the draws.
+        stream: The name of the noise stream.
     """
     rows, length = candidates.shape
     at = torch.arange(length, device=candidates.device)
-    # The position in the low bits makes keys distinct, so that the order is the same everywhere.
+    # The position in the low bits makes keys distinct, so the order is the same on all devices.
     keys = torch.where(candidates, noise.bits(stream, (rows, length)) * length + at, _NEVER)
     limit = keys.sort(1).values.gather(1, (count - 1).clamp(0, length - 1)[:, None])
     return candidates & (keys <= limit) & (count > 0)[:, None]
 
 
 def nearest(counts: Int[Tensor, "*s"], rate: float) -> Int[Tensor, "*s"]:
-    """The nearest whole number to a share of counts; halves go to the even one, as in Python.
+    """Round `rate` x counts to the nearest integer; halves go to the even one, as in Python.
 
-    In float64: 0.15 x 30 is 4.5 there, and a little more in float32.
+    The product is computed in float64: 0.15 x 30 is 4.5 there and slightly more in float32.
     """
     return (counts.double() * rate).round().long()

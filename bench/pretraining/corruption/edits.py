@@ -1,8 +1,9 @@
-"""BART's corruptions, each an edit of a draft, so that any of them follows any other.
+"""BART's corruptions. Each is an edit of a draft, so any of them can follow any other.
 
-[CLS], separators and padding are borders: nothing moves over one or is hidden with it, and what
-stands between two of them is a document. An unknown character goes where its sentence goes.
-Sentences come from the bitmap beside the tokens, so no tokenizer's full stop has to be known.
+[CLS], separators and padding are borders: nothing moves across a border or is hidden together with
+it, and a document is the text between two borders. An unknown character moves with its sentence.
+Sentences come from the bitmap stored beside the tokens, so the full stop of a tokenizer need not be
+known.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.pretraining.corruption.drafts import INSERTED, Draft, choose_exactly, nearest
-from bench.pretraining.objective import highest_rate, rate_at
+from bench.pretraining.rates import highest_rate, rate_at
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -30,23 +31,25 @@ _NEVER = 2**62
 def permute_sentences(
     draft: Draft, batch: Batch, vocabulary: Vocabulary, rate: float | str, noise: Noise
 ) -> Draft:
-    """A share of a row's sentences change places with each other, each within its document."""
+    """Permute a share of a row's sentences, each within its document."""
     text = draft.read(movable(batch, vocabulary))
-    starts = text & (draft.read(batch.sentence_start) | ~shifted(text))
+    starts = text & (draft.read(batch.sentence_start) | ~left_neighbour(text))
     rows, length = text.shape
     at = torch.arange(length, device=text.device).expand(rows, -1)
     document = (~text).long().cumsum(1)
     quota = nearest(starts.sum(1), rate_at(rate, batch.progress))
     chosen = choose_exactly(starts, quota, noise, "sentences moved")
-    # The n-th of a document's places goes to the sentence of the n-th smallest draw in it.
+    # The n-th place of a document goes to its sentence with the n-th smallest draw.
     drawn = (document << 32 | noise.bits("sentences", (rows, length))) * length + at
     sentence = torch.where(chosen, drawn, _NEVER).argsort(1)
     place = torch.where(chosen, at, length).sort(1).values
-    sentence = sentence.masked_fill(place == length, length)  # no more sentences: a spare column
+    sentence = sentence.masked_fill(
+        place == length, length
+    )  # unused entries write to a spare column
     places = torch.nn.functional.pad(at, (0, 1)).scatter(1, sentence, place)
     own_start = torch.where(starts, at, 0).cummax(1).values
     within = torch.where(text, places.gather(1, own_start) + 1, 0)  # a border stays before its text
-    return draft.reordered((document * (length + 1) + within).argsort(dim=1, stable=True))
+    return draft.reorder((document * (length + 1) + within).argsort(dim=1, stable=True))
 
 
 def infill(
@@ -57,73 +60,77 @@ def infill(
     mean_length: float,
     noise: Noise,
 ) -> Draft:
-    """Spans of words give way to one [MASK] each; a span of no words is a [MASK] put in.
+    """Replace each span of words by one [MASK]; an empty span inserts a [MASK].
 
-    A border within a span cuts it in two. Masks are put in while there is room for them.
+    A border inside a span cuts it in two. Masks are inserted only while the row has room.
     """
     visible = draft.read(batch.real)
-    starts = visible & (draft.read(batch.word_start | batch.sentence_start) | ~shifted(visible))
+    starts = visible & (
+        draft.read(batch.word_start | batch.sentence_start) | ~left_neighbour(visible)
+    )
     length = visible.shape[1]
     quota = nearest(starts.sum(1), rate_at(rate, batch.progress))
     most = math.ceil(length * highest_rate(rate))
     is_hidden, begins, masks = hide_words(starts, quota, most, mean_length, noise)
     word = (starts.long().cumsum(1) - 1).clamp(min=0)
     hidden = visible & is_hidden.gather(1, word)
-    first = hidden & starts & (begins.gather(1, word) | ~shifted(visible))
+    first = hidden & starts & (begins.gather(1, word) | ~left_neighbour(visible))
     inserted = torch.where(starts, masks.gather(1, word), 0)
-    kept = draft.attention_mask & (~hidden | first)
-    room = length - kept.sum(1, keepdim=True)
+    remaining = draft.attention_mask & (~hidden | first)
+    room = length - remaining.sum(1, keepdim=True)
     inserted = inserted.cumsum(1).clamp(max=room).diff(dim=1, prepend=room * 0)
-    draft = draft.stood_for(first, vocabulary.mask_id)
-    return draft.rewritten(kept, inserted, vocabulary.mask_id, vocabulary.pad_id)
+    draft = draft.substitute(first, vocabulary.mask_id)
+    return draft.rewrite(remaining, inserted, vocabulary.mask_id, vocabulary.pad_id)
 
 
 def delete(
     draft: Draft, batch: Batch, vocabulary: Vocabulary, rate: float | str, noise: Noise
 ) -> Draft:
-    """A share of the tokens still visible vanish without a trace."""
+    """Delete a share of the visible tokens without leaving a mask."""
     chosen = _share(draft, batch, vocabulary, rate, noise, "deleted")
-    return draft.without(chosen, vocabulary.pad_id)
+    return draft.drop(chosen, vocabulary.pad_id)
 
 
 def mask(
     draft: Draft, batch: Batch, vocabulary: Vocabulary, rate: float | str, noise: Noise
 ) -> Draft:
-    """A share of the tokens still visible are shown as [MASK], each at its place."""
+    """Show a share of the visible tokens as [MASK], one mask per token."""
     chosen = _share(draft, batch, vocabulary, rate, noise, "masked")
-    return draft.shown(chosen, vocabulary.mask_id)
+    return draft.show(chosen, vocabulary.mask_id)
 
 
 def replace(
     draft: Draft, batch: Batch, vocabulary: Vocabulary, rate: float | str, noise: Noise
 ) -> Draft:
-    """A share of the tokens still visible are shown as random ordinary tokens."""
+    """Show a share of the visible tokens as random ordinary tokens."""
     chosen = _share(draft, batch, vocabulary, rate, noise, "replaced")
     uniform = noise.uniform("replacement", tuple(chosen.shape))
-    return draft.shown(chosen, vocabulary.draw_ordinary(uniform))
+    return draft.show(chosen, vocabulary.draw_ordinary(uniform))
 
 
 def rotate_documents(
     draft: Draft, batch: Batch, vocabulary: Vocabulary, rate: float | str, noise: Noise
 ) -> Draft:
-    """A document begins with a token of it at random, and ends with what stood before that."""
-    put_in = draft.attention_mask & (draft.origins == INSERTED)
-    text = draft.read(movable(batch, vocabulary)) | put_in
+    """Rotate documents to begin at a random token; the part before it moves to the end."""
+    is_inserted = draft.attention_mask & (draft.origins == INSERTED)
+    text = draft.read(movable(batch, vocabulary)) | is_inserted
     length = text.shape[1]
     at = torch.arange(length, device=text.device).expand_as(text)
     start = torch.where(text, 0, at + 1).cummax(1).values
     end = torch.where(text, length, at).flip(1).cummin(1).values.flip(1)
     size = (end - start).clamp(min=1)
     turn = (noise.uniform_at("turns", start) * size).long()
-    is_turned = text & (noise.uniform_at("rotated", start) < rate_at(rate, batch.progress))
-    return draft.reordered(torch.where(is_turned, start + (at - start + turn) % size, at))
+    is_rotated = text & (noise.uniform_at("rotated", start) < rate_at(rate, batch.progress))
+    return draft.reorder(torch.where(is_rotated, start + (at - start + turn) % size, at))
 
 
 def movable(batch: Batch, vocabulary: Vocabulary) -> Bool[Tensor, "B L"]:
-    """What is text: ordinary tokens, and the unknown characters among them."""
+    """True for text: ordinary tokens and unknown characters, without borders."""
     unknown = batch.tokens == vocabulary.unk_id
     for border in (vocabulary.cls_id, vocabulary.sep_id, vocabulary.pad_id):
-        unknown = unknown & (batch.tokens != border)  # some tokenizers have one token for all roles
+        unknown = unknown & (
+            batch.tokens != border
+        )  # some tokenizers use one token for all of these roles
     return batch.real | unknown
 
 
@@ -134,10 +141,10 @@ def hide_words(
     mean_length: float,
     noise: Noise,
 ) -> tuple[Bool[Tensor, "B L"], Bool[Tensor, "B L"], Int[Tensor, "B L"]]:
-    """For each word of a row, in order: is it hidden, does a span begin there, masks put in before.
+    """For each word of a row: is it hidden, does a span begin there, number of masks before it.
 
-    A span fits in fewer ways at the ends of a row, where half as many words would be hidden. So
-    the words are taken as a circle, cut anywhere.
+    A span has fewer possible places at the ends of a row, where only half as many words would be
+    hidden. The words are therefore treated as a circle that is cut at a random word.
     """
     rows, length = starts.shape
     first, size, is_span = place_spans(starts, quota, largest_quota, mean_length, noise)
@@ -149,8 +156,8 @@ def hide_words(
     is_hidden = (begins - empty.scatter_add(1, first + size, covers)).cumsum(1) > 0
     masks = empty.scatter_add(1, first % around, (is_span & (size == 0)).long())
     cut = (noise.uniform("cut", (rows, 1)) * num_words).long()
-    turned = (torch.arange(length, device=cut.device) - cut) % around
-    return is_hidden.gather(1, turned), begins.gather(1, turned) > 0, masks.gather(1, turned)
+    rotated = (torch.arange(length, device=cut.device) - cut) % around
+    return is_hidden.gather(1, rotated), begins.gather(1, rotated) > 0, masks.gather(1, rotated)
 
 
 def place_spans(
@@ -160,18 +167,20 @@ def place_spans(
     mean_length: float,
     noise: Noise,
 ) -> tuple[Int[Tensor, "B I"], Int[Tensor, "B I"], Bool[Tensor, "B I"]]:
-    """Put spans of Poisson lengths among a row's words, none over another.
+    """Place spans of Poisson lengths among a row's words, without overlaps.
 
-    Lengths are drawn until they come to the quota, and the last is cut to meet it exactly. Spans
-    and visible words are then shuffled, so that every order of them has equal chance: drawing
-    places first and dropping what overlaps, as fairseq does, hides fewer words than it says.
+    Lengths are drawn until their sum reaches the quota, and the last one is cut to meet the quota
+    exactly. Spans and visible words are then shuffled, so that every order is equally likely.
+    fairseq draws the places first and drops overlapping spans, which hides fewer words than the
+    nominal rate.
 
     Returns:
-        For each of I items, span or visible word: its first word, how many words it has, and
+        For each of I items (span or visible word): its first word, its number of words, and
         whether it is a span.
     """
     rows, length = starts.shape
-    # The sum of n draws is Poisson too: at six deviations below its mean it still is the quota.
+    # The sum of n draws is Poisson too. n is large enough that a sum six standard deviations below
+    # its mean still reaches the quota.
     num_draws = math.ceil((3 + (9 + largest_quota) ** 0.5) ** 2 / mean_length)
     size = poisson(noise.uniform("span lengths", (rows, num_draws)), mean_length)
     before = size.cumsum(1) - size
@@ -190,7 +199,7 @@ def place_spans(
 
 
 def poisson(uniform: Float[Tensor, "*s"], mean: float) -> Int[Tensor, "*s"]:
-    """Inverse distribution function of the Poisson distribution."""
+    """Turn draws from [0, 1) into Poisson counts by the inverse distribution function."""
     counts = torch.zeros_like(uniform, dtype=torch.long)
     for bound in cumulative_poisson(mean):
         counts += uniform >= bound
@@ -199,7 +208,7 @@ def poisson(uniform: Float[Tensor, "*s"], mean: float) -> Int[Tensor, "*s"]:
 
 @functools.cache
 def cumulative_poisson(mean: float) -> tuple[float, ...]:
-    """Chances of at most 0, 1, 2, ... as far as a draw of 24 bits can tell."""
+    """Probabilities of at most 0, 1, 2, ..., up to the resolution of a 24-bit draw."""
     chance, total, k = math.exp(-mean), 0.0, 0
     bounds = []
     while total < 1 - 2.0**-24:
@@ -210,9 +219,9 @@ def cumulative_poisson(mean: float) -> tuple[float, ...]:
     return tuple(bounds)
 
 
-def shifted(marks: Bool[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
-    """What stands to the left of each place; nothing to the left of the first."""
-    return torch.nn.functional.pad(marks[:, :-1], (1, 0))
+def left_neighbour(bitmap: Bool[Tensor, "B L"]) -> Bool[Tensor, "B L"]:
+    """The value of each place's left neighbour; False at the first place."""
+    return torch.nn.functional.pad(bitmap[:, :-1], (1, 0))
 
 
 def _share(
@@ -223,7 +232,7 @@ def _share(
     noise: Noise,
     stream: str,
 ) -> Bool[Tensor, "B L"]:
-    """So many of the ordinary tokens that are still visible."""
+    """Choose a share of the ordinary tokens that are still visible."""
     visible = draft.read(batch.real) & (draft.tokens != vocabulary.mask_id)
     count = nearest(visible.sum(1), rate_at(rate, batch.progress))
     return choose_exactly(visible, count, noise, stream)

@@ -1,8 +1,9 @@
-"""Objectives made of objectives: how they are named in text, and how their rows share a batch.
+"""Objectives that consist of other objectives: their notation and their shared batches.
 
-    0.4*span(mean_length=8,rate=0.3) + 0.6*prefix_lm        weights need not add up to 1
+    0.4*span(mean_length=8,rate=0.3) + 0.6*prefix_lm        the weights need not add up to 1
 
-Any installed objective may be named, a stranger's too, and its settings are checked as always.
+Any installed objective may be named, also one of a third-party plugin, and its settings are
+validated as usual.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import torch
 
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Attention, Example
-from bench.pretraining.objective import Objective
 from bench.registry import Registry
 from bench.settings import from_mapping
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jaxtyping import Int
     from torch import Tensor
 
-    from bench.pretraining.noise import Noise
+    from bench.pretraining.objective import Objective
 
 _NAMED = re.compile(r"\s*([A-Za-z][\w-]*)\s*(?:\(([^()]*)\))?\s*")
 
@@ -38,52 +38,56 @@ def _registry() -> Registry:
 
 @functools.cache
 def _registry_of(limit: str | None) -> Registry:
-    """Loaded once: settings are built many times over, and a registry takes a tenth of a second."""
+    """Cached, because settings are built many times and a registry takes 0.1 s to load."""
     return Registry()
 
 
 def read_objective(text: str, owner: str) -> Objective:
-    """The objective of `NAME` or `NAME(SETTING=VALUE,...)`.
+    """Parse `NAME` or `NAME(SETTING=VALUE,...)` into an objective.
 
     Args:
-        text: As above.
-        owner: The setting it is the value of, for messages.
+        text: The text to parse.
+        owner: The setting that has this value, for error messages.
 
     Raises:
-        BenchError: Not of that form; an unknown name or setting; an objective that trains nothing.
+        BenchError: The text has another form, the name or a setting is unknown, or the objective
+            trains nothing.
     """
     match = _NAMED.fullmatch(text)
     if match is None:
         raise BenchError(
-            f"{owner}: {text!r} names no objective; write span(mean_length=8,rate=0.3)"
+            f"{owner}: {text!r} is not of the form NAME(SETTING=VALUE,...), for example "
+            "span(mean_length=8,rate=0.3)"
         )
     name, values = match[1], {}
     for item in filter(None, map(str.strip, (match[2] or "").split(","))):
         field, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not field or field in values:
-            problem = "is given twice" if field in values else "is not SETTING=VALUE"
+            problem = "repeats a setting" if field in values else "is not SETTING=VALUE"
             raise BenchError(f"{owner}: {item!r} in {text.strip()!r} {problem}")
         values[field] = value
     try:
-        found: Objective = from_mapping(_registry().get("objective", name), values, name)
+        objective: Objective = from_mapping(_registry().get("objective", name), values, name)
     except BenchError as error:
         raise BenchError(f"{owner}: {error}") from None
-    if not found.trains:
-        raise BenchError(f"{owner}: {name!r} trains nothing and cannot be part of anything")
-    return found
+    if not objective.trains:
+        raise BenchError(
+            f"{owner}: {name!r} trains nothing and cannot be a component; use another objective"
+        )
+    return objective
 
 
 def read_mixture(text: str, owner: str) -> tuple[tuple[float, Objective], ...]:
-    """Shares, which add up to 1, and objectives of `WEIGHT*OBJECTIVE+...` (no weight: 1).
+    """Parse `WEIGHT*OBJECTIVE+...` into pairs of share and objective; the shares add up to 1.
 
     Args:
-        text: As above.
-        owner: The setting it is the value of, for messages.
+        text: The text to parse; a component without a weight has weight 1.
+        owner: The setting that has this value, for error messages.
 
     Raises:
-        BenchError: Not of that form, or as `read_objective`.
+        BenchError: A weight is not a positive number, or `read_objective` fails.
     """
-    found = []
+    weighted = []
     for part in re.split(r"\+(?![^()]*\))", text):
         weight, star, named = part.partition("*")
         if not star or "(" in weight:
@@ -94,28 +98,17 @@ def read_mixture(text: str, owner: str) -> tuple[tuple[float, Objective], ...]:
             number = math.nan
         if not 0 < number < math.inf:
             raise BenchError(
-                f"{owner}: weight {weight.strip()!r} of {part.strip()!r} is not above 0"
+                f"{owner}: the weight of {part.strip()!r} must be a number above 0, "
+                f"not {weight.strip()!r}"
             )
-        found.append((number, read_objective(named, owner)))
-    total = sum(weight for weight, _ in found)
-    return tuple((weight / total, objective) for weight, objective in found)
-
-
-def has_own_head(objective: Objective) -> bool:
-    """Whether it trains more than the ordinary token head with its loss, which can be shared.
-
-    An objective that overrides those methods but not always may say so by this name.
-    """
-    says = getattr(objective, "has_own_head", None)
-    if says is not None:
-        return bool(says)
-    methods = ("head", "loss", "extra_cost")
-    return any(getattr(type(objective), m) is not getattr(Objective, m) for m in methods)
+        weighted.append((number, read_objective(named, owner)))
+    total = sum(weight for weight, _ in weighted)
+    return tuple((weight / total, objective) for weight, objective in weighted)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Composed(Example):
-    """Rows of several objectives in one shape, and each objective's example of all rows."""
+class MixedExample(Example):
+    """Rows of several objectives in one shape, plus each objective's example of all rows."""
 
     examples: tuple[Example, ...] = ()
 
@@ -123,8 +116,8 @@ class Composed(Example):
 def merge_rows(examples: Sequence[Example], member: Int[Tensor, " B"]) -> Example:
     """One example whose row b is row b of `examples[member[b]]`, in a shape that never changes.
 
-    Every row gets as many slots as the widest example has, and attention becomes a prefix of the
-    whole row (full) or of nothing (causal), unless all rows are read in full.
+    Every row has as many slots as the widest example. The attention pattern becomes "prefix", with
+    the whole row (full) or nothing (causal) as the prefix, unless all rows have full attention.
     """
     rows, length = examples[0].inputs.shape
     at = torch.arange(length, device=member.device)
@@ -166,28 +159,3 @@ def _prefix(attention: Attention, rows: int, length: int, like: Tensor) -> Tenso
     if attention.prefix_lengths is not None:
         return attention.prefix_lengths
     return like.new_full((rows,), length if attention.pattern == "full" else 0)
-
-
-def example_rows(example: Example, rows: Int[Tensor, " R"]) -> Example:
-    """Some rows of an example, as an example."""
-
-    def taken(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor[rows]
-
-    attention = example.attention
-    return Example(
-        example.inputs[rows],
-        Attention(
-            attention.pattern, taken(attention.attention_mask), taken(attention.prefix_lengths)
-        ),
-        example.labels[rows],
-        taken(example.positions),
-        taken(example.origins),
-        {name: tensor[rows] for name, tensor in example.extras.items()},
-    )
-
-
-def noise_rows(noise: Noise, rows: Int[Tensor, " R"]) -> Noise:
-    """The noise of some rows."""
-    epoch = noise.epoch if isinstance(noise.epoch, int) else noise.epoch[rows]
-    return dataclasses.replace(noise, epoch=epoch, example_ids=noise.example_ids[rows])

@@ -1,4 +1,4 @@
-"""Runs of neighbouring tokens: how long they are drawn, where they begin and end."""
+"""Runs of adjacent tokens: the distribution of their lengths, and where they begin and end."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def ordered_positions(marked: Bool[Tensor, "B L"]) -> Int[Tensor, "B L"]:
-    """Positions of the marked tokens, left to right; the row's length where there are no more."""
+    """Positions of the marked tokens, left to right, then the row's length in unused slots."""
     length = marked.shape[1]
     at = torch.arange(length, device=marked.device)
     return torch.where(marked, at, length).sort(1).values
 
 
 def run_edges(marked: Bool[Tensor, "B L"]) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"]]:
-    """For each marked token the first and the last position of its run; touching runs are one."""
+    """First and last position of each marked token's run; adjacent marked tokens are one run."""
     length = marked.shape[1]
     at = torch.arange(length, device=marked.device)
     begins = marked & ~torch.nn.functional.pad(marked[:, :-1], (1, 0))
@@ -33,12 +33,12 @@ def run_edges(marked: Bool[Tensor, "B L"]) -> tuple[Int[Tensor, "B L"], Int[Tens
 def exceeding(
     run: Bool[Tensor, "B L"], units: Bool[Tensor, "B L"], room: Int[Tensor, "B 1"]
 ) -> Bool[Tensor, "B L"]:
-    """The tokens of a run that exceed `room`, and all of a unit of which one does.
+    """Mark the tokens of a run beyond the first `room` ones, extended to whole units.
 
     Args:
-        run: One run a row.
-        units: Where units (words, tokens) begin: one is kept whole or not at all.
-        room: Tokens that may stay.
+        run: One run per row.
+        units: The first token of each unit (word or token); a unit remains whole or not at all.
+        room: Number of tokens that may remain.
     """
     unit = units.long().cumsum(1)
     used = run.long().cumsum(1)
@@ -58,12 +58,12 @@ def truncated_geometric(
 
 @functools.cache
 def cumulative(mean: float, longest: int) -> tuple[float, ...]:
-    """Cumulative chances of lengths 1..longest: the truncated geometric of that mean."""
-    low, high = 0.0, 1.0  # the mean falls as p grows: bisect
+    """Cumulative probabilities of lengths 1..longest, truncated geometric with the given mean."""
+    low, high = 0.0, 1.0  # bisection: the mean falls as p grows
     for _ in range(60):
         p = (low + high) / 2
         weights = [(1 - p) ** k for k in range(longest)]
-        found = sum((k + 1) * w for k, w in enumerate(weights)) / sum(weights)
-        low, high = (p, high) if found > mean else (low, p)
+        mean_at_p = sum((k + 1) * w for k, w in enumerate(weights)) / sum(weights)
+        low, high = (p, high) if mean_at_p > mean else (low, p)
     total = sum(weights)
     return tuple(sum(weights[: k + 1]) / total for k in range(longest))

@@ -1,11 +1,13 @@
-"""Heads: what an objective trains beside the encoder, and throws away or keeps.
+"""Heads: modules that an objective trains beside the encoder.
 
-None of it is read by a probe. Its parameters and FLOPs stand beside the score.
+No probe reads them. A head that predicts tokens is saved with the encoder; the others are discarded
+after pretraining. Their parameters and FLOPs are reported beside the score.
 """
 
 from bench.pretraining.heads.boundary import BoundaryHead, boundary_loss
 from bench.pretraining.heads.decoder import Decoder, decoder_loss
 from bench.pretraining.heads.generator import Generator, GeneratorAndDetector
+from bench.pretraining.heads.mixed_loss import mixed_loss
 from bench.pretraining.heads.token import TokenHead, at_positions, token_loss, token_nats
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "at_positions",
     "boundary_loss",
     "decoder_loss",
+    "mixed_loss",
     "token_loss",
     "token_nats",
 ]

@@ -1,11 +1,11 @@
-"""The span boundary objective: a hidden token from the two tokens around its run.
+"""The span boundary objective: a hidden token is predicted from the two tokens around its run.
 
     He  saw  [MASK] [MASK] [MASK]  in  town       the run is 2..4, its neighbours are 1 and 5
              token 3 = f(feature of `saw`, feature of `in`, second of the run)
 
-f is two layers of GELU and norm over the two features and an embedding of the place in the run,
-then the tied embedding (Joshi et al. 2020, sec. 3.2). It stands beside the token head and leaves
-it as it is, so a run scores sentences as any masked model does.
+f consists of two layers of GELU and norm over the two features and an embedding of the place in the
+run, followed by the tied embedding (Joshi et al. 2020, sec. 3.2). This head is added to the token
+head and does not change it, so a run scores sentences like any masked model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class BoundaryHead(TokenHead):
-    """The token head, and beside it one that sees a run's two neighbours only."""
+    """The token head, plus a second head that reads only the two neighbours of a run."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__(shape)
@@ -52,12 +52,12 @@ class BoundaryHead(TokenHead):
 
         Args:
             left: The feature before the run.
-            right: The feature after it.
-            place: Of the token in the run, from 0.
-            embedding: The encoder's own table.
+            right: The feature after the run.
+            place: The index of the token in the run, from 0.
+            embedding: The encoder's token embedding.
         """
-        together = torch.cat((left, right, self.place_embeddings(place)), dim=-1)
-        inner = self.first_norm(F.gelu(self.first(together)))
+        features = torch.cat((left, right, self.place_embeddings(place)), dim=-1)
+        inner = self.first_norm(F.gelu(self.first(features)))
         outer = self.second_norm(F.gelu(self.second(inner)))
         return F.linear(outer, embedding, self.boundary_bias)
 
@@ -65,7 +65,7 @@ class BoundaryHead(TokenHead):
 def boundary_loss(encoder: Encoder, head: nn.Module, example: Example) -> Loss:
     """Token loss plus boundary loss, each summed over the same predicted tokens."""
     assert isinstance(head, BoundaryHead)
-    assert example.positions is not None  # masked objectives gather what they predict
+    assert example.positions is not None  # masked objectives gather the predicted positions
     hidden = encoder(example.inputs, example.attention)
     embedding = encoder.embeddings.tok_embeddings.weight
     labels = example.labels.flatten()
@@ -75,19 +75,19 @@ def boundary_loss(encoder: Encoder, head: nn.Module, example: Example) -> Loss:
         hidden.gather(1, at[:, :, None].expand(-1, -1, hidden.shape[2])).flatten(0, 1)
         for at in (before, after)
     )
-    asked = (labels != IGNORED).sum()
-    sums = {
+    predictions = (labels != IGNORED).sum()
+    logits_of = {
         "token": head(own, embedding),
         "boundary": head.from_boundary(left, right, place.flatten(), embedding),
     }
     parts = {
         name: F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
-        for name, logits in sums.items()
+        for name, logits in logits_of.items()
     }
     return Loss(
         parts["token"] + parts["boundary"],
-        asked,
-        parts={name: (total, asked) for name, total in parts.items()},
+        predictions,
+        parts={name: (total, predictions) for name, total in parts.items()},
     )
 
 
@@ -96,12 +96,12 @@ def boundaries(
 ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"], Int[Tensor, "B K"]]:
     """For each predicted token: the position before its run, the one after it, its place in it.
 
-    At the edges of a row, where a neighbour is missing, the run's own end stands in for it.
+    At the edges of a row a neighbour is missing, and the run's own first or last token replaces it.
     """
     slots = torch.where(labels == IGNORED, length, positions)
     chosen = torch.zeros(len(labels), length + 1, dtype=torch.bool, device=labels.device)
     first, last = (
         edge.gather(1, positions) for edge in run_edges(chosen.scatter_(1, slots, True)[:, :length])
     )
-    place = (positions - first).clamp(min=0)  # unused slots point at 0 and ask nothing
+    place = (positions - first).clamp(min=0)  # unused slots have position 0 and no label
     return (first - 1).clamp(min=0), (last + 1).clamp(max=length - 1), place

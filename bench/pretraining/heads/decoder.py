@@ -1,8 +1,8 @@
-"""A decoder that writes text from what the encoder made of a corrupted one, and is thrown away.
+"""A decoder that writes text from the encoder's output; it is discarded after pretraining.
 
-Its layers are the encoder's own (rotary positions, GeGLU, norms before), with attention to the
-encoder's output between the two. The token embedding is the encoder's, as in T5 and BART, so that
-what the decoder learns of a word's meaning is not lost with it.
+Its layers are those of the encoder (rotary positions, GeGLU, pre-norm) plus attention to the
+encoder's output between self-attention and MLP. The token embedding is the encoder's, as in T5 and
+BART, so that what the decoder learns about the meaning of words stays in the encoder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Example, Loss
-from bench.pretraining.encoder import Attend, GatedMLP, Rotary, norm, rotary_tables
+from bench.pretraining.encoder import GatedMLP, Rotary, SelfAttention, norm, rotary_tables
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class CrossAttend(nn.Module):
-    """Multi-head attention from the decoder to the encoder's output, without positions."""
+    """Multi-head attention from the decoder to the encoder's output, without rotary positions."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
@@ -42,16 +42,17 @@ class CrossAttend(nn.Module):
         both = self.Wkv(memory).view(rows, memory.shape[1], 2, self.num_heads, size)
         key, value = both.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        return self.Wo(mixed.transpose(1, 2).reshape(rows, length, width))  # type: ignore[no-any-return]
+        mixed = mixed.transpose(1, 2).reshape(rows, length, width)
+        return self.Wo(mixed)  # type: ignore[no-any-return]
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, attention to the encoder, gated MLP, each behind its norm."""
+    """Causal self-attention, attention to the encoder and gated MLP, each with a pre-norm."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
         width = shape.hidden_size
-        self.attn_norm, self.attn = norm(width), Attend(shape)
+        self.attn_norm, self.attn = norm(width), SelfAttention(shape)
         self.cross_norm, self.cross = norm(width), CrossAttend(shape)
         self.mlp_norm, self.mlp = norm(width), GatedMLP(shape)
 
@@ -65,10 +66,10 @@ class Decoder(nn.Module):
     """Predicts each token of a text from those before it and from the encoder's output.
 
     Args:
-        shape: Of the encoder; the decoder is as wide.
-        num_layers: Its depth.
-        target_length: The longest text it writes.
-        num_sentinels: Tokens beyond the vocabulary, for both encoder and decoder.
+        shape: The encoder's shape; the decoder has the same width.
+        num_layers: The decoder's depth.
+        target_length: Maximum length of the target, in tokens.
+        num_sentinels: Number of tokens added to the vocabulary of encoder and decoder.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Decoder(nn.Module):
 
     @property
     def sentinels(self) -> Float[Tensor, "S D"] | None:
-        """Embeddings of the ids from the vocabulary's size on."""
+        """Embeddings of the ids that follow the vocabulary; None without sentinels."""
         return None if self.sentinel_embeddings is None else self.sentinel_embeddings.weight
 
     def forward(
@@ -103,10 +104,10 @@ class Decoder(nn.Module):
         """Logits of the token after each one, over vocabulary and sentinels.
 
         Args:
-            tokens: What has been written so far.
+            tokens: The target shifted right: each place has the previous token.
             memory: The encoder's output.
-            attention_mask: Where it stands for a token; None: everywhere.
-            embedding: The encoder's own table.
+            attention_mask: True where `memory` is a token, not padding; None: everywhere.
+            embedding: The encoder's token embedding.
         """
         table = embedding if self.sentinels is None else torch.cat((embedding, self.sentinels))
         allowed = None if attention_mask is None else attention_mask[:, None, None, :]
@@ -118,16 +119,16 @@ class Decoder(nn.Module):
 
 
 def decoder_loss(encoder: Encoder, decoder: Decoder, example: Example) -> Loss:
-    """Cross-entropy of the labels, each given `extras["written"]` up to its own place.
+    """Cross-entropy of the labels, each conditioned on `extras["written"]` up to its place.
 
     Raises:
-        BenchError: The rows are longer than those the decoder was made for.
+        BenchError: The targets are longer than the decoder's maximum length.
     """
     if example.labels.shape[1] > len(decoder.cosine):
         raise BenchError(
-            f"rows of {example.inputs.shape[1]} positions ask for {example.labels.shape[1]} tokens "
-            f"back, but this decoder was made for {len(decoder.cosine)}: it is made for the rows "
-            "of `encoder.max_length`, and no longer ones"
+            f"rows of {example.inputs.shape[1]} positions need targets of "
+            f"{example.labels.shape[1]} tokens, but this decoder was built for at most "
+            f"{len(decoder.cosine)}; rows must not be longer than `encoder.max_length`"
         )
     memory = encoder(example.inputs, example.attention, decoder.sentinels)
     embedding = encoder.embeddings.tok_embeddings.weight

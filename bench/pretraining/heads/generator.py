@@ -1,8 +1,8 @@
-"""A small masked language model that makes the fakes, and a detector that looks for them.
+"""A small masked language model that replaces tokens, and the detector of replaced tokens.
 
-The generator shares the encoder's token embedding, norm included, as in ELECTRA's release: that is
-where its own loss reaches the encoder. Its samples carry no gradient. It is thinned by whole
-attention heads, since a head of another width would be another kind of model.
+The generator shares the encoder's token embedding, norm included, as in ELECTRA's release. Through
+this embedding the generator's loss reaches the encoder. Its samples carry no gradient. Its width is
+reduced by whole attention heads, because another head width would be another kind of model.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class Generator(nn.Module):
-    """Predicts hidden tokens: a thinner encoder of its own between the shared embedding and logits.
+    """Predicts hidden tokens: a narrower encoder between the shared embedding and the logits.
 
     Args:
-        shape: Of the encoder.
-        generator_shape: Of the generator's layers.
-        vocabulary: Whose ordinary tokens are drawn.
+        shape: The encoder's shape.
+        generator_shape: The shape of the generator's layers.
+        vocabulary: The vocabulary whose ordinary tokens are drawn.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Generator(nn.Module):
         attention: Attention,
         positions: Int[Tensor, "B K"],
     ) -> Float[Tensor, "B K V"]:
-        """Logits at some positions."""
+        """Logits at the given positions."""
         length = tokens.shape[1]
         mask = Mask.of(attention, length)
         rotary = (self.cosine[:length], self.sine[:length])
@@ -73,30 +73,31 @@ class Generator(nn.Module):
         for layer in self.layers:
             x = layer(x, rotary, mask.allowed, mask.is_causal)
         index = positions[:, :, None].expand(-1, -1, x.shape[-1])
-        asked = self.up(self.final_norm(x.gather(1, index)))
+        hidden = self.up(self.final_norm(x.gather(1, index)))
         table = encoder.embeddings.tok_embeddings.weight
-        return F.linear(self.norm(F.gelu(asked)), table, self.bias)
+        return F.linear(self.norm(F.gelu(hidden)), table, self.bias)
 
     @torch.no_grad()
     def sample(
         self, logits: Float[Tensor, "B K V"], uniform: Float[Tensor, "B K"]
     ) -> Int[Tensor, "B K"]:
-        """Ordinary tokens drawn from softmax(logits), by the inverse distribution function.
+        """Draw ordinary tokens from softmax(logits) by the inverse distribution function.
 
-        One draw a sample, where the Gumbel trick takes one for every entry of the vocabulary.
+        This takes one draw per sample; the Gumbel trick takes one per token of the vocabulary.
         """
-        below = logits[:, :, self.ordinary].float().softmax(-1).cumsum(-1)
-        found = torch.searchsorted(below, (uniform[:, :, None] * below[:, :, -1:]), right=True)
-        return self.ordinary[found[:, :, 0].clamp(max=len(self.ordinary) - 1)]  # the last: rounding
+        cumulative = logits[:, :, self.ordinary].float().softmax(-1).cumsum(-1)
+        drawn = uniform[:, :, None] * cumulative[:, :, -1:]
+        index = torch.searchsorted(cumulative, drawn, right=True)[:, :, 0]
+        return self.ordinary[index.clamp(max=len(self.ordinary) - 1)]  # rounding may exceed it
 
 
 class GeneratorAndDetector(nn.Module):
-    """What replaced-token detection trains beside the encoder.
+    """The modules that replaced-token detection trains beside the encoder.
 
     Args:
-        shape: Of the encoder, which is the discriminator.
-        generator_shape: Of the generator's layers.
-        vocabulary: Whose ordinary tokens are drawn.
+        shape: The shape of the encoder, which is the discriminator.
+        generator_shape: The shape of the generator's layers.
+        vocabulary: The vocabulary whose ordinary tokens are drawn.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The token head: logits over the vocabulary, where a token is asked for and nowhere else."""
+"""The token head: logits over the vocabulary, computed at predicted positions only."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class TokenHead(nn.Module):
     def forward(
         self, hidden: Float[Tensor, "*N D"], embedding: Float[Tensor, "V D"]
     ) -> Float[Tensor, "*N V"]:
-        """Logits over the vocabulary; `embedding` is the encoder's own table."""
+        """Logits over the vocabulary; `embedding` is the encoder's token embedding."""
         return F.linear(self.norm(F.gelu(self.dense(hidden))), embedding, self.bias)
 
 
 def at_positions(hidden: Float[Tensor, "B L D"], example: Example) -> Float[Tensor, "B K D"]:
-    """The features at the predicted positions only: the vocabulary is the costly part."""
+    """The features at the predicted positions only, because logits are the costly part."""
     if example.positions is None:
         return hidden
     index = example.positions[:, :, None].expand(-1, -1, hidden.shape[-1])
@@ -43,13 +43,13 @@ def at_positions(hidden: Float[Tensor, "B L D"], example: Example) -> Float[Tens
 
 
 def token_loss(encoder: Encoder, head: nn.Module, example: Example) -> Loss:
-    """Cross-entropy of the wanted tokens, in nats, summed in float32."""
+    """Sum of the labels' cross-entropy in nats (float32), and the number of labels."""
     total = _cross_entropy(encoder, head, example, "sum")
     return Loss(total, (example.labels != IGNORED).sum())
 
 
 def token_nats(encoder: Encoder, head: nn.Module, example: Example) -> Float[Tensor, "B K"]:
-    """Cross-entropy of each wanted token, 0 where none is: for losses that weigh rows."""
+    """Cross-entropy of each label in nats, 0 without a label; for losses that weight rows."""
     return _cross_entropy(encoder, head, example, "none").view_as(example.labels)
 
 

@@ -1,8 +1,7 @@
-"""Labelled data: found in a folder or on the hub, cut to a limit, fingerprinted.
+"""Published data sets: read from a folder or from the hub, cut to a limit, fingerprinted.
 
-A table is `NAME/SPLIT.parquet` under `--data DIR`, in the columns its hub repository uses. From
-the hub only the parquet export is read, never a repository's own loading script: data is not
-code.
+A table is `NAME/SPLIT.parquet` under `--data DIR`, with the columns of its hub repository. From the
+hub only the parquet export is read, never a repository's own loading script: data must not be code.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,23 +20,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HUB_EXPORT = "refs/convert/parquet"
-WAY_OUT = "give --data DIR with the data laid out NAME/SPLIT.parquet"
+WAY_OUT = "give --data DIR with the data in the layout NAME/SPLIT.parquet"
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Where one data set lives.
+    """The location of one data set.
 
     Args:
-        name: Its folder under `--data`, `glue/sst2`.
-        columns: The columns the task reads, by what its family calls them.
-        hub: Its repository on the hub; None where it is on none.
+        name: Its folder under `--data`, such as `glue/sst2`.
+        columns: The columns that the task reads, with the family's name for each.
+        hub: Its repository on the hub; None if it is not on the hub.
         config: The repository's configuration; `*` is all of them, one after the other.
-        tests: The splits that may be the test, in order of preference; the first whose labels are
-            given is taken.
-        also: Other folders that may hold it.
+        tests: The splits that may be the test split, in order of preference; the first with labels
+            is used.
+        aliases: Other folders that may contain it.
         source: Where to get it if not from the hub.
-        has_train: Whether there is anything to fit on; False where all there is is asked.
+        has_train: Whether it has a training split; False where all examples are test examples.
     """
 
     name: str
@@ -45,19 +44,19 @@ class Table:
     hub: str | None
     config: str = "default"
     tests: tuple[str, ...] = ("test", "validation")
-    also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     source: str = ""
     has_train: bool = True
 
     def require(self, data: DataRoot, *splits: str) -> None:
-        """Say what is missing, without reading an example.
+        """Check that the splits are at hand, without loading them.
 
         Args:
-            data: Where to look.
-            splits: What is needed; train, if there is one, and one of `tests` if not said.
+            data: The source of the data.
+            splits: The required splits; by default train, if there is one, and one of `tests`.
 
         Raises:
-            BenchError: Where a file was looked for; or what the hub needs.
+            BenchError: Where a file was looked for; or the requirements of the hub.
         """
         if data.folder is None:
             require_hub(self)
@@ -68,10 +67,10 @@ class Table:
                 raise self._missing(data.folder, split)
 
     def load(self, data: DataRoot, split: str) -> pd.DataFrame:
-        """One split: the wanted columns, as the family calls them.
+        """One split: the columns of the task, with the family's names.
 
         Raises:
-            BenchError: It is missing, is no parquet, or lacks a column.
+            BenchError: The split is missing, is not parquet, or lacks a column.
         """
         if data.folder is None:
             frame = read_hub(self, split)
@@ -85,53 +84,56 @@ class Table:
         lacking = [column for column in self.columns if column not in frame.columns]
         if lacking:
             raise BenchError(
-                f"{where} lacks the columns {lacking}: found {list(frame.columns)}, "
-                f"wanted {list(self.columns)}"
+                f"{where} lacks the columns {lacking}: it has {list(frame.columns)}, but the task "
+                f"needs {list(self.columns)}"
             )
         return frame[list(self.columns)].rename(columns=self.columns)
 
     def pair(self, data: DataRoot) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Train, and the first of `tests` whose labels are given (benchmarks withhold some: -1).
+        """Train, and the first of `tests` with labels (benchmarks withhold some labels as -1).
 
         Train is empty where the table has none.
 
         Raises:
-            BenchError: One is missing, or no labels are given anywhere.
+            BenchError: A split is missing, or none of `tests` has labels.
         """
         for split in self.tests:
             if self.has(data, split) and _is_labelled(test := self.load(data, split)):
                 return self.load(data, "train") if self.has_train else test[:0], test
         if data.folder is not None and not any(self.has(data, split) for split in self.tests):
             raise self._missing(data.folder, self.tests[0])
-        raise BenchError(f"{self.name}: none of {', '.join(self.tests)} comes with labels")
+        raise BenchError(
+            f"{self.name}: none of the splits {', '.join(self.tests)} has labels; use an edition "
+            "of the data set with labels"
+        )
 
     def splits(self, data: DataRoot) -> Splits:
         """`pair`, cut to the limit and fingerprinted."""
         return as_splits(*self.pair(data), data)
 
     def has(self, data: DataRoot, split: str) -> bool:
-        """Whether the folder holds the split; the hub holds whatever a task knows of."""
+        """Whether the split is in the folder; the hub is assumed to have every split of a task."""
         return data.folder is None or self.path(data.folder, split).is_file()
 
     def path(self, folder: Path, split: str) -> Path:
-        """The file of a split, in the first of the table's folders that is there."""
-        names = (self.name, *self.also)
+        """The file of a split, in the first of the table's folders that exists."""
+        names = (self.name, *self.aliases)
         name = next((name for name in names if (folder / name).is_dir()), self.name)
         return folder / name / f"{split}.parquet"
 
     def _missing(self, folder: Path, split: str) -> BenchError:
         path = self.path(folder, split)
         beside = sorted(file.name for file in path.parent.glob("*.parquet"))
-        found = f"its folder holds {beside}" if beside else "there is no such folder with data"
+        content = f"its folder has {beside}" if beside else "there is no such folder with data"
         elsewhere = f"without --data the hub's {self.hub} is read" if self.hub else self.source
         return BenchError(
-            f"no {split} split of {self.name}: looked for {path}; {found}. --data DIR must be "
-            f"laid out NAME/SPLIT.parquet; {elsewhere}"
+            f"no {split} split of {self.name}: looked for {path}; {content}. --data DIR must have "
+            f"the layout NAME/SPLIT.parquet; {elsewhere}"
         )
 
 
 def _is_labelled(frame: pd.DataFrame) -> bool:
-    """Whether a split's labels are more than a -1 in every row."""
+    """Whether a split has labels other than -1."""
     for column in ("label", "score"):
         if column in frame and frame[column].dtype.kind in "if":
             return bool((frame[column].fillna(-1) >= 0).any())
@@ -139,19 +141,21 @@ def _is_labelled(frame: pd.DataFrame) -> bool:
 
 
 def tags_by_name(tags: Iterable[Any], names: Sequence[str]) -> list[str]:
-    """A sentence's tags as words: the hub's files hold numbers, its library may give names.
+    """A sentence's tags by name: the hub's files have numbers, its library may give names.
 
     Raises:
-        BenchError: A number that is no tag's.
+        BenchError: A number without a tag.
     """
     try:
         return [tag if isinstance(tag, str) else names[tag] for tag in tags]
     except IndexError:
-        raise BenchError(f"tags {list(tags)}: numbers below {len(names)} are expected") from None
+        raise BenchError(
+            f"tags {list(tags)}: each number must be below {len(names)}, the number of tags"
+        ) from None
 
 
 def require_hub(table: Table) -> None:
-    """Say at once that the hub cannot be read.
+    """Check at once that the hub can be read.
 
     Raises:
         BenchError: No `datasets`, or no network; names the way out.
@@ -159,7 +163,7 @@ def require_hub(table: Table) -> None:
     from bench.corpus.hub import require_network
 
     if table.hub is None:
-        raise BenchError(f"{table.name} is on no hub: {table.source}; then {WAY_OUT}")
+        raise BenchError(f"{table.name} is not on the hub: {table.source}; then {WAY_OUT}")
     if importlib.util.find_spec("datasets") is None:
         raise BenchError(
             f"the data set {table.name} is read from the hub, which needs the extra: "
@@ -169,24 +173,26 @@ def require_hub(table: Table) -> None:
 
 
 def read_hub(table: Table, split: str) -> pd.DataFrame:
-    """A split from the hub; labels given as numbers in lists come back by name.
+    """A split from the hub; numbers of labels in lists are replaced by their names.
 
     Raises:
-        BenchError: No `datasets`, no network, or the hub's own complaint.
+        BenchError: No `datasets`, no network, or the hub's own error.
     """
     require_hub(table)
     import datasets
 
     files = {split: f"{table.config}/{split}/*.parquet"}
     try:
-        found = datasets.load_dataset(table.hub, data_files=files, revision=HUB_EXPORT, split=split)
+        loaded = datasets.load_dataset(
+            table.hub, data_files=files, revision=HUB_EXPORT, split=split
+        )
     except Exception as error:  # the library and its network layers raise dozens of kinds
         raise BenchError(
             f"{table.hub} ({table.config}, {split}) could not be read from the hub: "
             f"{type(error).__name__}: {error}"
         ) from None
-    frame: pd.DataFrame = found.to_pandas()
-    for column, feature in found.features.items():
+    frame: pd.DataFrame = loaded.to_pandas()
+    for column, feature in loaded.features.items():
         names = getattr(getattr(feature, "feature", None), "names", None)
         if names:
             frame[column] = [[names[tag] for tag in row] for row in frame[column]]
@@ -194,10 +200,10 @@ def read_hub(table: Table, split: str) -> pd.DataFrame:
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """A parquet file.
+    """The content of a parquet file.
 
     Raises:
-        BenchError: It is damaged or something else.
+        BenchError: It is damaged or not a parquet file.
     """
     import pandas as pd
     import pyarrow
@@ -205,49 +211,24 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise BenchError(f"{path} cannot be read as parquet ({error}); fetch it again") from None
+        raise BenchError(f"{path} cannot be read as parquet ({error}); download it again") from None
 
 
 def as_splits(train: pd.DataFrame, test: pd.DataFrame, data: DataRoot) -> Splits:
-    """Cut each split to `--limit` and fingerprint what is left."""
-    train, test = limited(train, data.limit, "train"), limited(test, data.limit, "test")
+    """Cut each split to `--limit` and fingerprint the rest."""
+    train, test = cut(train, data.limit, "train"), cut(test, data.limit, "test")
     return Splits(train, test, fingerprint(train, test))
 
 
-def generated_splits(
-    make: Callable[[Any, int, int], Sequence[tuple[Any, ...]]],
-    sizes: Mapping[Any, int],
-    columns: Sequence[str],
-    scale: int,
-    data: DataRoot,
-) -> Splits:
-    """Splits of a task whose examples are made, not read.
-
-    Args:
-        make: (split, how many, scale) to rows; no row may be in both splits.
-        sizes: How many of "train" and of "test".
-        columns: Their names.
-        scale: How hard, as `make` understands it.
-        data: For its limit.
-    """
-    import pandas as pd
-
-    train, test = (
-        pd.DataFrame(make(split, sizes[split], scale), columns=list(columns))
-        for split in ("train", "test")
-    )
-    return as_splits(train, test, data)
-
-
-def limited(frame: pd.DataFrame, limit: int | None, split: str) -> pd.DataFrame:
-    """At most `limit` rows in their order: the same ones for every run, and nested in limits."""
+def cut(frame: pd.DataFrame, limit: int | None, split: str) -> pd.DataFrame:
+    """At most `limit` rows in their order, equal for all runs; a larger limit only adds rows."""
     if limit is None or len(frame) <= limit:
         return frame.reset_index(drop=True)
     import numpy as np
     import torch
 
     from bench.pretraining.noise import Noise
-    from bench.probing.probes import uniform
+    from bench.probing.sampling import uniform
 
     draws = uniform(Noise(0, 0, torch.arange(1)), f"limit.{split}", len(frame))
     chosen = np.sort(np.argsort(draws, kind="stable")[:limit])
@@ -255,7 +236,7 @@ def limited(frame: pd.DataFrame, limit: int | None, split: str) -> pd.DataFrame:
 
 
 def fingerprint(*frames: pd.DataFrame) -> str:
-    """sha256 of the values, column by column; blind to how a file stored them."""
+    """sha256 of the values, column by column; independent of their types in the file."""
     from bench.settings import canonical_json
 
     digest = hashlib.sha256()
@@ -267,8 +248,8 @@ def fingerprint(*frames: pd.DataFrame) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as JSON: arrays and NumPy scalars become lists and numbers, NaN becomes null."""
-    if value is None or type(value) is str:  # nearly every cell and every word in one
+    """A value as JSON: arrays and NumPy scalars become lists and numbers, NaN becomes null."""
+    if value is None or type(value) is str:  # nearly every value, and every word in a list
         return value
     if hasattr(value, "tolist"):
         value = value.tolist()

@@ -1,10 +1,11 @@
-"""What of a test was already seen: in the examples to train on, or in the corpus itself.
+"""Overlap of a test split with the training split and with the pretraining corpus.
 
-A text counts as seen where it shares thirteen words (or tokens) in a row with what was read, as
-in GPT-3's check (Brown et al. 2020). The corpus is compared as tokens, because tokens are what its
-store keeps and what the encoder was shown; thirteen tokens are fewer words, so this errs towards
-finding. It is done once for a corpus and a task's data, a million tokens in memory at a time, and
-remembered in the cache. The score on the rest is given beside the score: nothing is dropped.
+A text overlaps where it shares thirteen words (or tokens) in a row with a text of the other set, as
+in GPT-3's check (Brown et al. 2020). The corpus is compared as tokens, because its store has tokens
+and the encoder read tokens; thirteen tokens are fewer words, so the check errs towards more
+overlap. It runs once for a corpus and a task's data, with a million tokens in memory at a time, and
+its result is cached. The score on the other examples is reported beside the score: no example is
+removed.
 """
 
 from __future__ import annotations
@@ -39,43 +40,44 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Overlap:
-    """What of a test split the corpus holds. N test examples."""
+    """The overlap of a test split with the corpus. N test examples."""
 
     seen: Bool[np.ndarray, " N"]
+    """Examples that the corpus contains."""
     checked: Bool[np.ndarray, " N"]
-    """Long enough to be looked for."""
+    """Examples with enough tokens for the check."""
 
 
 def shares_words(train_texts: Sequence[str], test_texts: Sequence[str]) -> Bool[np.ndarray, " N"]:
-    """Which test texts have thirteen words in a row that some training text has too."""
+    """The test texts that share thirteen words in a row with a training text."""
     numbers: dict[str, int] = {}
 
-    def numbered(texts: Sequence[str]) -> list[Int[np.ndarray, " L"]]:
+    def word_numbers(texts: Sequence[str]) -> list[Int[np.ndarray, " L"]]:
         words = (_WORD.findall(text.lower()) for text in texts)
         return [np.array([numbers.setdefault(w, len(numbers)) for w in row]) for row in words]
 
-    known, _ = _grams(numbered(train_texts))
-    grams, owners = _grams(numbered(test_texts))
+    known, _ = _grams(word_numbers(train_texts))
+    grams, owners = _grams(word_numbers(test_texts))
     seen = np.zeros(len(test_texts), dtype=bool)
     seen[owners[np.isin(grams, known)]] = True
     return seen
 
 
 def corpus_overlap(prepared: Path, splits: Splits) -> Overlap:
-    """What of a test split the training part of a prepared corpus holds; remembered there."""
+    """The overlap of a test split with the training part of a prepared corpus; cached beside it."""
     folder = prepared.parent.parent / "overlaps"
     path = folder / f"{sha256_json([_FORMAT, prepared.name, splits.sha256])[:32]}.json"
     try:
         with exclusive(folder / f"{path.stem}.lock"):
-            return _remembered(path, len(splits.test)) or _kept(path, _look(prepared, splits))
-    except OSError:  # a cache that cannot be written to remembers nothing
-        return _look(prepared, splits)
+            return _read(path, len(splits.test)) or _write(path, _search(prepared, splits))
+    except OSError:  # the cache cannot be written
+        return _search(prepared, splits)
 
 
 def with_overlap(score: Score, overlap: Overlap) -> Score:
-    """The score with what the corpus held of its examples, and the value on those it did not.
+    """The score with its overlap with the corpus, and the value on the examples without overlap.
 
-    As it was where its outcomes do not say by number which examples of the test split they are of.
+    A score whose outcomes do not name their test examples by number is returned as it is.
     """
     names = score.outcomes.get("example")
     if (
@@ -86,16 +88,16 @@ def with_overlap(score: Score, overlap: Overlap) -> Score:
         return score
     examples = names.to_numpy(dtype=np.int64)
     seen, checked = overlap.seen[examples], overlap.checked[examples]
-    told = {
+    details = {
         "share": float(seen.mean()),
         "too_short_to_tell": float(1 - checked.mean()),
         "clean_value": _value(score.outcomes[~seen]) if not seen.all() else None,
     }
-    return dataclasses.replace(score, details=score.details | {"corpus_overlap": told})
+    return dataclasses.replace(score, details=score.details | {"corpus_overlap": details})
 
 
 def texts_of(frame: pd.DataFrame) -> list[list[str]]:
-    """All that is read of each example."""
+    """All texts of each example."""
     columns: list[Iterable[Any]] = [frame[name] for name in TEXT_COLUMNS if name in frame]
     if "words" in frame:
         columns.append([" ".join(str(word) for word in words) for words in frame["words"]])
@@ -105,17 +107,17 @@ def texts_of(frame: pd.DataFrame) -> list[list[str]]:
 
 
 def gram_hashes(ids: Int[np.ndarray, " L"], size: int = GRAM) -> UInt64[np.ndarray, " G"]:
-    """A 64-bit number for each `size` ids in a row; of a shorter row, none."""
+    """A 64-bit number for each `size` ids in a row; none for a shorter row."""
     count = max(len(ids) - size + 1, 0)
     scrambled = _scramble(ids.astype(np.uint64) + np.uint64(1))
-    found = np.zeros(count, dtype=np.uint64)
+    hashes = np.zeros(count, dtype=np.uint64)
     for start in range(size if count else 0):
-        found = found * _MULTIPLIER + scrambled[start : start + count]
-    return _scramble(found)
+        hashes = hashes * _MULTIPLIER + scrambled[start : start + count]
+    return _scramble(hashes)
 
 
-def _look(prepared: Path, splits: Splits) -> Overlap:
-    """Read the whole store once."""
+def _search(prepared: Path, splits: Splits) -> Overlap:
+    """Compare the test split with the whole token store, in one pass."""
     from bench.corpus.tokenizer import TextTokenizer
 
     tokenizer = TextTokenizer.from_file(prepared / "tokenizer.json")
@@ -123,15 +125,15 @@ def _look(prepared: Path, splits: Splits) -> Overlap:
     encoded = tokenizer.encode([text for row in rows for text in row])
     example = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
     grams, owners = _grams([one.ids for one in encoded])
-    wanted, place = np.unique(grams, return_inverse=True)
-    is_there = np.zeros(len(wanted), dtype=bool)
-    may_be = np.zeros(1 << _FILTER_BITS, dtype=bool)  # most of the corpus is told apart by this
-    may_be[_filter_place(wanted)] = True
-    for piece in _pieces(prepared) if len(wanted) else ():
+    targets, place = np.unique(grams, return_inverse=True)
+    is_there = np.zeros(len(targets), dtype=bool)
+    may_be = np.zeros(1 << _FILTER_BITS, dtype=bool)  # this filter excludes most of the corpus
+    may_be[_filter_place(targets)] = True
+    for piece in _pieces(prepared) if len(targets) else ():
         hashes = gram_hashes(piece)
         hashes = hashes[may_be[_filter_place(hashes)]]
-        at = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
-        is_there[at[wanted[at] == hashes]] = True
+        at = np.minimum(np.searchsorted(targets, hashes), len(targets) - 1)
+        is_there[at[targets[at] == hashes]] = True
     seen, checked = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     checked[example[owners]] = True
     seen[example[owners[is_there[place]]]] = True
@@ -139,7 +141,7 @@ def _look(prepared: Path, splits: Splits) -> Overlap:
 
 
 def _pieces(prepared: Path) -> Iterator[Int[np.ndarray, " L"]]:
-    """The training stream in pieces that share as many tokens as no gram is lost between them."""
+    """The training stream in pieces that overlap, so that no gram between two pieces is lost."""
     from bench.corpus.store import TokenStore
 
     tokens = TokenStore.open(prepared / "train").tokens
@@ -150,7 +152,7 @@ def _pieces(prepared: Path) -> Iterator[Int[np.ndarray, " L"]]:
 def _grams(
     rows: Sequence[Int[np.ndarray, " L"]],
 ) -> tuple[UInt64[np.ndarray, " G"], Int[np.ndarray, " G"]]:
-    """The grams of all rows, and the row of each; none goes over from one row to the next."""
+    """The grams of all rows, and the row of each; no gram spans two rows."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     owners = np.repeat(np.arange(len(rows)), lengths)
     if len(owners) < GRAM:
@@ -161,7 +163,7 @@ def _grams(
 
 
 def _scramble(x: UInt64[np.ndarray, " N"]) -> UInt64[np.ndarray, " N"]:
-    """A bijection on 64-bit numbers that leaves no bit as it was."""
+    """A bijection on 64-bit numbers that mixes all bits."""
     x = (x ^ (x >> np.uint64(31))) * _MULTIPLIER
     mixed: np.ndarray = x ^ (x >> np.uint64(29))
     return mixed
@@ -172,27 +174,28 @@ def _filter_place(hashes: UInt64[np.ndarray, " N"]) -> UInt64[np.ndarray, " N"]:
 
 
 def _value(outcomes: pd.DataFrame) -> float:
-    """Of some examples only; for a coefficient, the mean of what each adds to it."""
+    """The value on some examples only; for a coefficient, the mean of its outcomes."""
     if {"numerator", "denominator"} <= set(outcomes.columns):
         total = float(outcomes["denominator"].sum())
         return float(outcomes["numerator"].sum()) / total if total else 0.0
     return float(outcomes["outcome"].mean())
 
 
-def _remembered(path: Path, count: int) -> Overlap | None:
+def _read(path: Path, count: int) -> Overlap | None:
+    """The cached result; None where there is none, or a damaged one."""
     with contextlib.suppress(OSError, ValueError, KeyError, IndexError, TypeError):
-        found = json.loads(path.read_bytes())
+        stored = json.loads(path.read_bytes())
         seen, checked = np.zeros(count, dtype=bool), np.ones(count, dtype=bool)
-        seen[found["seen"]] = True
-        checked[found["too_short"]] = False
+        seen[stored["seen"]] = True
+        checked[stored["too_short"]] = False
         return Overlap(seen, checked)
     return None
 
 
-def _kept(path: Path, overlap: Overlap) -> Overlap:
-    found = {
+def _write(path: Path, overlap: Overlap) -> Overlap:
+    stored = {
         "seen": np.flatnonzero(overlap.seen).tolist(),
         "too_short": np.flatnonzero(~overlap.checked).tolist(),
     }
-    write_atomic(path, json.dumps(found).encode())
+    write_atomic(path, json.dumps(stored).encode())
     return overlap

@@ -1,7 +1,7 @@
-"""How sentences become questions about them, with what the words alone would tell balanced away.
+"""Examples made from sentences, with the cues of the words alone balanced away.
 
-Each maker takes documents, as lists of sentences, and gives rows in random order; the order and
-the choices come from counters, so that the same text gives the same questions everywhere.
+Each maker takes documents, as tuples of sentences, and returns rows in random order. The order and
+the choices come from `Noise`, so the same text gives the same examples everywhere.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ Document = tuple[str, ...]
 """Its sentences, in order."""
 Row = tuple[Any, ...]
 Maker = Callable[[Sequence[Document], str], list[Row]]
-"""(documents, name of the part) to as many rows as they give, in random order."""
+"""(documents, name of the part) to all rows that they give, in random order."""
 
 MIN_EXAMPLES = {"train": 200, "test": 100}
-"""With fewer to test on, the interval of a score would be wider than ten points to either side."""
+"""With fewer test examples, a score's interval would be wider than ten points to either side."""
 LONGEST, LONGEST_PAIR = 25, 40
-"""Words of a sentence, or of two, that is asked about: the smallest encoders read about as many."""
+"""Maximum words of a sentence, or of two together: about the length of the smallest encoders."""
 LENGTH_CLASSES = 6
 NUM_WORDS, MIN_WORDS, EACH_WORD = 20, 5, {"train": 15, "test": 8}
-"""Classes of `word_occurring`, and how many sentences of a part must hold each word."""
+"""Number of classes of `word_maker`, at most and at least, and the minimum number of sentences
+with each word in a part."""
 NUM_HIDDEN, EACH_HIDDEN = 100, 5
-"""Words that `hidden_words` hides, and how often each."""
+"""Number of words that `hide_words` hides, and how often each at most."""
 FUNCTION_WORDS = 30
-"""So many of the most frequent words are neither replaced nor hidden; half as many, not asked."""
+"""Number of the most frequent words, which are never replaced or hidden; half of them are never a
+class of `word_maker`."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
 
-def neighbours_swapped(documents: Sequence[Document], part: str) -> list[Row]:
-    """(text, label): every other sentence has two neighbouring words swapped, not the first one."""
+def swap_neighbours(documents: Sequence[Document], part: str) -> list[Row]:
+    """(text, label): every other sentence has two neighbouring words swapped, never its first."""
     rows: list[Row] = []
     for sentence, draw in _sentences(documents, part, "swapped"):
         words = list(_WORD.finditer(sentence))
@@ -62,15 +64,15 @@ def neighbours_swapped(documents: Sequence[Document], part: str) -> list[Row]:
     return rows
 
 
-def one_replaced(documents: Sequence[Document], part: str) -> list[Row]:
+def replace_one(documents: Sequence[Document], part: str) -> list[Row]:
     """(text, label): every other sentence has a word replaced by one of similar frequency.
 
-    The sentences of the replaced class pass their words on in a ring, ordered by how frequent they
-    are (to a factor of 1.4), so that the class as a whole has the words it had.
+    The sentences of the replaced class pass their words on in a ring, ordered by frequency (to a
+    factor of 1.4), so the class as a whole keeps its words.
     """
     counts = _word_counts(documents)
     common = {word for word, _ in counts.most_common(FUNCTION_WORDS)}
-    asked = []
+    candidates = []
     for sentence, draw in _sentences(documents, part, "replaced"):
         places = [
             place
@@ -78,99 +80,106 @@ def one_replaced(documents: Sequence[Document], part: str) -> list[Row]:
             if place[0].islower() and place[0] not in common and counts[place[0]] > 1
         ]
         if places:
-            asked.append((sentence, places[int(draw * len(places))]))
-    kept: list[Row] = [(sentence, "kept") for sentence, _ in asked[::2]]
-    ring = sorted(asked[1::2], key=lambda pair: int(2 * math.log2(counts[pair[1][0]])))
+            candidates.append((sentence, places[int(draw * len(places))]))
+    unchanged: list[Row] = [(sentence, "kept") for sentence, _ in candidates[::2]]
+    ring = sorted(candidates[1::2], key=lambda pair: int(2 * math.log2(counts[pair[1][0]])))
     replaced: list[Row] = []
     for (sentence, place), (_, other) in zip(ring, ring[1:] + ring[:1], strict=True):
         if other[0] not in sentence:
             text = sentence[: place.start()] + other[0] + sentence[place.end() :]
             replaced.append((text, "replaced"))
-    return _alternating([kept, _shuffled(replaced, f"{part}.ring")])
+    return _alternate([unchanged, _shuffle(replaced, f"{part}.ring")])
 
 
 def length_classes(documents: Sequence[Document]) -> list[int]:
-    """The number of words with which each class of length begins: as many sentences in each."""
+    """The smallest number of words of each length class; the classes have equal sizes."""
     lengths = sorted(_length(s) for document in documents for s in document if _length(s) > 2)
     if not lengths:
         return []
     return sorted({lengths[len(lengths) * i // LENGTH_CLASSES] for i in range(LENGTH_CLASSES)})
 
 
-def lengths_of(edges: Sequence[int]) -> Maker:
-    """(text, label): how many words, in the classes that begin at `edges`."""
+def length_maker(edges: Sequence[int]) -> Maker:
+    """(text, label): the number of words, in the classes that begin at `edges`."""
 
     def make(documents: Sequence[Document], part: str) -> list[Row]:
         if len(edges) < 3:
-            raise BenchError("the sentences of the corpus' held-out part are too alike in length")
+            raise BenchError(
+                "the sentences of the corpus' held-out part are too similar in length: they give "
+                f"{len(edges)} length classes, but 3 are needed; leave this task out"
+            )
         classes: list[list[Row]] = [[] for _ in edges]
         for sentence, _ in _sentences(documents, part, "length", longest=60):
             at = sum(_length(sentence) >= edge for edge in edges) - 1
             if at >= 0:
                 classes[at].append((sentence, f"{edges[at]} words or more"))
-        return _alternating(classes)
+        return _alternate(classes)
 
     return make
 
 
-def word_occurring(found: Mapping[str, Sequence[Document]]) -> Maker:
-    """(text, label): which of some words, all about as frequent, occurs in the sentence.
+def word_maker(parts: Mapping[str, Sequence[Document]]) -> Maker:
+    """(text, label): which of some words, all of similar frequency, occurs in the sentence.
 
-    The rarest twenty that are frequent enough, or where little text makes these too few, the most
-    frequent twenty that are no function words.
+    The classes are the rarest twenty of the words that are frequent enough; where little text makes
+    these too few, the most frequent twenty outside the function words.
     """
-    counts = {part: _word_counts(documents) for part, documents in found.items()}
-    enough = [
+    counts = {part: _word_counts(documents) for part, documents in parts.items()}
+    frequent = [
         word
         for word, _ in counts["train"].most_common()[FUNCTION_WORDS // 2 :]
-        if all(counts[part][word] >= EACH_WORD[part] for part in found)
+        if all(counts[part][word] >= EACH_WORD[part] for part in parts)
     ]
-    asked = max(
-        (_kept_apart(words, found) for words in (enough[-NUM_WORDS:], enough[:NUM_WORDS])), key=len
+    chosen = max(
+        (_distinct_words(words, parts) for words in (frequent[-NUM_WORDS:], frequent[:NUM_WORDS])),
+        key=len,
     )
 
     def make(documents: Sequence[Document], part: str) -> list[Row]:
-        if len(asked) < MIN_WORDS:
-            raise too_few(len(asked), "words that are frequent enough", MIN_WORDS)
-        classes: dict[str, list[Row]] = {word: [] for word in sorted(asked)}
-        for sentence, word in _held(documents, part, asked):
+        if len(chosen) < MIN_WORDS:
+            raise too_few(len(chosen), "words that are frequent enough", MIN_WORDS)
+        classes: dict[str, list[Row]] = {word: [] for word in sorted(chosen)}
+        for sentence, word in _with_one_word(documents, part, chosen):
             classes[word].append((sentence, word))
-        return _alternating(list(classes.values()))
+        return _alternate(list(classes.values()))
 
     return make
 
 
-def _kept_apart(words: Sequence[str], found: Mapping[str, Sequence[Document]]) -> set[str]:
-    """The words left when, one after the other, the one with fewest sentences to itself is dropped.
+def _distinct_words(words: Sequence[str], parts: Mapping[str, Sequence[Document]]) -> set[str]:
+    """The words that remain after dropping, one by one, the word with the fewest own sentences.
 
-    Until each has enough of them in both parts; fewer words need more sentences each.
+    It stops where each word has enough sentences without another of the words, in both parts; with
+    fewer words each needs more sentences.
     """
-    asked = set(words)
-    while asked:
-        alone = {part: Counter(w for _, w in _held(found[part], part, asked)) for part in found}
-        need = {part: max(EACH_WORD[part], MIN_EXAMPLES[part] / len(asked)) for part in found}
-        share = {w: min(alone[part][w] / need[part] for part in found) for w in asked}
-        worst = min(sorted(asked), key=share.__getitem__)
+    chosen = set(words)
+    while chosen:
+        alone = {
+            part: Counter(w for _, w in _with_one_word(parts[part], part, chosen)) for part in parts
+        }
+        need = {part: max(EACH_WORD[part], MIN_EXAMPLES[part] / len(chosen)) for part in parts}
+        share = {w: min(alone[part][w] / need[part] for part in parts) for w in chosen}
+        worst = min(sorted(chosen), key=share.__getitem__)
         if share[worst] >= 1:
             break
-        asked.remove(worst)
-    return asked
+        chosen.remove(worst)
+    return chosen
 
 
-def _held(
-    documents: Sequence[Document], part: str, asked: Collection[str]
+def _with_one_word(
+    documents: Sequence[Document], part: str, chosen: Collection[str]
 ) -> list[tuple[str, str]]:
-    """Sentences that hold exactly one of the words asked for, with that word."""
-    found = []
+    """Sentences that contain exactly one of the chosen words, with that word."""
+    pairs = []
     for sentence, _ in _sentences(documents, part, "occurring"):
-        held = _words(sentence).intersection(asked)
-        if len(held) == 1:
-            found.append((sentence, min(held)))
-    return found
+        present = _words(sentence).intersection(chosen)
+        if len(present) == 1:
+            pairs.append((sentence, min(present)))
+    return pairs
 
 
-def order_swapped(documents: Sequence[Document], part: str) -> list[Row]:
-    """(text, label): two sentences that follow each other, every other time the wrong way round."""
+def swap_order(documents: Sequence[Document], part: str) -> list[Row]:
+    """(text, label): two consecutive sentences; every other pair is in the wrong order."""
     return [
         (f"{second} {first}", "swapped") if i % 2 else (f"{first} {second}", "kept")
         for i, (first, second, _) in enumerate(_following(documents, part, "order"))
@@ -178,7 +187,10 @@ def order_swapped(documents: Sequence[Document], part: str) -> list[Row]:
 
 
 def next_or_not(documents: Sequence[Document], part: str) -> list[Row]:
-    """(text, text_pair, label): what follows, or what follows another document's sentence."""
+    """(text, text_pair, label): a sentence and the next one, or the next one of another sentence.
+
+    The other sentence is from another document.
+    """
     pairs = _following(documents, part, "next")
     true: list[Row] = [(first, second, "next") for first, second, _ in pairs[::2]]
     others = pairs[1::2]
@@ -189,15 +201,15 @@ def next_or_not(documents: Sequence[Document], part: str) -> list[Row]:
         )
         if here != there
     ]
-    return _alternating([true, false])
+    return _alternate([true, false])
 
 
-def hidden_words(documents: Sequence[Document], part: str) -> list[Row]:
-    """(text, start, end): a hundred words, each hidden in up to five sentences."""
+def hide_words(documents: Sequence[Document], part: str) -> list[Row]:
+    """(text, start, end): a hundred words, each hidden in at most five sentences."""
     counts = _word_counts(documents)
     common = {word for word, _ in counts.most_common(FUNCTION_WORDS)}
     known = [w for w in sorted(counts) if counts[w] >= EACH_HIDDEN and w not in common]
-    chosen = dict.fromkeys(_shuffled([w for w in known if len(w) > 2], "hidden")[:NUM_HIDDEN], 0)
+    chosen = dict.fromkeys(_shuffle([w for w in known if len(w) > 2], "hidden")[:NUM_HIDDEN], 0)
     if len(chosen) < NUM_HIDDEN:
         raise too_few(len(chosen), "words that are frequent enough", NUM_HIDDEN)
     rows: list[Row] = []
@@ -217,12 +229,12 @@ def hidden_words(documents: Sequence[Document], part: str) -> list[Row]:
 def _sentences(
     documents: Sequence[Document], part: str, stream: str, longest: int = LONGEST
 ) -> list[tuple[str, float]]:
-    """Different sentences of five words at least, in random order, each with a draw from [0, 1)."""
-    found = _usable(documents, longest)
-    draws = _draws(f"{part}.{stream}", len(found))
+    """Distinct sentences of at least five words, in random order, each with a draw from [0, 1)."""
+    sentences = _usable(documents, longest)
+    draws = _draws(f"{part}.{stream}", len(sentences))
     return [
         (sentence, float(draws[i]))
-        for i, sentence in enumerate(_shuffled(found, f"{part}.{stream}"))
+        for i, sentence in enumerate(_shuffle(sentences, f"{part}.{stream}"))
     ]
 
 
@@ -232,15 +244,15 @@ def _usable(documents: Sequence[Document], longest: int = LONGEST) -> list[str]:
 
 
 def _following(documents: Sequence[Document], part: str, stream: str) -> list[tuple[str, str, int]]:
-    """Sentences that follow each other, none twice, with their document; in random order."""
-    found = [
+    """Pairs of consecutive sentences, none used twice, with their document; in random order."""
+    pairs = [
         (first, second, i)
         for i, document in enumerate(documents)
         for first, second in zip(document[::2], document[1::2], strict=False)
         if _length(first) > 2 and _length(second) > 2
         if _length(first) + _length(second) <= LONGEST_PAIR and first != second
     ]
-    return _shuffled(found, f"{part}.{stream}")
+    return _shuffle(pairs, f"{part}.{stream}")
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -254,16 +266,16 @@ def _length(sentence: str) -> int:
 
 
 def _word_counts(documents: Sequence[Document]) -> Counter[str]:
-    """How many of the sentences that are asked about hold each word."""
+    """The number of usable sentences that contain each word."""
     return Counter(word for sentence in _usable(documents) for word in _words(sentence))
 
 
-def _alternating(classes: Sequence[list[Row]]) -> list[Row]:
-    """As many rows of each class, in turn."""
+def _alternate(classes: Sequence[list[Row]]) -> list[Row]:
+    """Equally many rows of each class, in turn."""
     return [row for turn in zip(*classes, strict=False) for row in turn]
 
 
-def _shuffled(items: list[Any], stream: str) -> list[Any]:
+def _shuffle(items: list[Any], stream: str) -> list[Any]:
     order = _draws(f"order.{stream}", len(items)).argsort(kind="stable")
     return [items[i] for i in order]
 
@@ -272,14 +284,14 @@ def _draws(stream: str, count: int) -> np.ndarray:
     import torch
 
     from bench.pretraining.noise import Noise
-    from bench.probing.probes import uniform
+    from bench.probing.sampling import uniform
 
     return uniform(Noise(0, 0, torch.arange(1)), f"heldout.{stream}", count)
 
 
-def too_few(got: int, what: str, wanted: int) -> BenchError:
-    """The held-out part does not give enough."""
+def too_few(count: int, kind: str, needed: int) -> BenchError:
+    """The error of a held-out part that does not give enough."""
     return BenchError(
-        f"the corpus' held-out part gives {got} {what}, {wanted} are needed; take a larger corpus, "
-        "one of longer documents, or leave this question out"
+        f"the corpus' held-out part gives {count} {kind}, but {needed} are needed; take a larger "
+        "corpus or one of longer documents, or leave this task out"
     )

@@ -1,7 +1,7 @@
-"""What a file of one's own may hold, by kind: its columns, its split, its metric, what guessing is.
+"""The kinds of label files: columns, split, metric and chance level of each.
 
-Nothing is guessed about a file but where it says so itself: no column by its position, no split by
-a column's name. Where a split has to be made, equal texts stay together, so that it leaks nothing.
+Only explicit information in a file is used: no column is found by its position, and no split by a
+column's name. Where a split has to be made, equal texts stay together, so it leaks nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError
 from bench.probing.data.datasets import as_splits
-from bench.probing.data.partition import rows_to_test
-from bench.probing.data.user_files import find_splits, read_rows
+from bench.probing.data.user_files import LabelFile, find_splits, read_rows, rows_to_test
 from bench.probing.families.classification import TextClassification
 from bench.probing.families.pair_classification import PairClassification
 from bench.probing.families.similarity import Similarity
@@ -28,10 +27,8 @@ from bench.settings import sha256_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.probing.data.user_tasks import LabelFile
-
 MIN_ROWS = 50
-"""Fewer cannot be parted 80 to 20 with enough to test on."""
+"""Fewer rows cannot be divided 80 to 20 with enough test examples."""
 SPLIT_NAMES = {
     "train": ("train", "training", "tr"),
     "test": ("test", "te"),
@@ -39,49 +36,55 @@ SPLIT_NAMES = {
 }
 
 
-class FromFile(Task):
-    """Reads a file's columns as its family's; the classes below say which."""
+class FileTask(Task):
+    """Loads a label file for its family; the subclasses define the columns."""
 
     file: ClassVar[LabelFile]
     reference: ClassVar[str]
+    """The argument of `--task`, valid from any folder."""
     columns: ClassVar[tuple[str, ...]]
-    """The family's columns: each is an option too, for what the file calls it."""
+    """The family's columns; each is also an option, for the name of the column in the file."""
     metrics: ClassVar[tuple[str, ...]]
+    """The metrics that the option `metric` may name."""
     stratum: ClassVar[str | None] = None
-    """The column to be as frequent in both parts where a split is made."""
+    """The column whose values are equally frequent in both parts of a new split."""
     unit: ClassVar[str] = "text"
-    """The column whose equal values stay together where a split is made."""
-    chance: ClassVar[float] = math.nan
-    """Known once the labels are: the best constant answer on the test part."""
+    """The column whose equal values stay together in a new split."""
+    chance: ClassVar[float | None] = None
+    """Only the labels determine it: the best constant prediction for the test part."""
 
     def require(self, data: DataRoot) -> None:
-        """The file, or both of a folder's."""
+        """Check that the file exists, or both files of a folder."""
         find_splits(self.file.path)
 
     def load(self, data: DataRoot) -> Splits:
-        """Read, take the split that is given or make one, and see what guessing scores."""
+        """Read the rows, use or make a split, and determine metric and chance level."""
         paths = find_splits(self.file.path)
         if "" in paths:
-            train, test = self._parted(read_rows(paths[""]))
+            train, test = self._divide(read_rows(paths[""]))
         else:
-            train, test = (self._chosen(read_rows(path), path) for path in paths.values())
+            train, test = (self._columns_of(read_rows(path), path) for path in paths.values())
         splits = as_splits(train, test, data)
-        cls = type(self)
-        cls.metric = self.file.options.get("metric") or self._metric(splits)
-        cls.chance = self._chance(splits.test)
-        return dataclasses.replace(splits, sha256=sha256_json([splits.sha256, cls.metric]))
+        metric = self.file.options.get("metric") or self._metric(splits)
+        return dataclasses.replace(
+            splits,
+            sha256=sha256_json([splits.sha256, metric]),
+            metric=metric,
+            chance=self._chance(splits.test, metric),
+        )
 
-    def _parted(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _divide(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """By the column of the option `split`; or 80 to 20, whole groups, stratified."""
         options, path = self.file.options, self.file.path
-        frame = self._chosen(rows, path)
+        frame = self._columns_of(rows, path)
         if "split" in options:
             parts = split_column(rows, options["split"], path)
             return frame[parts == "train"], frame[parts == "test"]
         if len(frame) < MIN_ROWS:
             raise BenchError(
-                f"{path} has {len(frame)} rows: too few to be parted into train and test, "
-                f"{MIN_ROWS} at least; or give a folder with train and test, or split=COLUMN"
+                f"{path} has {len(frame)} rows, but at least {MIN_ROWS} are needed to divide them "
+                "into train and test; give more rows, a folder with train and test, or "
+                "split=COLUMN"
             )
         if "group" in options:
             units = [str(value) for value in column_of(rows, options["group"], path, "group")]
@@ -93,79 +96,80 @@ class FromFile(Task):
         is_test = rows_to_test(units, strata, seed=int(options.get("seed", 0)))
         if is_test.all() or not is_test.any():
             raise BenchError(
-                f"{path} cannot be parted: all rows are one group; give split=COLUMN or another "
+                f"{path} cannot be divided: all rows are one group; give split=COLUMN or another "
                 "group=COLUMN"
             )
         return frame[~is_test], frame[is_test]
 
-    def _chosen(self, rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-        """The family's columns under its names, nothing missing."""
+    def _columns_of(self, rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+        """The family's columns under its names, without missing values."""
         import pandas as pd
 
-        found = {}
+        columns = {}
         for column in self.columns:
             values = column_of(rows, self.file.options.get(column, column), path, column)
             bad = [i for i, value in enumerate(values) if _is_missing(value)]
             if bad:
                 raise BenchError(
                     f"{path}: {len(bad)} of {len(rows)} rows have no {column}, the first is row "
-                    f"{bad[0] + 1}; drop or mend them"
+                    f"{bad[0] + 1}; remove or complete them"
                 )
-            found[column] = [
+            columns[column] = [
                 self._value(column, value, f"{path}, row {i}")
                 for i, value in enumerate(values, start=1)
             ]
-        return self._checked(pd.DataFrame(found), path)
+        return self._validate(pd.DataFrame(columns), path)
 
     def _value(self, column: str, value: Any, where: str) -> Any:
         return str(value)
 
-    def _checked(self, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    def _validate(self, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         return frame
 
     def _metric(self, splits: Splits) -> str:
+        """The metric where the option `metric` is not given."""
         return self.metrics[0]
 
-    def _chance(self, test: pd.DataFrame) -> float:
+    def _chance(self, test: pd.DataFrame, metric: str) -> float:
         return 0.0
 
-    def _best_constant(self, labels: Sequence[str]) -> float:
-        """What the best constant answer scores in the metric."""
+    def _best_constant(self, labels: Sequence[str], metric: str) -> float:
+        """The score of the best constant prediction."""
         shares = {label: labels.count(label) / len(labels) for label in set(labels)}
-        if self.metric == "f1":
+        if metric == "f1":
             if "1" not in shares:
                 raise BenchError(
-                    f"{self.file.path}: F1 is of the label '1', and the test part has only "
-                    f"{sorted(shares)[:5]}; leave metric= out, or name the class sought 1"
+                    f"{self.file.path}: the metric f1 needs the label '1', but the test part has "
+                    f"only {sorted(shares)[:5]}; remove metric=f1, or rename the class to 1"
                 )
             return 2 * shares["1"] / (1 + shares["1"])
-        return max(shares.values(), default=0.0) if self.metric == "accuracy" else 0.0
+        return max(shares.values(), default=0.0) if metric == "accuracy" else 0.0
 
 
-class Classify(FromFile, TextClassification):
-    """One label a text."""
+class ClassificationFile(FileTask, TextClassification):
+    """One label per text."""
 
     columns: ClassVar[tuple[str, ...]] = ("text", "label")
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "matthews")
     stratum: ClassVar[str | None] = "label"
 
-    def _chance(self, test: pd.DataFrame) -> float:
-        return self._best_constant(list(test["label"]))
+    def _chance(self, test: pd.DataFrame, metric: str) -> float:
+        return self._best_constant(list(test["label"]), metric)
 
 
-class Pair(FromFile, PairClassification):
-    """One label two texts."""
+class PairFile(FileTask, PairClassification):
+    """One label per pair of texts."""
 
     columns: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "matthews")
     stratum: ClassVar[str | None] = "label"
 
-    def _chance(self, test: pd.DataFrame) -> float:
-        return self._best_constant(list(test["label"]))
+    def _chance(self, test: pd.DataFrame, metric: str) -> float:
+        return self._best_constant(list(test["label"]), metric)
 
 
-class Alike(FromFile, Similarity):
-    """One number two texts."""
+class SimilarityFile(FileTask, Similarity):
+    """One number per pair of texts."""
 
     columns: ClassVar[tuple[str, ...]] = ("text", "text_pair", "score")
     metrics: ClassVar[tuple[str, ...]] = ("spearman",)
@@ -178,12 +182,12 @@ class Alike(FromFile, Similarity):
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):
-            raise BenchError(f"{where}: the score {str(value)[:40]!r} is no number")
+            raise BenchError(f"{where}: the score {str(value)[:40]!r} is not a finite number")
         return number
 
 
-class Tag(FromFile, Tagging):
-    """One label a word: lists, or strings cut at spaces; null for a word that is not asked."""
+class TaggingFile(FileTask, Tagging):
+    """One label per word: lists, or strings split at spaces; null for a word without a label."""
 
     columns: ClassVar[tuple[str, ...]] = ("words", "labels")
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "span_f1")
@@ -192,32 +196,31 @@ class Tag(FromFile, Tagging):
     def _value(self, column: str, value: Any, where: str) -> Any:
         items = value.split() if isinstance(value, str) else _items(value)
         if items is None:
-            raise BenchError(f"{where}: {column} must be a list, or a string cut at spaces")
+            raise BenchError(f"{where}: {column} must be a list, or a string with spaces")
         return [None if _is_missing(item) and column == "labels" else str(item) for item in items]
 
-    def _checked(self, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    def _validate(self, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         for i, (words, labels) in enumerate(zip(frame["words"], frame["labels"], strict=True), 1):
             if len(words) != len(labels):
                 raise BenchError(
                     f"{path}, row {i}: {len(words)} words and {len(labels)} labels; give null for "
-                    "a word that is not asked"
+                    "a word without a label"
                 )
         return frame
 
     def _metric(self, splits: Splits) -> str:
-        """Spans where the labels are written as spans are: O, B-KIND, I-KIND."""
+        """Spans where all labels are O, B-KIND or I-KIND."""
         labels = {label for row in splits.train["labels"] for label in row if label is not None}
         is_spans = all(re.fullmatch(r"O|[BI]-.+", label) for label in labels) and len(labels) > 1
         return "span_f1" if is_spans and labels - {"O"} else "accuracy"
 
-    def _chance(self, test: pd.DataFrame) -> float:
-        return self._best_constant(
-            [label for row in test["labels"] for label in row if label is not None]
-        )
+    def _chance(self, test: pd.DataFrame, metric: str) -> float:
+        labels = [label for row in test["labels"] for label in row if label is not None]
+        return self._best_constant(labels, metric)
 
 
-class Answer(FromFile, SpanExtraction):
-    """Answers that stand in a context; a string is looked up where it first occurs."""
+class AnswerFile(FileTask, SpanExtraction):
+    """Answers that occur in a context; the place of a string is its first occurrence."""
 
     columns: ClassVar[tuple[str, ...]] = ("question", "context", "answers")
     metrics: ClassVar[tuple[str, ...]] = ("f1",)
@@ -226,7 +229,7 @@ class Answer(FromFile, SpanExtraction):
     def _value(self, column: str, value: Any, where: str) -> Any:
         if column != "answers":
             return str(value)
-        if isinstance(value, Mapping) and "text" in value:  # as SQuAD lays them out
+        if isinstance(value, Mapping) and "text" in value:  # SQuAD's layout
             starts = _items(value.get("answer_start", ())) or []
             value = [
                 {"text": text, "start": start}
@@ -234,20 +237,20 @@ class Answer(FromFile, SpanExtraction):
             ]
         items = [value] if isinstance(value, str) else _items(value)
         if not items:
-            raise BenchError(f"{where}: answers must be a string, or a list of at least one")
+            raise BenchError(f"{where}: answers must be a string, or a list of at least one answer")
         return items
 
-    def _checked(self, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    def _validate(self, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         import pandas as pd
 
-        located = [
-            [_located(item, context, f"{path}, row {i}") for item in items]
+        answers = [
+            [_locate(item, context, f"{path}, row {i}") for item in items]
             for i, (items, context) in enumerate(
                 zip(frame["answers"], frame["context"], strict=True), start=1
             )
         ]
         rest = {column: list(frame[column]) for column in ("question", "context")}
-        return pd.DataFrame({**rest, "answers": located})
+        return pd.DataFrame({**rest, "answers": answers})
 
 
 def column_of(rows: pd.DataFrame, name: str, path: Path, role: str) -> list[Any]:
@@ -257,15 +260,18 @@ def column_of(rows: pd.DataFrame, name: str, path: Path, role: str) -> list[Any]
         BenchError: No such column; names those there are.
     """
     if name not in rows.columns:
-        there = ", ".join(repr(column) for column in rows.columns[:20])
+        present = ", ".join(repr(column) for column in rows.columns[:20])
         raise BenchError(
-            f"{path} has no column {name!r}, but {there}; say which it is: ,{role}=COLUMN"
+            f"{path} has no column {name!r}; its columns are {present}. Name the right one with "
+            f",{role}=COLUMN"
         )
     return list(rows[name])
 
 
 def split_column(rows: pd.DataFrame, name: str, path: Path) -> Any:
-    """Each row's part, `train`, `test` or `validation`; validation is the test if there is none.
+    """The part of each row, `train`, `test` or `validation`.
+
+    Without test rows, the validation rows are the test part.
 
     Raises:
         BenchError: A value that names no part, or a part without rows.
@@ -274,33 +280,38 @@ def split_column(rows: pd.DataFrame, name: str, path: Path) -> Any:
 
     parts = {spelling: part for part, spellings in SPLIT_NAMES.items() for spelling in spellings}
     values = [str(value).strip().lower() for value in column_of(rows, name, path, "split")]
-    strange = [value for value in values if value not in parts]
-    if strange:
+    unknown = [value for value in values if value not in parts]
+    if unknown:
         raise BenchError(
-            f"{path}: the column {name!r} says {strange[0][:40]!r} in "
-            f"{strange.count(strange[0])} rows; train, test and validation are known"
+            f"{path}: the column {name!r} has the value {unknown[0][:40]!r} in "
+            f"{unknown.count(unknown[0])} rows; the values must be train, test or validation"
         )
-    found = np.array([parts[value] for value in values])
-    if "test" not in found:
-        found[found == "validation"] = "test"
+    part_of_row = np.array([parts[value] for value in values])
+    if "test" not in part_of_row:
+        part_of_row[part_of_row == "validation"] = "test"
     for part in ("train", "test"):
-        if part not in found:
-            raise BenchError(f"{path}: no row is {part} by its column {name!r}")
-    return found
+        if part not in part_of_row:
+            raise BenchError(
+                f"{path}: the column {name!r} names no row {part}; train and test are needed"
+            )
+    return part_of_row
 
 
-def _located(item: Any, context: str, where: str) -> dict[str, Any]:
-    """An answer with the place it stands at."""
+def _locate(item: Any, context: str, where: str) -> dict[str, Any]:
+    """An answer with its place."""
     text = str(item.get("text", "") if isinstance(item, Mapping) else item)
     start = item.get("start") if isinstance(item, Mapping) else None
     place = context.find(text) if start is None else int(start) if str(start).isdigit() else -1
     if not text or place < 0 or context[place : place + len(text)] != text:
-        raise BenchError(f"{where}: the answer {text[:60]!r} does not stand in its context")
+        raise BenchError(
+            f"{where}: the answer {text[:60]!r} is not in its context at the given place; answers "
+            "must be copied from the context"
+        )
     return {"text": text, "start": place}
 
 
 def _items(value: Any) -> list[Any] | None:
-    """A list, a tuple or an array as a list; None of anything else."""
+    """A list, a tuple or an array as a list; None for anything else."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     return list(value) if isinstance(value, (list, tuple)) else None
@@ -318,5 +329,5 @@ def _is_missing(value: Any) -> bool:
 
 
 def _is_na(value: Any) -> bool:
-    """Whether it is one of the two marks that pandas has for nothing and that are no floats."""
+    """Whether it is one of pandas' two missing values that are not floats."""
     return type(value).__name__ in ("NAType", "NaTType")

@@ -1,23 +1,29 @@
-"""Tasks of one's own: `--task classify:reviews.csv,text=review,label=stars`.
+"""Tasks of a user: `--task classify:reviews.csv,text=review,label=stars`.
 
-A task is written KIND:FILE and then options, each `,name=value`. Everything up to the first option
-is the file, and where such a file exists commas and equals signs belong to its name. The written
-form is all that a worker needs, so an engine passes on one string, as for a task known by name.
+The argument is KIND:FILE, followed by options, each `,name=value`. Everything before the first
+option is the file name, and where such a file exists, commas and equals signs are part of its name.
+The argument is all that a worker needs, so an engine passes on one string, as for a task known by
+name.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import hashlib
 import re
-import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.probing.data.user_kinds import Alike, Answer, Classify, FromFile, Pair, Tag
+from bench.probing.data.user_files import LabelFile
+from bench.probing.data.user_kinds import (
+    AnswerFile,
+    ClassificationFile,
+    FileTask,
+    PairFile,
+    SimilarityFile,
+    TaggingFile,
+)
 
 if TYPE_CHECKING:
     from bench.probing.task import Task
@@ -25,74 +31,56 @@ if TYPE_CHECKING:
 
 _COMMON = ("name", "metric", "split", "group", "seed")
 
-
-@dataclasses.dataclass(frozen=True)
-class LabelFile:
-    """What was written after `--task`."""
-
-    kind: str
-    path: Path
-    options: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """What the task is called in tables and file names."""
-        return self.options.get("name") or safe_name(self.path.name, self.kind)
-
-    def written(self) -> str:
-        """The same from any folder."""
-        options = {**self.options, "name": self.name}
-        written = ",".join(f"{key}={value}" for key, value in sorted(options.items()))
-        return f"{self.kind}:{self.path.absolute()},{written}"
-
-
-KINDS: dict[str, type[FromFile]] = {
-    "classify": Classify,
-    "pair": Pair,
-    "tag": Tag,
-    "similarity": Alike,
-    "qa": Answer,
+KINDS: dict[str, type[FileTask]] = {
+    "classify": ClassificationFile,
+    "pair": PairFile,
+    "tag": TaggingFile,
+    "similarity": SimilarityFile,
+    "qa": AnswerFile,
 }
 
 
-def user_task(written: str) -> type[Task]:
-    """The task that `--task` writes down; its file is looked for and not read.
+def user_task(argument: str) -> type[Task]:
+    """The task of a `--task` argument; its file must exist and is not read.
 
     Raises:
-        BenchError: Unknown kind, option or metric; no such file; a name that is none.
+        BenchError: Unknown kind, option or metric; no such file; an invalid name.
     """
-    file = parse(written)
+    file = parse(argument)
     kind = KINDS[file.kind]
     metric = file.options.get("metric", kind.metrics[0])
     if metric not in kind.metrics:
         raise BenchError(
-            f"--task {written}: metric {metric!r} is none of {', '.join(kind.metrics)}"
+            f"--task {argument}: the metric {metric!r} is unknown; choose one of "
+            f"{', '.join(kind.metrics)}"
         )
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", file.name):
         raise BenchError(
-            f"--task {written}: the name {file.name!r} must be a-z, 0-9 and _, a letter first, 64 "
-            "characters at most"
+            f"--task {argument}: the name {file.name!r} must have at most 64 characters, only a-z, "
+            "0-9 and _, and begin with a letter; set it with ,name=NAME"
         )
     if not file.options.get("seed", "0").isdigit():
-        raise BenchError(f"--task {written}: seed {file.options['seed']!r} is no whole number")
-    facts = {"file": file, "name": file.name, "reference": file.written(), "metric": metric}
+        raise BenchError(
+            f"--task {argument}: the seed {file.options['seed']!r} is not a whole number"
+        )
+    facts = {"file": file, "name": file.name, "reference": file.argument(), "metric": metric}
     about = {"summary": f"{kind.family}, from a file of the user's", "source": str(file.path)}
-    made: type[Task] = type(kind.__name__, (kind,), {**facts, **about, "__module__": __name__})
-    return made
+    cls: type[Task] = type(kind.__name__, (kind,), {**facts, **about, "__module__": __name__})
+    return cls
 
 
-def parse(written: str) -> LabelFile:
-    """Take `KIND:FILE,option=value,...` apart: as much as names a file is the file.
+def parse(argument: str) -> LabelFile:
+    """Parse `KIND:FILE,option=value,...`; the longest part that names a file is the file.
 
     Raises:
         BenchError: No such kind, or no such file.
     """
-    kind, colon, rest = written.partition(":")
+    kind, colon, rest = argument.partition(":")
     if kind not in KINDS or not colon or not rest:
         forms = ", ".join(f"{name}:FILE" for name in KINDS)
         if colon:
             raise _unknown("kind of task", kind, KINDS)
-        raise BenchError(f"--task {written!r}: write {forms}, then ,column=NAME as needed")
+        raise BenchError(f"--task {argument!r}: write {forms}, then ,column=NAME as needed")
     known = (*KINDS[kind].columns, *_COMMON)
     pieces = re.split(rf",(?=(?:{'|'.join(known)})=)", rest)
     for count in range(len(pieces), 0, -1):
@@ -106,32 +94,17 @@ def parse(written: str) -> LabelFile:
     return LabelFile(kind, path, {key: value for key, value in options.items() if value})
 
 
-def _unknown(what: str, name: str, known: Collection[str]) -> BenchError:
+def _unknown(role: str, name: str, known: Collection[str]) -> BenchError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return BenchError(f"--task: no {what} named {name!r}{hint} (there are {', '.join(known)})")
-
-
-def safe_name(file_name: str, kind: str) -> str:
-    """A file's name as a task's: `Ünser Büro (1).csv` becomes `unser_buro_1`.
-
-    What cannot be spelt in a-z, 0-9 and _ is told apart by a hash.
-    """
-    stem = re.sub(r"\.(csv|tsv|jsonl|parquet)$", "", file_name, flags=re.IGNORECASE)
-    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    name = name if name[:1].isalpha() else f"{kind}_{name}".strip("_")
-    spelt, meant = (sum(map(str.isalnum, text)) for text in (plain, stem))
-    if len(name) > 40 or spelt < meant:
-        name = f"{name[:40]}_{hashlib.sha256(stem.encode('utf-8', 'replace')).hexdigest()[:6]}"
-    return name
+    return BenchError(f"--task: no {role} named {name!r}{hint} (known: {', '.join(known)})")
 
 
 def task_class(reference: str, registry: Registry) -> type[Task]:
-    """The task behind what a worker was told: a registered name, or a file as it was written."""
+    """The task of a worker's reference: a registered name, or a `--task` argument."""
     return user_task(reference) if ":" in reference else registry.get("task", reference)
 
 
 def reference_of(task: type[Task]) -> str:
-    """What to tell a worker."""
-    return task.reference if issubclass(task, FromFile) else task.name
+    """The reference by which a worker finds a task."""
+    return task.reference if issubclass(task, FileTask) else task.name

@@ -1,6 +1,6 @@
-"""What makes examples unusable, said before an encoder is trained for them.
+"""Checks that examples are usable, before an encoder is trained for them.
 
-Nothing is mended in silence: rows dropped here would make two people's scores on "the same" data
+Nothing is repaired silently: rows dropped here would make two users' scores on "the same" data
 differ.
 """
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from jaxtyping import Bool
 
 MIN_ROWS = 10
-"""Fewer examples leave nothing to choose, fit or compare on."""
+"""With fewer examples no choice, fit or comparison is possible."""
 
 
-def leaked(train_texts: Sequence[str], test_texts: Sequence[str]) -> Bool[np.ndarray, " N"]:
-    """Which test texts stand in the training split, as they are or with thirteen words in a row."""
-    return _leaked(tuple(train_texts), tuple(test_texts))
+def leak_mask(train_texts: Sequence[str], test_texts: Sequence[str]) -> Bool[np.ndarray, " N"]:
+    """The test texts that are also in train, or share thirteen words in a row with a train text."""
+    return _leak_mask(tuple(train_texts), tuple(test_texts))
 
 
 @functools.lru_cache(maxsize=2)
-def _leaked(train_texts: tuple[str, ...], test_texts: tuple[str, ...]) -> Bool[np.ndarray, " N"]:
-    """Remembered: each control and each way of reading asks it again of the same texts."""
+def _leak_mask(train_texts: tuple[str, ...], test_texts: tuple[str, ...]) -> Bool[np.ndarray, " N"]:
+    """Cached, because each baseline and each probe needs it for the same texts."""
     import numpy as np
 
     from bench.probing.data.overlap import shares_words
 
     known = set(train_texts)
     is_copy = np.array([text in known for text in test_texts], dtype=bool)
-    found: Bool[np.ndarray, " N"] = is_copy | shares_words(train_texts, test_texts)
-    found.setflags(write=False)
-    return found
+    mask: Bool[np.ndarray, " N"] = is_copy | shares_words(train_texts, test_texts)
+    mask.setflags(write=False)
+    return mask
 
 
 def check_columns(task: str, splits: Splits, columns: Sequence[str]) -> None:
-    """Both splits have the columns, no missing values and enough rows.
+    """Check that both splits have the columns, no missing values and enough rows.
 
     Raises:
         BenchError: Names task, split and the first bad row.
@@ -52,7 +52,7 @@ def check_columns(task: str, splits: Splits, columns: Sequence[str]) -> None:
 
 
 def check_frame(task: str, split: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """One split has the columns, no missing values and enough rows.
+    """Check that one split has the columns, no missing values and enough rows.
 
     Raises:
         BenchError: Names task, split and the first bad row.
@@ -60,12 +60,12 @@ def check_frame(task: str, split: str, frame: pd.DataFrame, columns: Sequence[st
     lacking = [column for column in columns if column not in frame.columns]
     if lacking:
         raise BenchError(
-            f"{task}: the {split} split lacks the columns {lacking}: found "
-            f"{list(frame.columns)}, wanted {list(columns)}"
+            f"{task}: the {split} split lacks the columns {lacking}: it has "
+            f"{list(frame.columns)}, but the task needs {list(columns)}"
         )
     if len(frame) < MIN_ROWS:
         raise BenchError(
-            f"{task}: the {split} split has {len(frame)} rows, at least {MIN_ROWS} are needed; "
+            f"{task}: the {split} split has {len(frame)} rows, but at least {MIN_ROWS} are needed; "
             "give more data or raise --limit"
         )
     for column in columns:
@@ -73,19 +73,19 @@ def check_frame(task: str, split: str, frame: pd.DataFrame, columns: Sequence[st
         if len(bad):
             raise BenchError(
                 f"{task}: {len(bad)} of {len(frame)} rows of the {split} split have no {column}, "
-                f"the first is row {bad[0]}; drop or mend them"
+                f"the first is row {bad[0]}; remove or complete them"
             )
 
 
 def check_labels(task: str, labels: Sequence[Any]) -> None:
-    """There is something to tell apart.
+    """Check that there are at least two classes.
 
     Raises:
-        BenchError: Fewer than two classes; names the one.
+        BenchError: Only one class; names it.
     """
     classes = {str(label) for label in labels}
     if len(classes) < 2:
         raise BenchError(
             f"{task}: all {len(labels)} labels of the train split are {min(classes)!r}; "
-            "a probe needs two classes at least"
+            "a probe needs at least two classes"
         )

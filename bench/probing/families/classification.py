@@ -1,10 +1,10 @@
-"""Text classification: one label a text."""
+"""Text classification: one label per text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.probing.families.probed import FittedTask
+from bench.probing.families.probed import ProbedTask
 from bench.probing.task import Score, Splits
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from bench.probing.examples import Examples
 
 
-class TextClassification(FittedTask):
-    """A task whose splits have the columns `text` and `label`.
+class TextClassification(ProbedTask):
+    """A task with the columns `text` and `label`.
 
     The metric is `accuracy`, `f1` (of the label "1"; accuracy is shown beside it) or `matthews`
     (the correlation; accuracy is among the details).
@@ -25,7 +25,7 @@ class TextClassification(FittedTask):
     metric: ClassVar[str] = "accuracy"
 
     def check(self, splits: Splits) -> None:
-        """Columns, missing values, at least two classes, enough rows.
+        """Check columns, missing values, at least two classes, enough rows.
 
         Raises:
             BenchError: The examples are unusable; names the split and the row.
@@ -36,7 +36,7 @@ class TextClassification(FittedTask):
         check_labels(self.name, list(splits.train["label"]))
 
     def examples(self, frame: pd.DataFrame) -> Examples:
-        """A label a text, which is its own type."""
+        """One label per text; the type of a label is its text."""
         from bench.probing.examples import Examples
 
         texts = [str(text) for text in frame["text"]]
@@ -49,20 +49,20 @@ class TextClassification(FittedTask):
         self.check(splits)
         labels = [str(label) for label in splits.train["label"]]
         texts, test_texts = list(splits.train["text"]), list(splits.test["text"])
-        answers = {
+        predictions = {
             "majority": [majority(labels)] * len(test_texts),
             "bag_of_words": bag_of_words(texts, labels, test_texts),
         }
         return {
-            name: self.answered(splits, predicted, {"train_labels": len(labels)})
-            for name, predicted in answers.items()
+            name: self.score_predictions(splits, predicted, {"train_labels": len(labels)})
+            for name, predicted in predictions.items()
         }
 
-    def answered(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
-        """By the task's metric."""
-        from bench.probing.data.validation import leaked
+    def score_predictions(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
+        """The score of one label per text, by the metric of the examples."""
+        from bench.probing.data.validation import leak_mask
         from bench.probing.metrics import label_score
 
-        wanted = [str(label) for label in splits.test["label"]]
-        overlap = leaked(list(splits.train["text"]), list(splits.test["text"]))
-        return label_score(self.metric, wanted, predicted, overlap, details)
+        labels = [str(label) for label in splits.test["label"]]
+        is_leaked = leak_mask(list(splits.train["text"]), list(splits.test["text"]))
+        return label_score(self.metric_of(splits), labels, predicted, is_leaked, details)

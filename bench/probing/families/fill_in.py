@@ -1,17 +1,18 @@
-"""Fill in: which word was hidden? Nothing is fitted.
+"""Fill in: which word is hidden in a text? Nothing is fitted.
 
 The candidates are the distinct words that the test split hides, so every run chooses from the same
 list, whatever its vocabulary. `bench.probing.reader.filling` scores each candidate: a masked run
 reads as many [MASK]s as the candidate has tokens, and a causal run reads the left side only and
-follows the chain rule. Equal scores share their ranks.
+follows the chain rule. Candidates with equal scores share their ranks.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError
-from bench.probing.task import Reader, Score, Span, Splits, Task
+from bench.probing.task import Reader, Score, Splits, Task
 from bench.settings import PositiveInt, settings
 
 if TYPE_CHECKING:
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from bench.pretraining.noise import Noise
+    from bench.probing.reader.batching import Span
 
 COLUMNS = ("text", "start", "end")
 
 
 @settings
 class FillInSettings:
-    """How many questions are asked."""
+    """The number of test examples."""
 
     max_examples: PositiveInt = 500
-    """At most: each costs a pass for every number of tokens that candidates have (masked), or
-    about twenty passes (causal). The candidates are those of all test examples."""
+    """Maximum: each costs a pass for every number of tokens that candidates have (masked), or about
+    twenty passes (causal). The candidates come from all test examples."""
 
 
 class FillIn(Task):
@@ -45,7 +47,7 @@ class FillIn(Task):
     probe_settings: ClassVar[FillInSettings] = FillInSettings()
 
     def check(self, splits: Splits) -> None:
-        """Columns, missing values, words inside their texts, enough rows, two different words.
+        """Check columns, missing values, words inside their texts, enough rows, two words.
 
         Raises:
             BenchError: The examples are unusable; names the split and the row.
@@ -53,14 +55,17 @@ class FillIn(Task):
         from bench.probing.data.validation import check_frame
 
         check_frame(self.name, "test", splits.test, COLUMNS)
-        for i, (text, (start, end)) in enumerate(zip(*questions(splits.test), strict=True)):
+        for i, (text, (start, end)) in enumerate(zip(*texts_and_places(splits.test), strict=True)):
             if not 0 <= start < end <= len(text):
                 raise BenchError(
-                    f"{self.name}: row {i} of test hides [{start}, {end}), which is no part of its "
-                    f"text of {len(text)} characters"
+                    f"{self.name}: row {i} of test hides [{start}, {end}), but its text has "
+                    f"{len(text)} characters; give a range inside the text"
                 )
         if len(set(hidden_words(splits.test))) < 2:
-            raise BenchError(f"{self.name}: every row hides the same word; nothing can be chosen")
+            raise BenchError(
+                f"{self.name}: every row of test hides the same word; at least two different words "
+                "are needed"
+            )
 
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
         """The rank of each hidden word among the candidates.
@@ -70,18 +75,18 @@ class FillIn(Task):
         """
         import numpy as np
 
-        from bench.probing.probes import chosen_units
+        from bench.probing.sampling import chosen_units
 
         self.check(splits)
         candidates = sorted(set(hidden_words(splits.test)))
         ones = np.ones(len(splits.test), dtype=np.int64)
         rows = chosen_units(ones, noise, "fill_in.test", self.probe_settings.max_examples)
         chosen = splits.test.iloc[rows]
-        scores = reader.word_scores(*questions(chosen), candidates)
-        return self._ranked(scores, chosen, candidates, rows)
+        scores = reader.word_scores(*texts_and_places(chosen), candidates)
+        return self._rank_score(scores, chosen, candidates, rows)
 
     def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
-        """The word that `train` hides most often; every word alike where there is no `train`."""
+        """The word that `train` hides most often; without `train` all words are equal."""
         import numpy as np
 
         self.check(splits)
@@ -91,60 +96,59 @@ class FillIn(Task):
             counts[word] = counts.get(word, 0) + 1
         scores = np.tile([float(counts[word]) for word in candidates], (len(splits.test), 1))
         rows = np.arange(len(splits.test))
-        return {"majority": self._ranked(scores, splits.test, candidates, rows)}
+        return {"majority": self._rank_score(scores, splits.test, candidates, rows)}
 
-    def _ranked(
+    def _rank_score(
         self,
         scores: Float[np.ndarray, "N C"],
-        asked: pd.DataFrame,
+        frame: pd.DataFrame,
         candidates: list[str],
         rows: Int[np.ndarray, " N"],
     ) -> Score:
-        import dataclasses
-
         import numpy as np
 
         from bench.probing.metrics import outcome_score, standard_error
 
         place = {word: i for i, word in enumerate(candidates)}
-        answers = np.array([place[word] for word in hidden_words(asked)])
-        found = ranked(scores, answers)
+        targets = np.array([place[word] for word in hidden_words(frame)])
+        outcomes = rank_outcomes(scores, targets)
         details: dict[str, Any] = {
             "candidates": len(candidates),
             "guessing": 1 / len(candidates),
             "asked_of": [len(rows), int(rows.max()) + 1],
-            "never_scored": float(np.isneginf(scores[np.arange(len(answers)), answers]).mean()),
+            "never_scored": float(np.isneginf(scores[np.arange(len(targets)), targets]).mean()),
         }
+        score = outcome_score(outcomes["accuracy"], details, rows)
         return dataclasses.replace(
-            outcome_score(found["accuracy"], details, rows),
-            outcomes=outcome_score(found["accuracy"], {}, rows).outcomes.assign(**found),
-            metrics={name: (float(x.mean()), standard_error(x)) for name, x in found.items()},
+            score,
+            outcomes=score.outcomes.assign(**outcomes),
+            metrics={name: (float(x.mean()), standard_error(x)) for name, x in outcomes.items()},
         )
 
 
-def ranked(
-    scores: Float[np.ndarray, "N C"], answers: Int[np.ndarray, " N"]
+def rank_outcomes(
+    scores: Float[np.ndarray, "N C"], targets: Int[np.ndarray, " N"]
 ) -> dict[str, Float[np.ndarray, " N"]]:
-    """Accuracy at 1 and 5 and reciprocal rank, each as expected with ties in random order."""
+    """Accuracy at 1 and 5 and reciprocal rank, as expected with ties in random order."""
     import numpy as np
 
-    own = scores[np.arange(len(answers)), answers][:, None]
+    own = scores[np.arange(len(targets)), targets][:, None]
     above = (scores > own).sum(1)
-    tied = (scores == own).sum(1)  # itself included
+    equal = (scores == own).sum(1)  # the target included
     harmonic = np.append(0.0, (1 / np.arange(1, scores.shape[1] + 1)).cumsum())
     return {
-        "accuracy": np.clip((1 - above) / tied, 0, 1),
-        "accuracy_5": np.clip((5 - above) / tied, 0, 1),
-        "reciprocal_rank": (harmonic[above + tied] - harmonic[above]) / tied,
+        "accuracy": np.clip((1 - above) / equal, 0, 1),
+        "accuracy_5": np.clip((5 - above) / equal, 0, 1),
+        "reciprocal_rank": (harmonic[above + equal] - harmonic[above]) / equal,
     }
 
 
-def questions(frame: pd.DataFrame) -> tuple[list[str], list[Span]]:
-    """The texts, and what is hidden in each."""
+def texts_and_places(frame: pd.DataFrame) -> tuple[list[str], list[Span]]:
+    """The texts, and the character range of the hidden word in each."""
     spans = zip(frame["start"], frame["end"], strict=True)
     return list(frame["text"]), [(int(start), int(end)) for start, end in spans]
 
 
 def hidden_words(frame: pd.DataFrame) -> list[str]:
-    """What is hidden in each row."""
-    return [text[start:end] for text, (start, end) in zip(*questions(frame), strict=True)]
+    """The hidden word of each row."""
+    return [text[start:end] for text, (start, end) in zip(*texts_and_places(frame), strict=True)]

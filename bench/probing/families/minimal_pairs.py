@@ -1,8 +1,8 @@
-"""Minimal pairs: which of two sentences does the run find likelier? Nothing is fitted.
+"""Minimal pairs: which of two sentences is likelier under the run? Nothing is fitted.
 
-A masked run is read under both policies of pseudo-log-likelihood, because ranking objectives
-under one alone favours whoever it suits (Kauf & Ivanova 2023). A tie counts one half: giving ties
-to either side would let an encoder that says nothing score 0 or 100 %.
+A masked run is scored under both policies of pseudo-log-likelihood, because the policy changes the
+ranking of objectives (Kauf & Ivanova 2023). A tie counts one half: with ties given to either side,
+an encoder without information would score 0 or 100 %.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class MinimalPairs(Task):
 
     family: ClassVar[str] = "minimal pairs"
     metric: ClassVar[str] = "accuracy"
-    chance: ClassVar[float] = 0.5
+    chance: ClassVar[float | None] = 0.5
 
     def check(self, splits: Splits) -> None:
-        """Columns, missing values, enough rows.
+        """Check columns, missing values, enough rows.
 
         Raises:
             BenchError: The pairs are unusable; names the row.
@@ -41,7 +41,7 @@ class MinimalPairs(Task):
         check_frame(self.name, "test", splits.test, ("good", "bad", "bucket"))
 
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
-        """Share of pairs whose good sentence is likelier.
+        """The share of pairs whose good sentence is likelier.
 
         Raises:
             NotApplicableError: The reader cannot score sentences.
@@ -53,7 +53,7 @@ class MinimalPairs(Task):
 
         self.check(splits)
         good, bad = list(splits.test["good"]), list(splits.test["bad"])
-        scored = {
+        by_policy = {
             policy: reader.log_likelihood([*good, *bad], policy)
             for policy in (POLICIES[:1] if reader.scoring == "causal" else POLICIES)
         }
@@ -61,15 +61,15 @@ class MinimalPairs(Task):
         details: dict[str, Any] = {"policies_coincide": reader.scoring == "causal"}
         outcomes: dict[str, Float[np.ndarray, " N"]] = {}
         for policy in POLICIES:
-            nats, num_tokens = scored.get(policy, scored["original"]).T
-            wins = preferred(nats[: len(good)] - nats[len(good) :])
+            nats, num_tokens = by_policy.get(policy, by_policy["original"]).T
+            wins = win_rate(nats[: len(good)] - nats[len(good) :])
             per_token = nats / np.maximum(num_tokens, 1)
-            fair_wins = preferred(per_token[: len(good)] - per_token[len(good) :])
+            wins_per_token = win_rate(per_token[: len(good)] - per_token[len(good) :])
             outcomes[policy] = wins
             metrics[policy] = float(wins.mean()), standard_error(wins)
             details[policy] = {
                 "tie_rate": float((wins == 0.5).mean()),
-                "per_token": [float(fair_wins.mean()), standard_error(fair_wins)],
+                "per_token": [float(wins_per_token.mean()), standard_error(wins_per_token)],
                 "buckets": self._buckets(splits, wins),
             }
         value, stderr = metrics["original"]
@@ -102,7 +102,7 @@ class MinimalPairs(Task):
         return {str(name): [float(group.mean()), len(group)] for name, group in groups}
 
 
-def preferred(difference: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+def win_rate(difference: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
     """1 where the difference favours the good sentence, 0 the bad one, 0.5 for neither."""
     import numpy as np
 

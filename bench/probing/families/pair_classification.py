@@ -1,8 +1,8 @@
-"""Pair classification: one label for two texts, each read by itself.
+"""Pair classification: one label per pair of texts, each encoded alone.
 
-A text goes through the encoder once, whatever it is paired with, so that a frozen encoder is asked
-what it knows of each; reading both in one row would ask whether it can compare, which none of the
-objectives but next-sentence prediction ever does.
+A text goes through the encoder once, whatever it is paired with, so the task tests the features of
+each text. Both texts in one row would test whether the encoder can compare them, which no objective
+but next-sentence prediction trains.
 """
 
 from __future__ import annotations
@@ -10,32 +10,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError
-from bench.probing.families.probed import FittedTask
-from bench.probing.task import Score, Span, Splits
+from bench.probing.families.probed import ProbedTask
+from bench.probing.task import Score, Splits
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.pretraining.noise import Noise
     from bench.probing.examples import Examples
+    from bench.probing.reader.batching import Span
 
 COLUMNS = ("text", "text_pair", "label")
 SPANS = {"span": "text", "span_pair": "text_pair"}
 
 
-class PairClassification(FittedTask):
-    """A task whose splits have the columns `text`, `text_pair` and `label`.
+class PairClassification(ProbedTask):
+    """A task with the columns `text`, `text_pair` and `label`.
 
-    The optional columns `span` and `span_pair`, character ranges [start, end), ask about one word
-    of each text instead of the texts. The metric is `accuracy`, `f1` (of the label "1"; accuracy
-    is shown beside it) or `matthews`.
+    With the optional columns `span` and `span_pair`, character ranges [start, end), the label is
+    about one word of each text instead of the texts. The metric is `accuracy`, `f1` (of the label
+    "1"; accuracy is shown beside it) or `matthews`.
     """
 
     family: ClassVar[str] = "pair classification"
     metric: ClassVar[str] = "accuracy"
 
     def check(self, splits: Splits) -> None:
-        """Columns, missing values, spans inside their texts, two classes, enough rows.
+        """Check columns, missing values, spans inside their texts, two classes, enough rows.
 
         Raises:
             BenchError: The examples are unusable; names the split and the row.
@@ -51,13 +52,13 @@ class PairClassification(FittedTask):
                     start, end = span
                     if not 0 <= start < end <= len(text):
                         raise BenchError(
-                            f"{self.name}: row {i} of {split} has {column} [{start}, {end}), which "
-                            f"is no part of its {of} of {len(text)} characters"
+                            f"{self.name}: row {i} of {split} has {column} [{start}, {end}), but "
+                            f"its {of} has {len(text)} characters; give a range inside the text"
                         )
 
     def examples(self, frame: pd.DataFrame) -> Examples:
-        """A label a pair, which is its own type."""
-        from bench.probing.examples import Examples, both_and_alikeness
+        """One label per pair; the type of a label is its pair."""
+        from bench.probing.examples import Examples, ordered_join
 
         texts, others = ([str(text) for text in frame[column]] for column in COLUMNS[:2])
         spans, other_spans = (_spans(frame, column) for column in SPANS)
@@ -68,7 +69,7 @@ class PairClassification(FittedTask):
             spans=spans,
             pairs=others,
             pair_spans=other_spans,
-            join=both_and_alikeness,
+            join=ordered_join,
         )
 
     def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
@@ -80,27 +81,27 @@ class PairClassification(FittedTask):
         pairs = [
             list(zip(f["text"], f["text_pair"], strict=True)) for f in (splits.train, splits.test)
         ]
-        answers = {
+        predictions = {
             "majority": [majority(labels)] * len(splits.test),
             "bag_of_words": bag_of_pairs(pairs[0], labels, pairs[1]),
         }
         return {
-            name: self.answered(splits, predicted, {"train_labels": len(labels)})
-            for name, predicted in answers.items()
+            name: self.score_predictions(splits, predicted, {"train_labels": len(labels)})
+            for name, predicted in predictions.items()
         }
 
-    def answered(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
-        """By the task's metric."""
-        from bench.probing.data.validation import leaked
+    def score_predictions(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
+        """The score of one label per pair, by the metric of the examples."""
+        from bench.probing.data.validation import leak_mask
         from bench.probing.metrics import label_score
 
-        wanted = [str(label) for label in splits.test["label"]]
-        overlap = leaked(as_one(splits.train), as_one(splits.test))
-        return label_score(self.metric, wanted, predicted, overlap, details)
+        labels = [str(label) for label in splits.test["label"]]
+        is_leaked = leak_mask(as_one(splits.train), as_one(splits.test))
+        return label_score(self.metric_of(splits), labels, predicted, is_leaked, details)
 
 
 def as_one(frame: pd.DataFrame) -> list[str]:
-    """Both texts of each pair in one string, to be looked up."""
+    """Both texts of each pair in one string."""
     return [f"{a}\n{b}" for a, b in zip(frame["text"], frame["text_pair"], strict=True)]
 
 

@@ -1,8 +1,9 @@
-"""Tasks that fit something: the one protocol behind classification, pairs, tagging, similarity.
+"""Tasks that fit a probe: one protocol for classification, pairs, tagging and similarity.
 
-A family says what its examples are and what answers are worth; how they are read off the encoder
-(`Task.probe`) is the same for all. Fine-tuning gives as many answers as it has seeds; their scores
-are averaged example by example, and a collapsed seed is told and left out.
+A family defines its examples and the score of predictions; the evaluation by any probe
+(`Task.probe`) is the same for all families. Fine-tuning gives one set of predictions per seed.
+Their scores are averaged example by example; the details name a collapsed seed, and the mean
+excludes it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import dataclasses
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.probing.probes import Criterion, ProbeSettings, chosen_units
+from bench.probing.protocol import Criterion, ProbeSettings
+from bench.probing.sampling import chosen_units
 from bench.probing.task import PROBES, Probe, Reader, Score, Splits, Task
 
 if TYPE_CHECKING:
@@ -24,59 +26,60 @@ if TYPE_CHECKING:
     from bench.probing.examples import Examples
 
 CRITERIA: dict[str, Criterion] = {"accuracy": "accuracy", "spearman": "spearman"}
-"""What a metric's choices are made by; `matthews` for those that look past frequent labels."""
+"""The criterion of choices by metric; `matthews` for metrics that discount frequent labels."""
 
 
-class FittedTask(Task):
-    """A task that is read off features by a probe, or by training the encoder on it."""
+class ProbedTask(Task):
+    """A task that a probe of features predicts, or the encoder after fine-tuning."""
 
     probe_settings: ClassVar[ProbeSettings] = ProbeSettings()
     probes: ClassVar[tuple[Probe, ...]] = PROBES
 
     @abstractmethod
     def examples(self, frame: pd.DataFrame) -> Examples:
-        """What a split asks."""
+        """The examples of a split."""
 
     @abstractmethod
-    def answered(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
-        """What answers to the test split are worth."""
+    def score_predictions(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
+        """The score of predictions for the test split."""
 
-    def sizes(self, frame: pd.DataFrame) -> np.ndarray:
-        """How many labels each row has."""
+    def num_labels(self, frame: pd.DataFrame) -> np.ndarray:
+        """The number of labels of each row."""
         import numpy as np
 
         return np.ones(len(frame), dtype=np.int64)
 
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
-        """Read the training split, at most `max_train_examples` labels of it; answer the test."""
+        """Fit on train, at most `max_train_examples` labels of it; predict test."""
         self.check(splits)
         limit = self.probe_settings.max_train_examples
-        rows = chosen_units(self.sizes(splits.train), noise, "probe.train", limit)
+        rows = chosen_units(self.num_labels(splits.train), noise, "probe.train", limit)
         train, test = self.examples(splits.train.iloc[rows]), self.examples(splits.test)
-        criterion = CRITERIA.get(self.metric, "matthews")
+        criterion = CRITERIA.get(self.metric_of(splits), "matthews")
         if self.probe == "finetune":
             from bench.probing.finetuning import finetune
 
-            tuned, details = finetune(reader, train, test, noise, self.probe_settings, criterion)
-            return mean_score([self.answered(splits, found, details) for found in tuned])
+            by_seed, details = finetune(reader, train, test, noise, self.probe_settings, criterion)
+            return mean_score([self.score_predictions(splits, each, details) for each in by_seed])
         from bench.probing.methods import method_of
         from bench.probing.probes import probe
 
-        (read, cut), (asked, cut_test) = train.read(reader), test.read(reader)
+        (features, cut), (test_features, cut_test) = train.encode(reader), test.encode(reader)
         predicted, details = probe(
-            read,
-            asked,
+            features,
+            test_features,
             train.poolings,
             noise,
             self.probe_settings,
             method_of(self.probe),
             criterion,
         )
-        return self.answered(splits, predicted, details | {"truncated_texts": cut + cut_test})
+        truncated = {"truncated_texts": cut + cut_test}
+        return self.score_predictions(splits, predicted, details | truncated)
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """The mean over seeds of fine-tuning; its error is of the examples' mean outcomes."""
+    """The mean over seeds of fine-tuning; its error is that of the examples' mean outcomes."""
     import numpy as np
 
     from bench.probing.metrics import standard_error

@@ -1,8 +1,8 @@
-"""Similarity: how alike are two texts? A number for each pair.
+"""Similarity: one number per pair of texts.
 
-Two metrics, because they answer different questions: `ridge` is fitted on what tells two frozen
-vectors apart, so it finds likeness wherever the features hold it; for `cosine` nothing is fitted
-but layer and pooling are chosen, so it asks whether near vectors already mean like texts.
+There are two metrics. `ridge` is fitted on the differences between two frozen vectors, so it finds
+similarity wherever the features hold it. For `cosine` only layer and pooling are chosen, so it
+tests whether near vectors already mean similar texts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError
-from bench.probing.families.probed import FittedTask
+from bench.probing.families.probed import ProbedTask
 from bench.probing.task import POOLINGS, Reader, Score, Splits
 
 if TYPE_CHECKING:
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from bench.pretraining.noise import Noise
-    from bench.probing.examples import Examples, Labelled
+    from bench.probing.examples import Examples, LabelledFeatures
 
 COLUMNS = ("text", "text_pair", "score")
 
 
-class Similarity(FittedTask):
-    """A task whose splits have the columns `text`, `text_pair` and `score`, a number.
+class Similarity(ProbedTask):
+    """A task with the columns `text`, `text_pair` and `score`, a number.
 
-    The metric is Spearman's correlation. Read linearly, the metrics are `ridge`, the headline,
-    and `cosine`; read otherwise there is one.
+    The metric is Spearman's correlation. The linear probe gives two values, `ridge`, the headline,
+    and `cosine`; every other probe gives one.
     """
 
     family: ClassVar[str] = "similarity"
     metric: ClassVar[str] = "spearman"
-    chance: ClassVar[float] = 0.0
+    chance: ClassVar[float | None] = 0.0
 
     def check(self, splits: Splits) -> None:
-        """Columns, missing values, scores that are numbers and differ, enough rows.
+        """Check columns, missing values, scores that are numbers and differ, enough rows.
 
         Raises:
             BenchError: The examples are unusable; names the split and the row.
@@ -48,31 +48,31 @@ class Similarity(FittedTask):
         for split, frame in (("train", splits.train), ("test", splits.test)):
             if frame["score"].dtype.kind not in "iuf":
                 raise BenchError(
-                    f"{self.name}: the column score of {split} holds {frame['score'].iloc[0]!r}; "
-                    "numbers are wanted"
+                    f"{self.name}: the column score of the {split} split contains "
+                    f"{frame['score'].iloc[0]!r}; every score must be a number"
                 )
             if frame["score"].nunique() < 2:
                 raise BenchError(
                     f"{self.name}: all {len(frame)} scores of the {split} split are "
-                    f"{frame['score'].iloc[0]}; nothing can be ranked"
+                    f"{frame['score'].iloc[0]}; a rank correlation needs different scores"
                 )
 
     def examples(self, frame: pd.DataFrame) -> Examples:
-        """A number a pair, which is its own type."""
-        from bench.probing.examples import Examples, alikeness
+        """One number per pair; the type of a number is its pair."""
+        from bench.probing.examples import Examples, symmetric_join
         from bench.probing.families.pair_classification import as_one
 
         texts, others = ([str(text) for text in frame[column]] for column in COLUMNS[:2])
         numbers = frame["score"].to_numpy(dtype=float)
-        return Examples(texts, numbers, types=as_one(frame), pairs=others, join=alikeness)
+        return Examples(texts, numbers, types=as_one(frame), pairs=others, join=symmetric_join)
 
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
-        """As fitted, and by the cosine of the two vectors."""
+        """The score of the probe; with the linear probe also the cosine of the two vectors."""
         fitted = super().score(reader, splits, noise)
         if self.probe != "linear":
             return fitted
-        found, chosen = self._cosine(reader, splits, noise)
-        cosine = self.answered(splits, found, {})
+        predicted, choice = self._cosine(reader, splits, noise)
+        cosine = self.score_predictions(splits, predicted, {})
         return dataclasses.replace(
             fitted,
             outcomes=fitted.outcomes.assign(cosine=cosine.outcomes["outcome"]),
@@ -80,7 +80,7 @@ class Similarity(FittedTask):
                 "ridge": (fitted.value, fitted.stderr),
                 "cosine": (cosine.value, cosine.stderr),
             },
-            details=fitted.details | {"cosine": chosen},
+            details=fitted.details | {"cosine": choice},
         )
 
     def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
@@ -95,19 +95,19 @@ class Similarity(FittedTask):
         u, v, _ = tfidf(known, first, second)
         cosine = np.asarray(u.multiply(v).sum(axis=1), dtype=float)[:, 0]
         return {
-            "majority": self.answered(splits, np.zeros(len(first)), {}),
-            "bag_of_words": self.answered(splits, cosine, {}),
+            "majority": self.score_predictions(splits, np.zeros(len(first)), {}),
+            "bag_of_words": self.score_predictions(splits, cosine, {}),
         }
 
-    def answered(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
+    def score_predictions(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
         """Spearman's correlation with the scores."""
-        from bench.probing.data.validation import leaked
+        from bench.probing.data.validation import leak_mask
         from bench.probing.families.pair_classification import as_one
         from bench.probing.metrics import rank_score
 
-        wanted = splits.test["score"].to_numpy(dtype=float)
-        overlap = leaked(as_one(splits.train), as_one(splits.test))
-        return rank_score(wanted, predicted, overlap, details)
+        targets = splits.test["score"].to_numpy(dtype=float)
+        is_leaked = leak_mask(as_one(splits.train), as_one(splits.test))
+        return rank_score(targets, predicted, is_leaked, details)
 
     def _cosine(
         self, reader: Reader, splits: Splits, noise: Noise
@@ -115,27 +115,28 @@ class Similarity(FittedTask):
         """The test pairs' cosines, at the layer and pooling whose cosines fit train's best."""
         import numpy as np
 
-        from bench.probing.probes import chosen_units, goodness
+        from bench.probing.protocol import criterion_score
+        from bench.probing.sampling import chosen_units
 
         sizes = np.ones(len(splits.train), dtype=np.int64)
         few = chosen_units(sizes, noise, "similarity.cosine", self.probe_settings.screen_examples)
-        train = self.examples(splits.train.iloc[few]).read(reader)[0]
+        train = self.examples(splits.train.iloc[few]).encode(reader)[0]
         grid = np.empty(train.grid_shape)
         for layer, pooling in np.ndindex(grid.shape):
-            grid[layer, pooling] = goodness(
+            grid[layer, pooling] = criterion_score(
                 cosines(train, layer, pooling), np.asarray(train.labels), "spearman"
             )
         layer, pooling = (int(i) for i in np.unravel_index(grid.argmax(), grid.shape))
-        test = self.examples(splits.test).read(reader)[0]
-        chosen = {"layer": layer, "pooling": POOLINGS[pooling], "grid": grid.tolist()}
-        return cosines(test, layer, pooling), chosen
+        test = self.examples(splits.test).encode(reader)[0]
+        choice = {"layer": layer, "pooling": POOLINGS[pooling], "grid": grid.tolist()}
+        return cosines(test, layer, pooling), choice
 
 
-def cosines(pairs: Labelled, layer: int, pooling: int) -> Float[np.ndarray, " N"]:
-    """Of each pair's two vectors."""
+def cosines(pairs: LabelledFeatures, layer: int, pooling: int) -> Float[np.ndarray, " N"]:
+    """The cosine of each pair's two vectors."""
     from bench.probing.methods import unit
 
     assert pairs.others is not None  # a pair has two
     u, v = (unit(part[:, layer, pooling].astype(float)) for part in (pairs.features, pairs.others))
-    found: Float[np.ndarray, " N"] = (u * v).sum(1)
-    return found
+    result: Float[np.ndarray, " N"] = (u * v).sum(1)
+    return result

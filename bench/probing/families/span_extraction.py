@@ -1,8 +1,8 @@
 """Span extraction: which words of a text answer a question?
 
-Text and question are read each by itself, so that a text goes through the encoder once for all
-questions about it; a linear scorer then compares every word with the question. That asks whether a
-frozen encoder keeps what an answer is recognised by, and costs a hundredth of fine-tuning.
+Text and question are encoded separately, so a text goes through the encoder once for all questions
+about it; a linear scorer then compares every word with the question. This tests whether frozen
+features are enough to recognise an answer, and costs a hundredth of fine-tuning.
 """
 
 from __future__ import annotations
@@ -31,43 +31,44 @@ if TYPE_CHECKING:
 
 COLUMNS = ("question", "context", "answers")
 NEARBY = 8
-"""Words on either side of a candidate in which the overlap baseline looks for the question's."""
+"""Words on either side of a candidate where the overlap baseline looks for the question's words."""
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 @settings
 class SpanSettings:
-    """The numbers of the scorer's protocol."""
+    """The numbers of the span scorer's protocol."""
 
     max_train_examples: PositiveInt = 1_000
-    """Questions the scorer is fitted on at most."""
+    """Maximum number of questions that the scorer is fitted on."""
     dev_fraction: Annotated[float, Field(gt=0.0, le=0.5)] = 0.2
     """Share of them on which layer and number of epochs are chosen."""
     screen_examples: PositiveInt = 150
-    """Questions by which the layer is chosen: each layer's words of their texts are held."""
+    """Number of questions by which the layer is chosen: all layers of their texts are in memory."""
     screen_penalty: PositiveFloat = 1_000.0
     """The ridge penalty of that choice."""
     max_answer_words: PositiveInt = 15
-    """Longer answers are never given (98 % of SQuAD's have no more)."""
+    """Longer answers are never predicted (98 % of SQuAD's are not longer)."""
 
 
 class SpanExtraction(Task):
-    """A task whose splits have the columns `question`, `context` and `answers`.
+    """A task with the columns `question`, `context` and `answers`.
 
-    `answers` is a list of {"text": ..., "start": ...}, all of them right, `start` the character of
-    the context at which one begins. The metrics are `f1` of the words and `exact_match`, both
-    after SQuAD's normalisation (no case, punctuation or articles), the best over all answers.
+    `answers` is a list of {"text": ..., "start": ...}; each is a right answer, and `start` is the
+    character of the context at which it begins. The metrics are `f1` of the words and
+    `exact_match`, both after SQuAD's normalisation (no case, punctuation or articles), the best
+    over all answers.
     """
 
     family: ClassVar[str] = "span extraction"
     metric: ClassVar[str] = "f1"
-    chance: ClassVar[float] = 0.0
+    chance: ClassVar[float | None] = 0.0
     probe_settings: ClassVar[SpanSettings] = SpanSettings()
     probes: ClassVar[tuple[Probe, ...]] = ("linear",)
 
     def check(self, splits: Splits) -> None:
-        """Columns, missing values, answers that stand where they say, enough rows.
+        """Check columns, missing values, the place of each answer, enough rows.
 
         Raises:
             BenchError: The examples are unusable; names the split and the row.
@@ -81,41 +82,41 @@ class SpanExtraction(Task):
             ):
                 if not len(answers):
                     raise BenchError(
-                        f"{self.name}: row {i} of {split} has no answer; questions without one "
-                        "are not asked here, leave them out"
+                        f"{self.name}: row {i} of {split} has no answer; remove questions without "
+                        "an answer, this family does not support them"
                     )
                 for answer in answers:
                     start, text = int(answer["start"]), str(answer["text"])
-                    found = context[max(start, 0) : start + len(text)]
-                    if found != text or not words_within(context, start, len(text)):
+                    passage = context[max(start, 0) : start + len(text)]
+                    if passage != text or not words_within(context, start, len(text)):
                         raise BenchError(
-                            f"{self.name}: row {i} of {split} has {found!r} at character {start} "
-                            f"of its context, its answer is {text!r}"
+                            f"{self.name}: row {i} of {split} has {passage!r} at character {start} "
+                            f"of its context, but its answer is {text!r}"
                         )
 
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
-        """Choose a layer, fit the scorer on train, answer test.
+        """Choose a layer, fit the scorer on train, answer the test questions.
 
         Raises:
-            NotApplicableError: Read otherwise than linearly.
+            NotApplicableError: The probe is not `linear`.
         """
         import numpy as np
 
         from bench.probing.families.span_scorer import best_spans, fit_spans
-        from bench.probing.probes import chosen_units
+        from bench.probing.sampling import chosen_units
 
         if self.probe != "linear":
-            raise NotApplicableError(f"span extraction is read linearly, not by {self.probe}")
+            raise NotApplicableError(f"span extraction has a linear probe only, not {self.probe}")
         self.check(splits)
         ones = np.ones(len(splits.train), dtype=np.int64)
         rows = chosen_units(ones, noise, "probe.train", self.probe_settings.max_train_examples)
         train = splits.train.iloc[rows].reset_index(drop=True)
         layer, by_layer = self._layer(reader, train, noise)
-        asked, asked_test = (read_questions(reader, f, layer) for f in (train, splits.test))
-        standardise(asked, asked_test)
-        is_dev = self._dev(asked, noise)
-        scorer, losses = fit_spans(asked, is_dev, noise)
-        spans = best_spans(scorer, asked_test, self.probe_settings.max_answer_words)
+        questions, test = (read_questions(reader, f, layer) for f in (train, splits.test))
+        standardise(questions, test)
+        is_dev = self._dev(questions, noise)
+        scorer, losses = fit_spans(questions, is_dev, noise)
+        spans = best_spans(scorer, test, self.probe_settings.max_answer_words)
         details = {
             "layer": layer,
             "poolings": ["words"],
@@ -126,14 +127,14 @@ class SpanExtraction(Task):
             "train_labels": len(train),
             "dev_labels": int(is_dev.sum()),
         }
-        return self._answered(splits, texts_of(splits.test, spans), details)
+        return self._score_answers(splits, texts_of(splits.test, spans), details)
 
     def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
-        """The text's first words; and the words with most of the question's around them."""
+        """The text's first words; and the words with most of the question's words around them."""
         import numpy as np
 
         self.check(splits)
-        length = int(np.median([len(normalised(a[0]["text"])) for a in splits.train["answers"]]))
+        length = int(np.median([len(normalise(a[0]["text"])) for a in splits.train["answers"]]))
         length = max(length, 1)
         weights = rarity(list(splits.train["context"]))
         first, overlap = [], []
@@ -142,26 +143,28 @@ class SpanExtraction(Task):
             overlap.append((at, at + length - 1))
             first.append((0, length - 1))
         return {
-            name: self._answered(splits, texts_of(splits.test, np.array(spans)), {})
+            name: self._score_answers(splits, texts_of(splits.test, np.array(spans)), {})
             for name, spans in (("majority", first), ("bag_of_words", overlap))
         }
 
-    def _answered(self, splits: Splits, predicted: Sequence[str], details: dict[str, Any]) -> Score:
+    def _score_answers(
+        self, splits: Splits, predicted: Sequence[str], details: dict[str, Any]
+    ) -> Score:
         import numpy as np
 
-        from bench.probing.data.validation import leaked
+        from bench.probing.data.validation import leak_mask
         from bench.probing.metrics import outcome_score, standard_error
 
-        right = [[str(a["text"]) for a in answers] for answers in splits.test["answers"]]
-        pairs = list(zip(right, predicted, strict=True))
-        f1 = np.array([max(overlap_f1(answer, found) for answer in own) for own, found in pairs])
+        answers = [[str(a["text"]) for a in own] for own in splits.test["answers"]]
+        pairs = list(zip(answers, predicted, strict=True))
+        f1 = np.array([max(overlap_f1(answer, guess) for answer in own) for own, guess in pairs])
         exact = np.array(
-            [float(any(normalised(a) == normalised(found) for a in own)) for own, found in pairs]
+            [float(any(normalise(a) == normalise(guess) for a in own)) for own, guess in pairs]
         )
-        known = leaked(list(splits.train["context"]), list(splits.test["context"]))
-        clean = float(f1[~known].mean()) if not known.all() else None
-        told = details | {"leak": {"share": float(known.mean()), "clean_value": clean}}
-        score = outcome_score(f1, told)
+        is_leaked = leak_mask(list(splits.train["context"]), list(splits.test["context"]))
+        clean = float(f1[~is_leaked].mean()) if not is_leaked.all() else None
+        leak = {"leak": {"share": float(is_leaked.mean()), "clean_value": clean}}
+        score = outcome_score(f1, details | leak)
         return dataclasses.replace(
             score,
             outcomes=score.outcomes.assign(exact_match=exact),
@@ -172,16 +175,16 @@ class SpanExtraction(Task):
         )
 
     def _dev(self, questions: Questions, noise: Noise) -> Bool[np.ndarray, " N"]:
-        """Which questions choices are made on: all about a text, or none."""
+        """The questions that choices are made on: all about a text, or none."""
         import numpy as np
 
-        from bench.probing.probes import dev_part
+        from bench.probing.sampling import dev_part
 
-        alike = np.zeros(len(questions.texts), dtype=np.int64)
-        return dev_part(questions.texts, alike, noise, self.probe_settings.dev_fraction)
+        one_class = np.zeros(len(questions.texts), dtype=np.int64)
+        return dev_part(questions.texts, one_class, noise, self.probe_settings.dev_fraction)
 
     def _layer(self, reader: Reader, train: pd.DataFrame, noise: Noise) -> tuple[int, list[float]]:
-        """The layer at which a few questions find the beginnings of their answers best."""
+        """The layer that ranks the beginnings of a few questions' answers best, and all values."""
         import numpy as np
 
         from bench.probing.families.span_scorer import rank_of_beginning
@@ -189,7 +192,7 @@ class SpanExtraction(Task):
         few = train[: self.probe_settings.screen_examples]
         everything = read_questions(reader, few, None)
         is_dev = self._dev(everything, noise)
-        found = []
+        by_layer = []
         for layer in range(everything.words.shape[1]):
             one = dataclasses.replace(
                 everything,
@@ -197,12 +200,12 @@ class SpanExtraction(Task):
                 vectors=everything.vectors[:, layer],
             )
             standardise(one)
-            found.append(rank_of_beginning(one, is_dev, self.probe_settings.screen_penalty))
-        return int(np.argmax(found)), found
+            by_layer.append(rank_of_beginning(one, is_dev, self.probe_settings.screen_penalty))
+        return int(np.argmax(by_layer)), by_layer
 
 
 def read_questions(reader: Reader, frame: pd.DataFrame, layer: int | None) -> Questions:
-    """Questions and their texts as vectors of one layer; of all (None), with one axis more."""
+    """Questions and their texts as vectors of one layer; None: all layers, as a further axis."""
     import numpy as np
 
     from bench.probing.families.span_scorer import Questions
@@ -226,7 +229,7 @@ def read_questions(reader: Reader, frame: pd.DataFrame, layer: int | None) -> Qu
 
 
 def standardise(train: Questions, *others: Questions) -> None:
-    """Words and questions, each by the statistics of `train`, in place."""
+    """Standardise words and questions by the statistics of `train`, in place."""
     for part in ("words", "vectors"):
         mean, scale = (getattr(train, part).mean(0), getattr(train, part).std(0))
         scale[scale < 1e-12] = 1.0
@@ -237,7 +240,7 @@ def standardise(train: Questions, *others: Questions) -> None:
 
 
 def words_within(context: str, start: int, length: int) -> list[int]:
-    """The words of a text that an answer covers, if only in part."""
+    """The words of a text that an answer covers, also in part."""
     from bench.probing.reader.passages import words_of
 
     words = enumerate(words_of(context))
@@ -245,52 +248,52 @@ def words_within(context: str, start: int, length: int) -> list[int]:
 
 
 def texts_of(frame: pd.DataFrame, spans: Int[np.ndarray, "N 2"]) -> list[str]:
-    """From the beginning of the first to the end of the last word, as far as there are words."""
+    """The text from the first to the last word of each span, cut to the words there are."""
     from bench.probing.reader.passages import words_of
 
-    found = []
+    texts = []
     for context, (first, last) in zip(frame["context"], spans, strict=True):
         words = words_of(context)
-        found.append(
+        texts.append(
             context[words[min(first, len(words) - 1)][0] : words[min(last, len(words) - 1)][1]]
         )
-    return found
+    return texts
 
 
-def normalised(answer: str) -> list[str]:
-    """Words without case, punctuation and articles, as SQuAD's scorer compares them."""
+def normalise(answer: str) -> list[str]:
+    """Words without case, punctuation and articles, as in SQuAD's scorer."""
     return _ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split()
 
 
-def overlap_f1(right: str, found: str) -> float:
+def overlap_f1(answer: str, guess: str) -> float:
     """F1 of the words; 1 if both have none."""
-    wanted, given = normalised(right), normalised(found)
-    common = sum((Counter(wanted) & Counter(given)).values())
-    if not wanted or not given:
-        return float(wanted == given)
-    return 2 * common / (len(wanted) + len(given))
+    true, predicted = normalise(answer), normalise(guess)
+    common = sum((Counter(true) & Counter(predicted)).values())
+    if not true or not predicted:
+        return float(true == predicted)
+    return 2 * common / (len(true) + len(predicted))
 
 
 def rarity(contexts: Sequence[str]) -> dict[str, float]:
-    """log(texts / texts that have the word): what a word in common is worth."""
+    """log(texts / texts that have the word): the weight of a shared word."""
     import numpy as np
 
     distinct = list(dict.fromkeys(contexts))
-    counts = Counter(word for text in distinct for word in set(normalised(text)))
+    counts = Counter(word for text in distinct for word in set(normalise(text)))
     return {word: float(np.log(len(distinct) / count)) + 0.1 for word, count in counts.items()}
 
 
 def best_overlap(question: str, context: str, length: int, weights: dict[str, float]) -> int:
-    """First word of the `length` words with most of the question's beside them, none among them."""
+    """First of the `length` words with most of the question's words beside and not among them."""
     import numpy as np
 
     from bench.probing.reader.passages import words_of
 
-    wanted = set(normalised(question))
+    targets = set(normalise(question))
     words = [context[begin:end].lower() for begin, end in words_of(context)]
     default = max(weights.values(), default=1.0)
-    worth = np.array([weights.get(word, default) if word in wanted else 0.0 for word in words])
-    total = np.concatenate(([0.0], worth.cumsum()))
+    weight = np.array([weights.get(word, default) if word in targets else 0.0 for word in words])
+    total = np.concatenate(([0.0], weight.cumsum()))
     first = np.arange(max(1, len(words) - length + 1))
     stop = np.minimum(first + length, len(words))
     around = total[np.minimum(stop + NEARBY, len(words))] - total[np.maximum(first - NEARBY, 0)]

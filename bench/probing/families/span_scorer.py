@@ -1,9 +1,9 @@
-"""Which words begin and end an answer: two linear scores of every word, given the question.
+"""The span scorer: two linear scores of every word, for the beginning and the end of an answer.
 
-A word's vector h and the question's q are read as [h, h * q, |h - q|]: what is linear in q alone
-is the same for all words of a text and decides nothing. Beginning and end are each a softmax over
-the text's words, fitted by gradient descent from zero; the number of epochs is chosen on a dev
-part of train.
+The input for a word's vector h and the question's vector q is [h, h * q, |h - q|]: a term linear in
+q alone is the same for all words of a text and decides nothing. Beginning and end are each a
+softmax over the text's words, fitted by gradient descent from zero; the number of epochs is chosen
+on a dev part of train.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.probing.probes import ridge, uniform
+from bench.probing.methods import ridge
+from bench.probing.sampling import uniform
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_EPOCHS = 30
 PATIENCE = 3
-"""Epochs without a lower dev loss after which no more are tried."""
+"""Training stops after this number of epochs without a lower dev loss."""
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.1
 BATCH_QUESTIONS = 32
@@ -42,7 +43,7 @@ class Questions:
     """The text of each question."""
     vectors: Float[np.ndarray, "N D"]
     answers: Int[np.ndarray, "N 2"]
-    """First and last word of the answer, counted within its text."""
+    """The indices of the answer's first and last word within its text."""
 
     def rows(self, question: int) -> slice:
         """The words of a question's text."""
@@ -50,7 +51,7 @@ class Questions:
         return slice(self.begin[text], self.begin[text + 1])
 
     def batch(self, questions: Int[np.ndarray, " B"]) -> tuple[Tensor, Tensor]:
-        """What is read of each word, [B W 3D], and where there is a word, [B W]."""
+        """The input for each word, [B W 3D], and a mask of the words, [B W]."""
         begin, end = self.begin[self.texts[questions]], self.begin[self.texts[questions] + 1]
         column = np.arange((end - begin).max())
         is_word = column < (end - begin)[:, None]
@@ -64,31 +65,31 @@ def rank_of_beginning(
     questions: Questions, is_dev: Bool[np.ndarray, " N"], penalty: float
 ) -> float:
     """Mean reciprocal rank, on dev, of an answer's first word, by ridge regression."""
-    rows, wanted = [], []
+    rows, targets = [], []
     for i in np.flatnonzero(~is_dev):
         rows.append(questions.batch(np.array([i]))[0][0].numpy())
         is_first = np.zeros(len(rows[-1]))
         is_first[questions.answers[i, 0]] = 1.0
-        wanted.append(is_first)
-    score = ridge(np.concatenate(rows), np.concatenate(wanted)[:, None], penalty)
+        targets.append(is_first)
+    score = ridge(np.concatenate(rows), np.concatenate(targets)[:, None], penalty)
     ranks = []
     for i in np.flatnonzero(is_dev):
-        found = score(questions.batch(np.array([i]))[0][0].numpy())[:, 0]
-        ranks.append(1 / (found >= found[questions.answers[i, 0]]).sum())
+        scores = score(questions.batch(np.array([i]))[0][0].numpy())[:, 0]
+        ranks.append(1 / (scores >= scores[questions.answers[i, 0]]).sum())
     return float(np.mean(ranks)) if ranks else 0.0
 
 
 def fit_spans(
     questions: Questions, is_dev: Bool[np.ndarray, " N"], noise: Noise
 ) -> tuple[torch.nn.Linear, list[float]]:
-    """A scorer fitted on all questions, and the dev loss of each epoch that was tried."""
+    """A scorer fitted on all questions, and the dev loss of each epoch tried."""
     losses: list[float] = []
 
-    def look(scorer: torch.nn.Linear) -> bool:
+    def is_done(scorer: torch.nn.Linear) -> bool:
         losses.append(loss_of(scorer, questions, np.flatnonzero(is_dev)))
         return len(losses) - int(np.argmin(losses)) > PATIENCE
 
-    _train(questions, np.flatnonzero(~is_dev), MAX_EPOCHS, noise, look)
+    _train(questions, np.flatnonzero(~is_dev), MAX_EPOCHS, noise, is_done)
     epochs = int(np.argmin(losses)) + 1
     everything = np.arange(len(questions.texts))
     return _train(questions, everything, epochs, noise, lambda scorer: False), losses
@@ -99,7 +100,7 @@ def _train(
     chosen: Int[np.ndarray, " K"],
     epochs: int,
     noise: Noise,
-    look: Callable[[torch.nn.Linear], bool],
+    is_done: Callable[[torch.nn.Linear], bool],
 ) -> torch.nn.Linear:
     with torch.random.fork_rng(devices=[]):  # torch draws weights, which are replaced below
         scorer = torch.nn.Linear(3 * questions.words.shape[1], 2)
@@ -115,13 +116,13 @@ def _train(
             optimizer.zero_grad()
             _loss(scorer, questions, index).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        if look(scorer):
+        if is_done(scorer):
             break
     return scorer
 
 
 def loss_of(scorer: torch.nn.Linear, questions: Questions, chosen: Int[np.ndarray, " K"]) -> float:
-    """Nats a question, of beginning and end together; 0 of none."""
+    """Nats per question, of beginning and end together; 0 without questions."""
     total = 0.0
     with torch.inference_mode():
         for index in np.split(chosen, range(BATCH_QUESTIONS, len(chosen), BATCH_QUESTIONS)):
@@ -131,8 +132,8 @@ def loss_of(scorer: torch.nn.Linear, questions: Questions, chosen: Int[np.ndarra
 
 
 def _loss(scorer: torch.nn.Linear, questions: Questions, index: Int[np.ndarray, " B"]) -> Tensor:
-    read, is_word = questions.batch(index)
-    scores = scorer(read).masked_fill(~is_word[:, :, None], -torch.inf)
+    inputs, is_word = questions.batch(index)
+    scores = scorer(inputs).masked_fill(~is_word[:, :, None], -torch.inf)
     return 2 * F.cross_entropy(scores, torch.from_numpy(questions.answers[index]))
 
 
@@ -140,12 +141,12 @@ def best_spans(
     scorer: torch.nn.Linear, questions: Questions, max_words: int
 ) -> Int[np.ndarray, "N 2"]:
     """First and last word of the likeliest answer of at most `max_words` words."""
-    found = np.empty((len(questions.texts), 2), dtype=np.int64)
+    spans = np.empty((len(questions.texts), 2), dtype=np.int64)
     with torch.inference_mode():
-        for i in range(len(found)):
+        for i in range(len(spans)):
             start, end = scorer(questions.batch(np.array([i]))[0])[0].T
             both = start[:, None] + end[None, :]
             fits = torch.ones_like(both, dtype=torch.bool).triu().tril(max_words - 1)
             best = int(both.masked_fill(~fits, -torch.inf).argmax())
-            found[i] = divmod(best, len(start))
-    return found
+            spans[i] = divmod(best, len(start))
+    return spans

@@ -1,1 +1,1 @@
-"""A finished run as tasks read it: features, likelihoods and trainable copies."""
+"""The reader of a finished run: features, likelihoods, hidden words and trainable copies."""

@@ -1,4 +1,4 @@
-"""Texts as rows of token ids: `[CLS] tokens [SEP]`, cut to what an encoder reads, and batched."""
+"""Texts as rows of token ids: `[CLS] tokens [SEP]`, cut to the encoder's length, and batched."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bench.probing.task import Span
-
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from torch import Tensor
 
     from bench.corpus.tokenizer import TextTokenizer
 
+Span = tuple[int, int]
+"""The character range of a word, [start, end)."""
+
 CPU_BATCH_TOKENS = 4_096
-"""Padded tokens of a batch; 30 % faster than 16,384 on one core, whose cache it outgrows."""
+"""Padded tokens of a batch; 30 % faster than 16,384 on one core, because it fits the cache."""
 GPU_BATCH_TOKENS = 32_768
 
 
@@ -28,13 +29,13 @@ class Row:
 
     tokens: Int[np.ndarray, " L"]
     words: Int[np.ndarray, " L"]
-    """The word each token belongs to; -1 for a special token, which is never hidden or scored."""
+    """The word of each token; -1 for a special token, which is never hidden or scored."""
     starts: Int[np.ndarray, " L-2"]
     ends: Int[np.ndarray, " L-2"]
     truncated: bool
 
     def first_tokens(self, spans: Sequence[Span]) -> Int[np.ndarray, " T"]:
-        """Where each word's first token stands; 0, the [CLS], if the cut left none of the word."""
+        """The position of each word's first token; 0, the [CLS], if the cut removed the word."""
         begin, end = np.asarray(spans, dtype=np.int64).reshape(-1, 2).T
         first = np.searchsorted(self.ends, begin, side="right")
         starts = np.append(self.starts, np.iinfo(np.int32).max)
@@ -42,7 +43,7 @@ class Row:
 
 
 def read_rows(tokenizer: TextTokenizer, texts: Sequence[str], max_length: int) -> list[Row]:
-    """Tokenise and cut; specials inside a text keep their place but belong to no word."""
+    """Tokenise and cut; special tokens inside a text keep their place but belong to no word."""
     vocabulary, room = tokenizer.vocabulary, max_length - 2
     is_special, rows = np.zeros(vocabulary.size, dtype=bool), []
     is_special[list(vocabulary.special_ids)] = True
@@ -64,7 +65,7 @@ def read_rows(tokenizer: TextTokenizer, texts: Sequence[str], max_length: int) -
 def pad(
     rows: Sequence[Row], pad_id: int, device: torch.device
 ) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"], Bool[Tensor, "B L"] | None]:
-    """Tokens, words (-1 in the padding), and where a token stands; None if everywhere."""
+    """Tokens, words (-1 in the padding), and the attention mask; None if nothing is padded."""
     lengths = np.array([len(row.tokens) for row in rows])
     tokens = np.full((len(rows), lengths.max()), pad_id, dtype=np.int64)
     words = np.full_like(tokens, -1)
@@ -77,7 +78,7 @@ def pad(
 
 
 def batch_tokens(device: torch.device) -> int:
-    """Padded tokens that a batch may hold where nothing is trained."""
+    """The number of padded tokens that a batch may hold where nothing is trained."""
     return CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
 
 
@@ -96,10 +97,10 @@ def batches(
 def pool(
     hidden: Float[Tensor, "B S L D"], num_tokens: Int[Tensor, " B"]
 ) -> Float[Tensor, "B S 3 D"]:
-    """Mean, first and last of each text's own tokens; its [CLS] where it has none."""
+    """Mean, first and last of each text's tokens; the [CLS] of a text without tokens."""
     b = torch.arange(len(hidden), device=hidden.device)
     first = (num_tokens > 0).long()
     column = torch.arange(hidden.shape[2], device=hidden.device)
-    own = (column >= first[:, None]) & (column <= num_tokens[:, None])
-    mean = (hidden * own[:, None, :, None]).sum(2) / own.sum(1)[:, None, None]
+    is_pooled = (column >= first[:, None]) & (column <= num_tokens[:, None])
+    mean = (hidden * is_pooled[:, None, :, None]).sum(2) / is_pooled.sum(1)[:, None, None]
     return torch.stack((mean, hidden[b, :, first], hidden[b, :, num_tokens]), dim=2)

@@ -1,11 +1,11 @@
-"""Hidden words: which is likeliest where one is missing, and what a person may ask of a run.
+"""Hidden words: the log-probability of candidates, and the tokens that a run fills in.
 
-A masked run is shown as many [MASK]s as a candidate has tokens and answers for all candidates of
-that length at once: one pass a length, whatever their number. Its tokens are then predicted each
-without the others, which is what the run was trained to do with neighbouring [MASK]s; hiding them
-one by one would cost a pass a candidate and token. A causal run reads what stands to the left; it
-predicts the first tokens of all candidates at once and the rest by the chain rule, which is first
-estimated without the context; the likeliest and the word that stands there are then read in full.
+A masked run reads as many [MASK]s as a candidate has tokens, and one pass scores all candidates of
+that length, whatever their number. The tokens of a candidate are predicted independently, as
+neighbouring [MASK]s are in training; hiding them one by one would cost a pass per candidate and
+token. A causal run reads the text to the left. It predicts the first tokens of all candidates at
+once and estimates the rest by the chain rule without the context; the likeliest candidates and the
+word in the text are then scored in full.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import torch
 
 from bench.errors import BenchError
 from bench.pretraining.batch import Attention
-from bench.probing.reader.batching import Row, pad
-from bench.probing.task import Span
+from bench.probing.reader.batching import Row, Span, pad
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -30,33 +29,34 @@ if TYPE_CHECKING:
     from bench.probing.reader.likelihood import TokenScorer
 
 SHORTLIST = 20
-"""Candidates whose chain rule a causal run follows in full."""
+"""Number of candidates that a causal run scores by the full chain rule."""
 ROWS_AT_ONCE = 4_096
-"""Rows of candidates in their contexts held in memory."""
+"""Rows of candidates in their contexts that are in memory at once."""
 CONTINUATION = 12
-"""Tokens a causal run adds to a text."""
+"""Number of tokens that a causal run adds to a text."""
 MASK = "[MASK]"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Place:
-    """What stands around a hidden word, in tokens."""
+    """The context of a hidden word, in tokens."""
 
     left: Int[np.ndarray, " A"]
     right: Int[np.ndarray, " C"]
     glue: str
-    """A character like the one before it, and the space in between."""
+    """A character like the one before the word, and the space in between."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Filled:
-    """What a run would put into a text."""
+class FillResult:
+    """The tokens that a run fills into a text."""
 
     places: list[list[tuple[str, float]]]
-    """At each [MASK] the likeliest tokens with their probabilities; for a causal run, what may
-    come next."""
+    """The likeliest tokens at each [MASK] with their probabilities; for a causal run, the likeliest
+    next tokens."""
     text: str
-    """With the likeliest everywhere; for a causal run with its greedy continuation."""
+    """The text with the likeliest token everywhere; for a causal run, with its greedy
+    continuation."""
     is_continued: bool
 
 
@@ -65,30 +65,30 @@ def word_scores(
 ) -> Float[np.ndarray, "N C"]:
     """Log p of each candidate, in nats, where `text[start:end]` is hidden; -inf if it is too long.
 
-    Texts are cut around the place to what the encoder reads.
+    Texts are cut around the place to the encoder's length.
     """
     places = places_of(scorer, texts, spans)
-    found = np.full((len(texts), len(candidates)), -np.inf)
+    scores = np.full((len(texts), len(candidates)), -np.inf)
     for glue in sorted({place.glue for place in places}):
         rows = np.array([i for i, place in enumerate(places) if place.glue == glue])
         here = [places[i] for i in rows]
         tokens = candidate_tokens(scorer, glue, candidates)
         if scorer.scoring == "causal":
-            standing = [texts[i][slice(*spans[i])] for i in rows]
-            known = [candidates.index(word) if word in candidates else 0 for word in standing]
-            found[rows] = _chained(scorer, here, tokens, np.array(known))
+            hidden_words = [texts[i][slice(*spans[i])] for i in rows]
+            known = [candidates.index(word) if word in candidates else 0 for word in hidden_words]
+            scores[rows] = _chain_scores(scorer, here, tokens, np.array(known))
         else:
-            found[rows] = _masked(scorer, here, tokens)
-    return found
+            scores[rows] = _mask_scores(scorer, here, tokens)
+    return scores
 
 
 def places_of(scorer: TokenScorer, texts: Sequence[str], spans: Sequence[Span]) -> list[Place]:
-    """The tokens on either side of each hidden word, and of the space before it.
+    """The tokens on either side of each hidden word and of the space before it.
 
-    Tokenizers differ in whether that space is the word's, and one may do both: " bat" in one token
-    and " ", "river" in two.
+    In some tokenizers that space belongs to the word's token, and one tokenizer may do both: " bat"
+    in one token and " ", "river" in two.
     """
-    found = []
+    places = []
     encoded = scorer.tokenizer.encode(texts)
     for text, (start, end), one in zip(texts, spans, encoded, strict=True):
         before = text[:start].rstrip()
@@ -96,36 +96,36 @@ def places_of(scorer: TokenScorer, texts: Sequence[str], spans: Sequence[Span]) 
         stop = int(np.searchsorted(one.starts, end, side="left"))
         space = text[len(before) : start] if before else ""
         glue = f"a{space}" if space else before[-1:]
-        found.append(Place(one.ids[:first], one.ids[max(first, stop) :], glue))
-    return found
+        places.append(Place(one.ids[:first], one.ids[max(first, stop) :], glue))
+    return places
 
 
 def candidate_tokens(
     scorer: TokenScorer, glue: str, candidates: Sequence[str]
 ) -> list[Int[np.ndarray, " M"]]:
-    """Each candidate's tokens, with the space before it, as it stands after `glue`."""
+    """The tokens of each candidate after `glue`, with the space before it."""
     encoded = scorer.tokenizer.encode([glue + word for word in candidates])
     return [one.ids[one.ends > len(glue[:1])] for one in encoded]
 
 
-def _masked(
+def _mask_scores(
     scorer: TokenScorer, places: Sequence[Place], candidates: Sequence[Int[np.ndarray, " M"]]
 ) -> Float[np.ndarray, "N C"]:
-    """One pass for each number of tokens; all candidates of that number from its predictions."""
-    found = np.full((len(places), len(candidates)), -np.inf)
+    """One pass per number of tokens scores all candidates of that length."""
+    scores = np.full((len(places), len(candidates)), -np.inf)
     mask = scorer.tokenizer.vocabulary.mask_id
     for size in sorted({len(tokens) for tokens in candidates}):
         if not 0 < size <= scorer.room:
             continue
         own = np.array([c for c, tokens in enumerate(candidates) if len(tokens) == size])
-        wanted = torch.from_numpy(np.stack([candidates[c] for c in own]).astype(np.int64))
+        targets = torch.from_numpy(np.stack([candidates[c] for c in own]).astype(np.int64))
         rows = [_row(scorer, *around(place, scorer.room - size), [mask] * size) for place in places]
         for index, nats in _predictions(scorer, rows, size):
-            scores = nats.new_zeros(len(index), len(own))
+            sums = nats.new_zeros(len(index), len(own))
             for token in range(size):
-                scores += nats[:, token, wanted[:, token].to(nats.device)]
-            found[np.ix_(index, own)] = scores.double().cpu().numpy()
-    return found
+                sums += nats[:, token, targets[:, token].to(nats.device)]
+            scores[np.ix_(index, own)] = sums.double().cpu().numpy()
+    return scores
 
 
 def around(place: Place, room: int) -> tuple[Int[np.ndarray, " A"], Int[np.ndarray, " C"]]:
@@ -141,7 +141,7 @@ def _row(
     right: Int[np.ndarray, " C"],
     between: Sequence[int] | Int[np.ndarray, " M"],
 ) -> tuple[Row, int]:
-    """`[CLS] left between right [SEP]`, and where `between` begins."""
+    """`[CLS] left between right [SEP]`, and the position at which `between` begins."""
     vocabulary = scorer.tokenizer.vocabulary
     ends = ([vocabulary.cls_id], [vocabulary.sep_id])
     tokens = np.concatenate((ends[0], left, between, right, ends[1])).astype(np.int64)
@@ -154,7 +154,7 @@ def _row(
 def _predictions(
     scorer: TokenScorer, rows: Sequence[tuple[Row, int]], size: int
 ) -> Iterator[tuple[Int[np.ndarray, " B"], Float[Tensor, "B M V"]]]:
-    """Log p of every token at `size` places, from each row's own on; a bounded number at a time."""
+    """Log p of every token at `size` positions of each row, a bounded number at a time."""
     pattern: Literal["full", "causal"] = "causal" if scorer.scoring == "causal" else "full"
     shift = 0 if scorer.scoring == "masked" else 1  # the others predict one place to the left
     most = max(1, scorer.logit_rows() // size)
@@ -165,46 +165,46 @@ def _predictions(
             hidden = scorer.encoder(tokens, Attention(pattern, attention_mask))
             at = torch.tensor([rows[i][1] - shift for i in index], device=scorer.device)[:, None]
             b = torch.arange(len(index), device=scorer.device)[:, None]
-            read = hidden[b, at + torch.arange(size, device=scorer.device)]
-            yield index, scorer.log_probabilities(read)
+            states = hidden[b, at + torch.arange(size, device=scorer.device)]
+            yield index, scorer.log_probabilities(states)
 
 
-def _chained(
+def _chain_scores(
     scorer: TokenScorer,
     places: Sequence[Place],
     candidates: Sequence[Int[np.ndarray, " M"]],
-    standing: Int[np.ndarray, " N"],
+    hidden_words: Int[np.ndarray, " N"],
 ) -> Float[np.ndarray, "N C"]:
-    """The first token in its context, the rest estimated, and the likeliest read in full."""
+    """The first token in its context, the rest estimated; the likeliest are scored in full."""
     lengths = np.array([len(tokens) for tokens in candidates])
     fits = (lengths > 0) & (lengths <= scorer.room)
     longest = int(lengths[fits].max(initial=1))
     lefts = [place.left[max(0, len(place.left) - scorer.room + longest) :] for place in places]
     none = np.empty(0, dtype=np.int64)
-    found = np.full((len(places), len(candidates)), -np.inf)
+    scores = np.full((len(places), len(candidates)), -np.inf)
     first = torch.tensor([tokens[0] for tokens, fit in zip(candidates, fits, strict=True) if fit])
     rows = [_row(scorer, left, none, none) for left in lefts]
     for index, nats in _predictions(scorer, rows, 1):
-        found[np.ix_(index, fits)] = nats[:, 0, first.to(nats.device)].double().cpu().numpy()
+        scores[np.ix_(index, fits)] = nats[:, 0, first.to(nats.device)].double().cpu().numpy()
     alone = [_row(scorer, none, none, candidates[c]) for c in np.flatnonzero(fits).tolist()]
-    found[:, fits] += chain(scorer, alone, skip=1)
-    likeliest = np.argsort(-found, axis=1, kind="stable")[:, :SHORTLIST]
-    is_listed = np.zeros(found.shape, dtype=bool)
+    scores[:, fits] += chain(scorer, alone, skip=1)
+    likeliest = np.argsort(-scores, axis=1, kind="stable")[:, :SHORTLIST]
+    is_listed = np.zeros(scores.shape, dtype=bool)
     np.put_along_axis(is_listed, likeliest, True, axis=1)
-    is_listed[np.arange(len(places)), standing] = True
+    is_listed[np.arange(len(places)), hidden_words] = True
     pairs = np.argwhere(is_listed & fits & (lengths > 1))
     for part in np.array_split(pairs, len(pairs) // ROWS_AT_ONCE + 1):
-        found[part[:, 0], part[:, 1]] = chain(
+        scores[part[:, 0], part[:, 1]] = chain(
             scorer, [_row(scorer, lefts[i], none, candidates[c]) for i, c in part.tolist()]
         )
-    return found
+    return scores
 
 
 @torch.inference_mode()
 def chain(
     scorer: TokenScorer, rows: Sequence[tuple[Row, int]], skip: int = 0
 ) -> Float[np.ndarray, " N"]:
-    """Log p of each row's tokens from a place on (`skip` tokens later), by the chain rule."""
+    """Log p of each row's tokens from a position on (`skip` tokens later), by the chain rule."""
     total = np.zeros(len(rows))
     lengths = np.array([len(row.tokens) for row, _ in rows])
     begin = np.array([at for _, at in rows]) + skip
@@ -223,7 +223,7 @@ def chain(
     return total
 
 
-def fill(scorer: TokenScorer, text: str, k: int) -> Filled:
+def fill(scorer: TokenScorer, text: str, k: int) -> FillResult:
     """The likeliest tokens at each [MASK]; for a causal run after the text, or the first [MASK].
 
     Raises:
@@ -234,18 +234,18 @@ def fill(scorer: TokenScorer, text: str, k: int) -> Filled:
         text = text.partition(MASK)[0].rstrip()
     elif MASK not in text:
         raise BenchError(
-            f"nothing to fill in {text!r}: write {MASK} where a token is missing, as "
+            f"nothing to fill in {text!r}: write {MASK} where a token is missing, as in "
             f"'The {MASK} sat on the mat'"
         )
-    ids = _typed(scorer, text)
+    ids = _ids_of(scorer, text)
     room = scorer.room - (CONTINUATION if is_causal else 0)
     if len(ids) > room:
+        reserve = f" beside the {CONTINUATION} that it adds" if is_causal else ""
         raise BenchError(
-            f"the text has {len(ids)} tokens and this run reads {room}"
-            f"{f', to add {CONTINUATION}' if is_causal else ''}; shorten it"
+            f"the text has {len(ids)} tokens and this run reads {room}{reserve}; shorten the text"
         )
     if is_causal:
-        return _continued(scorer, ids, k)
+        return _continuation(scorer, ids, k)
     none = np.empty(0, dtype=np.int64)
     row, _ = _row(scorer, ids, none, none)
     at = np.flatnonzero(row.tokens == scorer.tokenizer.vocabulary.mask_id)
@@ -254,14 +254,14 @@ def fill(scorer: TokenScorer, text: str, k: int) -> Filled:
         (_, nats) = next(_predictions(scorer, [(row, int(place))], 1))
         places.append(_likeliest(scorer, nats[0, 0], k))
         filled[place] = _best(scorer, nats[0, 0])
-    return Filled(places, scorer.tokenizer.decode(filled[1:-1]).strip(), is_continued=False)
+    return FillResult(places, scorer.tokenizer.decode(filled[1:-1]).strip(), is_continued=False)
 
 
-def _typed(scorer: TokenScorer, text: str) -> Int[np.ndarray, " L"]:
-    """The tokens of what a person typed.
+def _ids_of(scorer: TokenScorer, text: str) -> Int[np.ndarray, " L"]:
+    """The tokens of a text that a user typed.
 
-    Where tokens have the space before them, one before a [MASK] would stand alone and tell the run
-    that the commonest words cannot be meant: it is left out.
+    Where tokens include the space before them, a space before a [MASK] would be a token of its own
+    and would tell the run that the commonest words do not fit: that space is removed.
     """
     tokenizer = scorer.tokenizer
     tokens = (tokenizer.token(i) for i in range(tokenizer.vocabulary.size))
@@ -271,8 +271,8 @@ def _typed(scorer: TokenScorer, text: str) -> Int[np.ndarray, " L"]:
     return tokenizer.encode([text.replace(MASK, own)], parse_special=True)[0].ids
 
 
-def _continued(scorer: TokenScorer, ids: Int[np.ndarray, " L"], k: int) -> Filled:
-    """What may come next, and the likeliest token after token."""
+def _continuation(scorer: TokenScorer, ids: Int[np.ndarray, " L"], k: int) -> FillResult:
+    """The likeliest next tokens, and the greedy continuation."""
     none, begin = np.empty(0, dtype=np.int64), len(ids)
     places: list[list[tuple[str, float]]] = []
     for _ in range(CONTINUATION):
@@ -280,21 +280,21 @@ def _continued(scorer: TokenScorer, ids: Int[np.ndarray, " L"], k: int) -> Fille
         if not places:
             places.append(_likeliest(scorer, nats[0, 0], k))
         ids = np.append(ids, _best(scorer, nats[0, 0]))
-    return Filled(places, scorer.tokenizer.decode(ids).strip(), is_continued=len(ids) > begin)
+    return FillResult(places, scorer.tokenizer.decode(ids).strip(), is_continued=len(ids) > begin)
 
 
 def _ordinary(scorer: TokenScorer, nats: Float[Tensor, " V"]) -> Float[Tensor, " V"]:
-    """Probabilities, with none for special tokens: no objective is trained to predict them."""
+    """Probabilities, with zero for special tokens: no objective is trained to predict them."""
     probabilities = nats.exp()
     probabilities[list(scorer.tokenizer.vocabulary.special_ids)] = 0.0
     return probabilities
 
 
 def _likeliest(scorer: TokenScorer, nats: Float[Tensor, " V"], k: int) -> list[tuple[str, float]]:
-    found = _ordinary(scorer, nats).topk(min(k, scorer.tokenizer.vocabulary.num_ordinary))
+    top = _ordinary(scorer, nats).topk(min(k, scorer.tokenizer.vocabulary.num_ordinary))
     return [
         (scorer.tokenizer.token(int(i)), float(p))
-        for i, p in zip(found.indices, found.values, strict=True)
+        for i, p in zip(top.indices, top.values, strict=True)
     ]
 
 

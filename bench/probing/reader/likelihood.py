@@ -1,8 +1,8 @@
-"""What a run says of tokens: the likelihood of sentences, one hidden token after the other.
+"""The likelihood of sentences under a run that predicts tokens.
 
-A masked run's is the pseudo-log-likelihood (Salazar et al. 2020), under two policies, because
-hiding one token of a word alone lets the others give it away (Kauf & Ivanova 2023). A causal run
-follows the chain rule from [CLS]. Predictions are float32, their sums float64.
+For a masked run it is the pseudo-log-likelihood (Salazar et al. 2020), under two policies: where
+only one token of a word is hidden, the others reveal it (Kauf & Ivanova 2023). A causal run follows
+the chain rule from [CLS]. Predictions are float32, their sums float64.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.pretraining.encoder import Encoder
 
 BATCH_LOGITS = 2**24
-"""Logits held at a time: 64 MB in float32, whatever the vocabulary."""
+"""Logits in memory at a time: 64 MB in float32 for any vocabulary."""
 
 
 class TokenScorer:
@@ -32,9 +32,9 @@ class TokenScorer:
 
     Args:
         encoder: In evaluation mode; never changed.
-        head: What predicts tokens from (hidden [N D], embedding [V D]).
+        head: Predicts tokens from (hidden [N D], embedding [V D]).
         tokenizer: The run's own.
-        scoring: What the head predicts, and where.
+        scoring: Which tokens the head predicts, and at which position.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class TokenScorer:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.encoder.embeddings.tok_embeddings.weight.device
 
     @property
     def room(self) -> int:
-        """Tokens of a row besides [CLS] and [SEP]."""
+        """The number of tokens of a row besides [CLS] and [SEP]."""
         return self.encoder.shape.max_length - 2
 
     def log_likelihood(
@@ -70,19 +70,19 @@ class TokenScorer:
         return np.stack((total, [(row.words >= 0).sum() for row in rows]), axis=1)
 
     def log_probabilities(self, hidden: Float[Tensor, "T D"]) -> Float[Tensor, "T V"]:
-        """Of every token, in float32; the caller bounds how many."""
+        """The log-probability of every token, in float32; the caller bounds T."""
         embedding = self.encoder.embeddings.tok_embeddings.weight
-        found: Tensor = self.head(hidden, embedding)
-        return found.float().log_softmax(-1)
+        logits: Tensor = self.head(hidden, embedding)
+        return logits.float().log_softmax(-1)
 
     def logit_rows(self) -> int:
-        """How many predictions over the vocabulary may be held at once."""
+        """The number of predictions over the vocabulary that may be in memory at once."""
         return max(1, BATCH_LOGITS // self.tokenizer.vocabulary.size)
 
     def batches(
         self, lengths: Sequence[int] | Int[np.ndarray, " N"]
     ) -> Iterator[Int[np.ndarray, " B"]]:
-        """Places of rows to be read together."""
+        """Indices of the rows of each batch."""
         return batches(lengths, batch_tokens(self.device))
 
     def _pad(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -103,10 +103,10 @@ class TokenScorer:
     def _pseudo(
         self, texts: Sequence[str], rows: Sequence[Row], policy: str
     ) -> Float[np.ndarray, " N"]:
-        """Each row's tokens as predicted where they are hidden, summed.
+        """The sum over each row's tokens of their log-probabilities where they are hidden.
 
-        A word's last token is hidden alone under both policies, so the last texts' tokens are
-        remembered: the second policy costs only the others, about half of them.
+        A word's last token is hidden alone under both policies, so the values of the latest texts
+        are cached: the second policy computes only the other tokens, about half of them.
         """
         places = [np.flatnonzero(row.words >= 0) for row in rows]
         owner = np.repeat(np.arange(len(rows)), [len(place) for place in places])
@@ -116,9 +116,9 @@ class TokenScorer:
         nats = self._alone[1].copy()
         if policy == "word_l2r":
             word = np.concatenate([row.words[at] for row, at in zip(rows, places, strict=True)])
-            goes_on = (owner[1:] == owner[:-1]) & (word[1:] == word[:-1])
-            more = np.flatnonzero(goes_on)
-            nats[more] = self._hidden(rows, owner[more], place[more], rest_of_word=True)
+            is_continued = (owner[1:] == owner[:-1]) & (word[1:] == word[:-1])
+            others = np.flatnonzero(is_continued)
+            nats[others] = self._hidden(rows, owner[others], place[others], rest_of_word=True)
         return np.bincount(owner, weights=nats, minlength=len(rows))
 
     @torch.inference_mode()
@@ -129,11 +129,11 @@ class TokenScorer:
         place: Int[np.ndarray, " T"],
         rest_of_word: bool,
     ) -> Float[np.ndarray, " T"]:
-        """Log p of one token of a row where it is hidden, one copy of the row for each.
+        """Log p of tokens where each is hidden, with a copy of the row for each token.
 
         Copies are made batch by batch: all of them at once would be the text times its length.
         """
-        found = np.empty(len(owner), dtype=np.float64)
+        result = np.empty(len(owner), dtype=np.float64)
         for index in self.batches(np.array([len(row.tokens) for row in rows])[owner]):
             owners, copy = np.unique(owner[index], return_inverse=True)
             tokens, words, attention_mask = self._pad([rows[i] for i in owners])
@@ -148,18 +148,18 @@ class TokenScorer:
             shown = tokens.masked_fill(hide, self.tokenizer.vocabulary.mask_id)
             attention_mask = None if attention_mask is None else attention_mask[copies]
             hidden = self.encoder(shown, Attention("full", attention_mask))
-            # A row begins with [CLS], so that a token always has a left neighbour to be read at.
-            read = at - 1 if self.scoring == "shifted" else at
-            found[index] = self.nats(hidden[b, read], tokens[b, at])
-        return found
+            # A row begins with [CLS], so every token has a left neighbour that predicts it.
+            source = at - 1 if self.scoring == "shifted" else at
+            result[index] = self.nats(hidden[b, source], tokens[b, at])
+        return result
 
     def nats(
         self, hidden: Float[Tensor, "T D"], targets: Int[Tensor, " T"]
     ) -> Float[np.ndarray, " T"]:
         """Log p(target), a bounded number of logits at a time."""
         size = self.logit_rows()
-        found = [np.empty(0, dtype=np.float32)]
-        for part, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
-            predicted = self.log_probabilities(part).gather(1, wanted[:, None])
-            found.append(predicted[:, 0].cpu().numpy())
-        return np.concatenate(found)
+        parts = [np.empty(0, dtype=np.float32)]
+        for states, ids in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
+            nats = self.log_probabilities(states).gather(1, ids[:, None])
+            parts.append(nats[:, 0].cpu().numpy())
+        return np.concatenate(parts)

@@ -1,8 +1,8 @@
-"""Long texts as vectors of their words, each read where most of its surroundings can be seen.
+"""Vectors of every word of long texts.
 
-A text longer than the encoder reads is cut into windows that overlap by half; a word that stands
-in two is taken from the one whose ends are farther away (the "maximum context" of BERT's reading
-of SQuAD). So every word has one vector, whatever the encoder's length.
+A text longer than the encoder reads is cut into windows that overlap by half. A word in two windows
+takes its vector from the window whose ends are farther away (the "maximum context" of BERT on
+SQuAD). So every word has one vector, whatever the encoder's length.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.probing.task import Reader, Span
-
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+    from bench.probing.reader.batching import Span
+    from bench.probing.task import Reader
+
 WORD = re.compile(r"\w+|[^\w\s]")
 TEXTS_AT_ONCE = 32
-"""Texts whose layers are held before all but one are dropped."""
+"""Texts whose layers are all in memory before only one layer is kept."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,11 +31,11 @@ class Passages:
 
     vectors: Float[np.ndarray, "T S D"]
     begin: Int[np.ndarray, " P+1"]
-    """Where each text's words begin among all."""
+    """The index among all words at which each text's words begin."""
 
 
 def words_of(text: str) -> list[Span]:
-    """Words and punctuation marks by their characters."""
+    """The character ranges of words and punctuation marks."""
     return [match.span() for match in WORD.finditer(text)]
 
 
@@ -43,9 +44,9 @@ def read_passages(reader: Reader, texts: Sequence[str], layer: int | None) -> Pa
     words = [words_of(text) for text in texts]
     parts = []
     for start in range(0, len(texts), TEXTS_AT_ONCE):
-        some = slice(start, start + TEXTS_AT_ONCE)
-        found = _vectors(reader, texts[some], words[some])
-        parts.append(found if layer is None else found[:, [layer]])
+        chunk = slice(start, start + TEXTS_AT_ONCE)
+        vectors = _vectors(reader, texts[chunk], words[chunk])
+        parts.append(vectors if layer is None else vectors[:, [layer]])
     begin = np.cumsum([0, *(len(own) for own in words)])
     return Passages(np.concatenate(parts), begin)
 
@@ -54,23 +55,23 @@ def _vectors(
     reader: Reader, texts: Sequence[str], words: Sequence[list[Span]]
 ) -> Float[np.ndarray, "T S D"]:
     owners, firsts, lasts = windows(reader, texts, words)
-    asked: list[list[int]] = [[] for _ in owners]
+    words_of_window: list[list[int]] = [[] for _ in owners]
     order = []
     for text, own in enumerate(words):
         of_text = [w for w, owner in enumerate(owners) if owner == text]
         for word in range(len(own)):
             margin = [min(word - firsts[w], lasts[w] - word) for w in of_text]
-            asked[of_text[int(np.argmax(margin))]].append(word)
-    cut, spans = [], []
-    for owner, first, last, chosen in zip(owners, firsts, lasts, asked, strict=True):
+            words_of_window[of_text[int(np.argmax(margin))]].append(word)
+    window_texts, spans = [], []
+    for owner, first, last, chosen in zip(owners, firsts, lasts, words_of_window, strict=True):
         own = words[owner]
         offset = own[first][0]
-        cut.append(texts[owner][offset : own[last][1]])
+        window_texts.append(texts[owner][offset : own[last][1]])
         spans.append([(own[w][0] - offset, own[w][1] - offset) for w in chosen])
         order += [(owner, word) for word in chosen]
-    found = reader.features(cut, spans).spans
-    assert found is not None  # they were asked for
-    return found[sorted(range(len(order)), key=order.__getitem__)]
+    vectors = reader.features(window_texts, spans).spans
+    assert vectors is not None  # spans were requested
+    return vectors[sorted(range(len(order)), key=order.__getitem__)]
 
 
 def windows(

@@ -1,13 +1,19 @@
 """A finished run as tasks may use it: frozen features, sentence scores, hidden words.
 
-A text is the row `[CLS] tokens [SEP]`, cut to what the encoder reads. Rows go through the encoder
-sorted by length in batches of bounded size, and a text goes through once however many tasks and
-layers read it. Pooling covers the text's own tokens: what an objective makes of [CLS] and [SEP]
-says little of the text, and averaging them in would favour the objectives that train them.
+A text is the row `[CLS] tokens [SEP]`, cut to the encoder's length. Rows go through the encoder
+sorted by length in batches of bounded size, and a text goes through once, however many tasks and
+layers use it. Pooling covers the text's own tokens: the states of [CLS] and [SEP] say little about
+the text, and averaging them in would favour the objectives that train them.
+
+Features stay in memory between tasks, up to a bound; the least recently used are dropped first.
+They are float32: half precision would lose 0.1 % of a feature's size, and a feature whose mean is
+far from zero carries its information in less than that.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -15,11 +21,10 @@ import numpy as np
 import torch
 
 from bench.pretraining.batch import Attention
-from bench.probing.reader.batching import batch_tokens, batches, pad, pool, read_rows
-from bench.probing.reader.cache import FeatureCache, Read, Words
+from bench.probing.reader.batching import Span, batch_tokens, batches, pad, pool, read_rows
 from bench.probing.reader.likelihood import TokenScorer
-from bench.probing.reader.trainable import TrainableEncoder
-from bench.probing.task import Features, NotApplicableError, Span
+from bench.probing.reader.trainable import EncoderCopy
+from bench.probing.task import Features, NotApplicableError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -27,7 +32,52 @@ if TYPE_CHECKING:
 
     from bench.corpus.tokenizer import TextTokenizer
     from bench.pretraining.encoder import Encoder
-    from bench.probing.reader.filling import Filled
+    from bench.probing.reader.filling import FillResult
+
+MAX_BYTES = 2**29
+"""Texts are mostly used again within a task (its second metric, its other probes), seldom in
+another one."""
+
+Words = tuple[Span, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TextFeatures:
+    """The features of one text."""
+
+    pooled: Float[np.ndarray, "S 3 D"]
+    words: Float[np.ndarray, "T S D"]
+    truncated: bool
+
+
+class FeatureCache:
+    """Features by text and requested words."""
+
+    def __init__(self) -> None:
+        self._features: OrderedDict[tuple[str, Words], TextFeatures] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, text: str, words: Words) -> TextFeatures | None:
+        """The features, if they are still in memory."""
+        features = self._features.get((text, words))
+        if features is not None:
+            self._features.move_to_end((text, words))
+        return features
+
+    def put(self, text: str, words: Words, features: TextFeatures) -> None:
+        """Add features, and drop the least recently used beyond the bound."""
+        if (text, words) in self._features:
+            return
+        self._features[text, words] = features
+        self.bytes += _bytes(words, features)
+        while self.bytes > MAX_BYTES:
+            (_, oldest_words), oldest = self._features.popitem(last=False)
+            self.bytes -= _bytes(oldest_words, oldest)
+
+
+def _bytes(words: Words, features: TextFeatures) -> int:
+    """All keys of a text share its pooled features, which count for the key without words."""
+    return features.words.nbytes if words else features.pooled.nbytes
 
 
 class RunReader:
@@ -35,11 +85,11 @@ class RunReader:
 
     Args:
         encoder: The trained encoder; put in evaluation mode, never changed.
-        head: What predicts tokens from (hidden [N D], embedding [V D]), or None.
+        head: Predicts tokens from (hidden [N D], embedding [V D]), or None.
         tokenizer: The run's own.
         scoring: How a sentence is scored, or None where the objective predicts no tokens.
-        pattern: The attention under which the objective has its features read.
-        attention: `bidirectional` reads a causal run with full attention.
+        pattern: The attention pattern of the objective's features.
+        attention: `bidirectional` evaluates a causal run with full attention.
     """
 
     def __init__(
@@ -63,23 +113,23 @@ class RunReader:
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
     ) -> Features:
-        """Frozen features; `spans` asks for words by character range [start, end)."""
-        words = [()] * len(texts) if spans is None else [tuple(asked) for asked in spans]
+        """Frozen features; `spans` requests words by character range [start, end)."""
+        words = [()] * len(texts) if spans is None else [tuple(each) for each in spans]
         keys = list(zip(texts, words, strict=True))
-        found = {key: self._cache.get(*key) for key in keys}
-        read = self._encode([key for key, known in found.items() if known is None])
-        everything = [found[key] or read[key] for key in keys]
-        for (text, asked), one in zip(keys, everything, strict=True):
-            self._cache.put(text, (), one)
-            self._cache.put(text, asked, one)
+        in_memory = {key: self._cache.get(*key) for key in keys}
+        new = self._encode([key for key, features in in_memory.items() if features is None])
+        everything = [in_memory[key] or new[key] for key in keys]
+        for (text, own_words), features in zip(keys, everything, strict=True):
+            self._cache.put(text, (), features)
+            self._cache.put(text, own_words, features)
         return Features(
-            pooled=np.stack([one.pooled for one in everything]),
-            spans=None if spans is None else np.concatenate([one.words for one in everything]),
-            truncated=sum(one.truncated for one in everything),
+            pooled=np.stack([features.pooled for features in everything]),
+            spans=None if spans is None else np.concatenate([each.words for each in everything]),
+            truncated=sum(features.truncated for features in everything),
         )
 
     def readable(self, texts: Sequence[str]) -> Int[np.ndarray, " N"]:
-        """How many characters of each text the encoder reads, from its beginning."""
+        """The number of characters of each text that the encoder reads, from its beginning."""
         rows = read_rows(self.tokenizer, texts, self.encoder.shape.max_length)
         return np.array(
             [
@@ -94,21 +144,21 @@ class RunReader:
     ) -> Float[np.ndarray, "N 2"]:
         """(log-likelihood in nats, number of scored tokens) of each text.
 
-        A masked run hides one token after the other and adds up what it would have said
+        A masked run hides one token after the other and sums their log-probabilities
         (pseudo-log-likelihood, Salazar et al. 2020); `word_l2r` also hides the rest of the same
         word to the right (Kauf & Ivanova 2023). A causal run follows the chain rule from [CLS];
         the policy changes nothing there. Predictions are float32, their sum float64.
 
         Raises:
-            NotApplicableError: The objective predicts no tokens, or a causal run is read with
-                full attention, where it would see what it has to predict.
+            NotApplicableError: The objective predicts no tokens, or a causal run is evaluated with
+                full attention, under which it would see the tokens that it predicts.
         """
         return self._scorer().log_likelihood(texts, policy)
 
     def word_scores(
         self, texts: Sequence[str], spans: Sequence[Span], candidates: Sequence[str]
     ) -> Float[np.ndarray, "N C"]:
-        """How likely each candidate is, in nats, where `text[start:end]` is hidden.
+        """The log-probability of each candidate, in nats, where `text[start:end]` is hidden.
 
         Raises:
             NotApplicableError: As `log_likelihood`.
@@ -117,8 +167,8 @@ class RunReader:
 
         return word_scores(self._scorer(), texts, spans, candidates)
 
-    def fill(self, text: str, k: int = 5) -> Filled:
-        """The likeliest tokens at each [MASK] of a text, or after it for a causal run.
+    def fill(self, text: str, k: int = 5) -> FillResult:
+        """The likeliest tokens at each [MASK] of a text, or after the text for a causal run.
 
         Raises:
             NotApplicableError: As `log_likelihood`.
@@ -128,25 +178,27 @@ class RunReader:
 
         return fill(self._scorer(), text, k)
 
-    def copy_for_finetuning(self) -> TrainableEncoder:
-        """The encoder once more, to be trained; this one stays as it is."""
-        return TrainableEncoder(self.encoder, self.tokenizer, self._pattern)
+    def copy_for_finetuning(self) -> EncoderCopy:
+        """A copy of the encoder that may be trained; this one does not change."""
+        return EncoderCopy(self.encoder, self.tokenizer, self._pattern)
 
     def _scorer(self) -> TokenScorer:
         if self._head is None or self.scoring is None:
             raise NotApplicableError("the objective predicts no tokens")
         if self.scoring == "causal" and self.attention == "bidirectional":
-            raise NotApplicableError("with full attention a causal run sees what it predicts")
+            raise NotApplicableError(
+                "with full attention a causal run sees the tokens that it predicts"
+            )
         if self._tokens is None:
             self._tokens = TokenScorer(self.encoder, self._head, self.tokenizer, self.scoring)
         return self._tokens
 
     @torch.inference_mode()
-    def _encode(self, keys: Sequence[tuple[str, Words]]) -> dict[tuple[str, Words], Read]:
+    def _encode(self, keys: Sequence[tuple[str, Words]]) -> dict[tuple[str, Words], TextFeatures]:
         """The features of texts, and of words in them."""
         device = self.encoder.embeddings.tok_embeddings.weight.device
         rows = read_rows(self.tokenizer, [text for text, _ in keys], self.encoder.shape.max_length)
-        found: dict[tuple[str, Words], Read] = {}
+        features: dict[tuple[str, Words], TextFeatures] = {}
         for index in batches([len(row.tokens) for row in rows], batch_tokens(device)):
             tokens, _, attention_mask = pad(
                 [rows[i] for i in index], self.tokenizer.vocabulary.pad_id, device
@@ -159,5 +211,5 @@ class RunReader:
                 at = torch.from_numpy(rows[i].first_tokens(keys[i][1])).to(device)
                 words = hidden[b][:, at].transpose(0, 1).cpu().numpy()
                 # A copy: a view would keep the features of its whole batch alive.
-                found[keys[i]] = Read(pooled[b].copy(), words, rows[i].truncated)
-        return found
+                features[keys[i]] = TextFeatures(pooled[b].copy(), words, rows[i].truncated)
+        return features

@@ -1,6 +1,6 @@
-"""An encoder that may be changed: a copy of a run's own, read with gradients.
+"""A copy of a run's encoder that may be trained, with gradients.
 
-It has no dropout, as in pretraining, so that training it needs no generator.
+It has no dropout, as in pretraining, so training it needs no generator.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from bench.pretraining.batch import Attention
-from bench.probing.reader.batching import Row, pad, pool, read_rows
-from bench.probing.task import Span
+from bench.probing.reader.batching import Row, Span, pad, pool, read_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
     from bench.pretraining.encoder import Encoder
 
 
-class TrainableEncoder:
-    """A copy of an encoder, with its tokenizer and the attention it is read with.
+class EncoderCopy:
+    """A copy of an encoder (the protocol `bench.probing.task.TrainableEncoder`).
 
     Args:
-        encoder: Copied; the given one is never changed.
+        encoder: Copied; the original is never changed.
         tokenizer: The run's own.
-        pattern: Who may see whom.
+        pattern: The attention pattern.
     """
 
     def __init__(
@@ -43,17 +42,17 @@ class TrainableEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of the weights."""
         return self.encoder.embeddings.tok_embeddings.weight.device
 
     def rows(self, texts: Sequence[str]) -> list[Row]:
-        """Texts as it reads them."""
+        """The texts as token rows."""
         return read_rows(self._tokenizer, texts, self.encoder.shape.max_length)
 
     def vectors(
         self, rows: Sequence[Row], spans: Sequence[Sequence[Span]] | None = None
     ) -> Float[Tensor, "T D"]:
-        """The last layer's mean of each text; or each word's first sub-token, where asked."""
+        """The last layer's mean of each text; with `spans`, each word's first sub-token."""
         tokens, _, attention_mask = pad(rows, self._tokenizer.vocabulary.pad_id, self.device)
         hidden: Tensor = self.encoder(tokens, Attention(self._pattern, attention_mask))
         if spans is None:

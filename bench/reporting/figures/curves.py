@@ -1,15 +1,15 @@
-"""The figure of score over budget: a row a task, and all four costs side by side.
+"""The figure of score over budget: a row of panels for each task, with all four costs.
 
-The same scores stand against tokens, predictions, FLOPs and seconds, because which objective leads
-at equal cost may depend on what is counted: one that predicts at every position has made seven
-times the predictions after as many tokens.
+The same scores are plotted against tokens, predictions, FLOPs and seconds, because the leading
+objective at equal cost can depend on the kind of cost: an objective that predicts at every position
+has made seven times the predictions after the same number of tokens.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.reporting.figures import style as figures
+from bench.reporting.figures import style
 from bench.reporting.figures.data import AXES
 from bench.reporting.figures.style import FAINT, INK, MARKERS, PAPER, SERIES, Figure, short_text
 from bench.reporting.formatting import big_number, decimal
@@ -18,68 +18,65 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from bench.reporting.curves import Curve, Question
+    from bench.reporting.curves import Curve, TaskMetric
 
-MOST_TASKS = 6
-"""Rows of panels."""
-MOST_LINES = 6
-"""Lines of a panel: as many as there are colours with markers."""
+MAX_TASKS = 6
+"""Maximum number of rows of panels."""
+MAX_LINES = 6
+"""Maximum number of lines in a panel, which is the number of colours with markers."""
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), "-")
 
 
 def over_budget(curve: Curve, name: str = "budget") -> Figure | None:
-    """Scores over what they cost; None where fewer than two points are known."""
+    """Scores over the costs of pretraining; None if no objective has scores at two budgets."""
     data = points_of(curve)
     trained = data[data["kind"] == "trained"]
     if trained.groupby(["display_name", "column"])["budget"].nunique().max() < 2:
         return None
-    asked = [q for q, c in curve.columns.items() if (trained["column"] == c.name).any()]
-    names = _leaders(trained)
-    look = {
-        entry: (SERIES[i], MARKERS[i], _DASHES[i]) for i, entry in enumerate(names[:MOST_LINES])
-    }
-    with figures.style():
-        canvas = _draw(curve, data, asked[:MOST_TASKS], look)
+    tasks = [key for key, c in curve.columns.items() if (trained["column"] == c.name).any()]
+    names = _by_rank(trained)
+    lines = {row: (SERIES[i], MARKERS[i], _DASHES[i]) for i, row in enumerate(names[:MAX_LINES])}
+    with style.style_context():
+        canvas = _draw(curve, data, tasks[:MAX_TASKS], lines)
         caption = (
-            "Each point a complete pretraining, mean over seeds; bands: 95 % intervals over seeds "
-            "and test examples, cut at the edge. Costs are on a log scale. Dotted: the untrained "
-            "encoder; dashed grey: chance. Crosses: where two cross, separably on both sides, with "
-            "the interval of the budget."
+            "Each point is a complete pretraining, as the mean over seeds. Bands: 95 % intervals "
+            "over seeds and test examples, cut off at the edge. Costs are on a log scale. Dotted: "
+            "the untrained encoder. Dashed grey: chance. Crosses: crossings of two objectives that "
+            "differ significantly on both sides, with the interval of the budget."
         )
-        if len(look) < len(names) or len(asked) > MOST_TASKS:
+        if len(lines) < len(names) or len(tasks) > MAX_TASKS:
             caption += (
-                f" {len(look)} of {len(names)} objectives, those that rank highest under the "
-                f"largest budget, and {min(len(asked), MOST_TASKS)} of {len(asked)} tasks; all are "
-                f"in {name}.csv."
+                f" The figure shows {len(lines)} of {len(names)} objectives, those with the best "
+                f"mean rank at the largest budget, and {min(len(tasks), MAX_TASKS)} of "
+                f"{len(tasks)} tasks; all are in {name}.csv."
             )
-        alt = " ".join(_said(curve, question) for question in asked[:MOST_TASKS])
-        title = "Score over budget"
-        return figures.finish(canvas, name, title, caption, alt, data)
+        alt = " ".join(_describe(curve, task) for task in tasks[:MAX_TASKS])
+        return style.to_figure(canvas, name, "Scores against four costs", caption, alt, data)
 
 
 def points_of(curve: Curve) -> pd.DataFrame:
-    """A row for each objective, task and budget that has a score, with all four costs."""
+    """One row for each objective, task and budget with a score, with all four costs."""
     import pandas as pd
 
     rows = []
-    for question, column in curve.columns.items():
-        for maker, entry in curve.rows.items():
+    for task, column in curve.columns.items():
+        for key, row in curve.rows.items():
             for place, budget in enumerate(curve.budgets):
-                cell = curve.cell(place, maker, question)
-                point = curve.point(place, maker, question)
+                cell = curve.cell(place, key, task)
+                point = curve.point(place, key, task)
                 if cell is None or cell.interval is None or point is None:
                     continue
-                found = cell.interval
+                score = cell.interval
                 rows.append(
-                    (entry.name, entry.kind, column.name, column.metric, column.chance, budget,
-                     found.seeds, found.mean, found.low, found.high, *point[0].spent.values())
+                    (row.name, row.kind, column.name, column.metric, column.chance, budget,
+                     score.seeds, score.mean, score.low, score.high, *point[0].spent.values())
                 )  # fmt: skip
-    keys = ["display_name", "kind", "column", "metric", "chance", "budget", "seeds"]
-    return pd.DataFrame(rows, columns=[*keys, "mean", "low", "high", *AXES])
+    names = ["display_name", "kind", "column", "metric", "chance", "budget", "seeds"]
+    return pd.DataFrame(rows, columns=[*names, "mean", "low", "high", *AXES])
 
 
-def _leaders(trained: pd.DataFrame) -> list[str]:
-    """Objectives by their mean rank over tasks under the largest budget each was run with."""
+def _by_rank(trained: pd.DataFrame) -> list[str]:
+    """Objectives by their mean rank over tasks, each at the largest budget that it was run with."""
     last = trained.sort_values("budget").groupby(["display_name", "column"]).tail(1)
     ranks = last.groupby("column")["mean"].rank(ascending=False)
     mean_rank = ranks.groupby(last["display_name"]).mean()
@@ -87,25 +84,30 @@ def _leaders(trained: pd.DataFrame) -> list[str]:
 
 
 def _draw(
-    curve: Curve, data: pd.DataFrame, asked: list[Question], look: dict[str, tuple[str, str, Any]]
+    curve: Curve,
+    data: pd.DataFrame,
+    tasks: list[TaskMetric],
+    lines: dict[str, tuple[str, str, Any]],
 ) -> Any:
     from matplotlib.lines import Line2D
 
-    margins = (0.35, 0.62 + 0.19 * -(-len(look) // 4))
-    canvas, axes = figures.panels(4 * len(asked), 4, (1.8, 1.3), 0.6, (0.18, 0.78), margins)
-    for row, question in enumerate(asked):
-        column, scale = curve.columns[question], curve.scale(question)
+    margins = (0.35, 0.62 + 0.19 * -(-len(lines) // 4))
+    canvas, axes = style.make_panels(4 * len(tasks), 4, (1.8, 1.3), 0.6, (0.18, 0.78), margins)
+    for number, task in enumerate(tasks):
+        column, scale = curve.columns[task], curve.scale(task)
         own = data[data["column"] == column.name]
-        seen = own[own["display_name"].isin([*look]) | (own["kind"] == "untrained")]
-        ends = figures.view(seen["mean"] * scale, seen["low"] * scale, seen["high"] * scale)
+        shown = own[own["display_name"].isin([*lines]) | (own["kind"] == "untrained")]
+        limits = style.axis_limits(
+            shown["mean"] * scale, shown["low"] * scale, shown["high"] * scale
+        )
         for place, (axis, unit) in enumerate(AXES.items()):
-            ax = axes[4 * row + place]
-            _panel(ax, seen, axis, scale, look)
+            ax = axes[4 * number + place]
+            _draw_panel(ax, shown, axis, scale, lines)
             if column.chance is not None:
                 ax.axhline(column.chance * scale, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
             if axis == curve.axis:
-                _mark_crossings(ax, curve, question, seen, scale)
-            ax.set(ylim=ends, xlabel=unit, ylabel="")
+                _mark_crossings(ax, curve, task, shown, scale)
+            ax.set(ylim=limits, xlabel=unit, ylabel="")
             if place:
                 ax.set_yticklabels([])
             else:
@@ -114,29 +116,29 @@ def _draw(
                 ax.set_title(short_text(column.name, 30), loc="left")
     handles = [
         Line2D([], [], color=color, marker=marker, markersize=4.5, linewidth=1.2, linestyle=dash,
-               label=short_text(entry))
-        for entry, (color, marker, dash) in look.items()
+               label=short_text(row))
+        for row, (color, marker, dash) in lines.items()
     ]  # fmt: skip
-    figures.legend_below(canvas, handles)
+    style.add_legend(canvas, handles)
     return canvas
 
 
-def _panel(
-    ax: Axes, seen: pd.DataFrame, axis: str, scale: float, look: dict[str, tuple[str, str, Any]]
+def _draw_panel(
+    ax: Axes, shown: pd.DataFrame, axis: str, scale: float, lines: dict[str, tuple[str, str, Any]]
 ) -> None:
     import numpy as np
     from matplotlib.ticker import NullFormatter, NullLocator
 
-    for level in seen.loc[seen["kind"] == "untrained", "mean"].unique():
+    for level in shown.loc[shown["kind"] == "untrained", "mean"].unique():
         ax.axhline(level * scale, color=INK, linestyle=(0, (1, 1.5)), linewidth=0.9)
-    for entry, (color, marker, dash) in look.items():
-        line = seen[seen["display_name"] == entry].sort_values("budget")
+    for row, (color, marker, dash) in lines.items():
+        line = shown[shown["display_name"] == row].sort_values("budget")
         x = line[axis].to_numpy(dtype=float)
         ax.fill_between(x, line["low"] * scale, line["high"] * scale, color=color, alpha=0.13,
                         linewidth=0)  # fmt: skip
         ax.plot(x, line["mean"] * scale, color=color, marker=marker, markersize=4, linewidth=1.2,
                 linestyle=dash, markeredgewidth=0)  # fmt: skip
-    costs = seen.loc[seen["kind"] == "trained", axis]
+    costs = shown.loc[shown["kind"] == "trained", axis]
     ax.set_xscale("log", base=2)
     low, high = max(float(costs.min()), 1e-3), max(float(costs.max()), 2e-3)
     ticks = sorted({float(f"{x:.2g}") for x in costs})
@@ -151,46 +153,48 @@ def _panel(
 
 
 def _mark_crossings(
-    ax: Axes, curve: Curve, question: Question, seen: pd.DataFrame, scale: float
+    ax: Axes, curve: Curve, task: TaskMetric, shown: pd.DataFrame, scale: float
 ) -> None:
-    """A cross where two lines that are drawn meet, with the interval of the budget."""
+    """Draw a cross where two drawn lines meet, with the interval of the budget."""
     import numpy as np
 
-    for one in curve.searches[question].crossings:
-        names = [curve.rows[maker].name for maker in (one.before, one.after)]
-        lines = [seen[seen["display_name"] == name].sort_values("budget") for name in names]
-        if one.low is None or one.high is None or any(line.empty for line in lines):
+    for crossing in curve.searches[task].crossings:
+        names = [curve.rows[key].name for key in (crossing.before, crossing.after)]
+        lines = [shown[shown["display_name"] == name].sort_values("budget") for name in names]
+        low, high = crossing.low, crossing.high
+        if low is None or high is None or any(line.empty for line in lines):
             continue
         heights = [
-            np.interp(np.log2(one.at), np.log2(line["budget"]), line["mean"]) for line in lines
+            np.interp(np.log2(crossing.at), np.log2(line["budget"]), line["mean"]) for line in lines
         ]
         height = float(np.mean(heights)) * scale
-        ax.plot([one.low, one.high], [height] * 2, color=INK, linewidth=0.9, zorder=4)
+        ax.plot([low, high], [height] * 2, color=INK, linewidth=0.9, zorder=4)
         ax.plot(
-            [one.at], [height], marker="X", color=INK, markersize=7, markeredgecolor=PAPER, zorder=5
-        )
+            [crossing.at], [height], marker="X", color=INK, markersize=7, markeredgecolor=PAPER,
+            zorder=5,
+        )  # fmt: skip
 
 
-def _said(curve: Curve, question: Question) -> str:
-    """What a row of panels says, in words."""
-    column, scale = curve.columns[question], curve.scale(question)
-    said = []
+def _describe(curve: Curve, task: TaskMetric) -> str:
+    """The content of a row of panels, in words."""
+    column, scale = curve.columns[task], curve.scale(task)
+    sentences = []
     for place in (0, len(curve.tables) - 1):
-        found = [
-            (cell.interval.mean * scale, entry.name)
-            for maker, entry in curve.rows.items()
-            if entry.kind == "trained"
-            and (cell := curve.cell(place, maker, question)) is not None
+        scores = [
+            (cell.interval.mean * scale, row.name)
+            for key, row in curve.rows.items()
+            if row.kind == "trained"
+            and (cell := curve.cell(place, key, task)) is not None
             and cell.interval is not None
         ]
-        if found:
-            value, leader = max(found)
+        if scores:
+            value, leader = max(scores)
             amount = big_number(curve.budgets[place])
-            said.append(
+            sentences.append(
                 f"at {amount} {curve.axis} {short_text(leader)} is highest, {decimal(value)}"
             )
-    for one in curve.searches[question].crossings:
-        if one.is_shown:
-            names = [short_text(curve.rows[maker].name) for maker in (one.after, one.before)]
-            said.append(f"{names[0]} passes {names[1]} at {big_number(one.at)}")
-    return f"{short_text(column.name)}: {'; '.join(said)}."
+    for crossing in curve.searches[task].crossings:
+        if crossing.is_shown:
+            names = [short_text(curve.rows[key].name) for key in (crossing.after, crossing.before)]
+            sentences.append(f"{names[0]} passes {names[1]} at {big_number(crossing.at)}")
+    return f"{short_text(column.name)}: {'; '.join(sentences)}."

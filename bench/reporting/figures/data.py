@@ -1,7 +1,8 @@
-"""What figures are drawn from: the numbers of a table, and nothing else of the records.
+"""The data of the figures: numbers of a table, as lists.
 
-So a figure cannot say another number than the tables do, its numbers are its CSV, and drawing can
-happen in another process (plain lists: only who draws needs pandas).
+Figures use these numbers only, never the records, so a figure cannot contradict its table, and the
+CSV of a figure holds all its data. The lists can be sent to another process, and only the process
+that draws needs pandas.
 """
 
 from __future__ import annotations
@@ -25,164 +26,163 @@ AXES = {
     "flops": "FLOPs",
     "seconds": "seconds",
 }
-"""What a pretraining costs, and how an axis says it."""
-MOST_CURVES = 20
-"""Objectives whose training curves are read; of more the first `SOME_CURVES`, since a page that
-cannot show all of them had better be quick."""
-SOME_CURVES = 4
-_MOST_BYTES = 1 << 26
+"""The costs of a pretraining, and the labels of their axes."""
+MAX_CURVES = 20
+"""Up to this number of objectives, all training curves are read. With more objectives, only the
+first `FEW_CURVES` are read: the page cannot show all of them, and to read them takes time."""
+FEW_CURVES = 4
+_MAX_BYTES = 1 << 26
 
 
-class Numbers(NamedTuple):
-    """A table of them; an unknown number is NaN."""
+class FigureData(NamedTuple):
+    """The data of a figure. An unknown number is NaN."""
 
     names: Sequence[str]
+    """Names of the columns."""
     rows: Sequence[Sequence[Any]]
 
     def frame(self) -> pd.DataFrame:
-        """The same for pandas."""
+        """The same data for pandas."""
         import pandas as pd
 
         return pd.DataFrame(self.rows, columns=list(self.names))
 
 
-def scores(table: Table) -> Numbers:
-    """A row an entry and column: its interval, its difference to the baseline, its seeds' values.
+def scores(table: Table) -> FigureData:
+    """One row for each cell: its interval, its difference to the baseline, and the seeds' values.
 
-    Controls that did not answer have no row.
+    A baseline without a score for a task has no row for it.
     """
     rows = []
-    for entry in table.rows:
+    for row in table.rows:
         for column in table.columns:
-            cell = table.cells[entry.name, column.name]
-            if entry.kind == "baseline" and cell.status == "missing":
+            cell = table.cells[row.name, column.name]
+            if row.kind == "baseline" and cell.status == "missing":
                 continue
-            interval, gap = cell.interval, None
-            if table.difference_to not in (None, entry.name):
-                gap = table.difference(entry.name, table.difference_to, column.name)
+            interval, difference = cell.interval, None
+            if table.difference_to not in (None, row.name):
+                difference = table.difference(row.name, table.difference_to, column.name)
             rows.append(
-                (entry.name, entry.kind, column.name, column.metric,
+                (row.name, row.kind, column.name, column.metric,
                  math.nan if column.chance is None else column.chance,
-                 table.scale(column), table.best.get(column.name) == entry.name,
-                 *ends(interval), interval.seeds if interval else 0,
+                 table.scale(column), table.best.get(column.name) == row.name,
+                 *interval_numbers(interval), interval.seeds if interval else 0,
                  cell.sample and cell.sample.values.tolist(),
-                 *ends(gap), gap and gap.is_significant)
+                 *interval_numbers(difference), difference and difference.is_significant)
             )  # fmt: skip
-    keys = [
-        "display_name",
-        "kind",
-        "column",
-        "metric",
-        "chance",
-        "scale",
-        "best",
-        "mean",
-        "low",
-        "high",
-    ]
-    gaps = [f"difference_{key}" for key in ("mean", "low", "high", "significant")]
-    return Numbers([*keys, "seeds", "values", *gaps], rows)
+    names = ["display_name", "kind", "column", "metric", "chance", "scale", "best"]
+    names += ["mean", "low", "high", "seeds", "values"]
+    names += [f"difference_{name}" for name in ("mean", "low", "high", "significant")]
+    return FigureData(names, rows)
 
 
-def costs(table: Table) -> tuple[Numbers, str]:
-    """A row an objective: label, kind, mean, low, high and four costs; and what the score is.
+def costs(table: Table) -> tuple[FigureData, str]:
+    """One row for each objective: name, kind, four costs, mean, low and high; and the score's name.
 
-    It is the aggregate over all tasks, or the score of the only one; else there is no row.
+    The score is the aggregate over all tasks, or the score of the only task. With several tasks and
+    no aggregate there are no rows.
     """
-    found, score = {}, ""
+    intervals, score = {}, ""
     if table.aggregates:
         overall, score, scale = table.aggregates[0], "interquartile mean x 100", 100.0
-        found = {name: overall.of(name)[0] for name in overall.rows}
+        intervals = {name: overall.of(name)[0] for name in overall.rows}
     elif len(table.columns) == 1:
         (column,) = table.columns
         scale, score = table.scale(column), column.name
-        cells = {entry.name: table.cells[entry.name, column.name] for entry in table.rows}
-        found = {name: cell.interval for name, cell in cells.items() if cell.interval is not None}
+        cells = {row.name: table.cells[row.name, column.name] for row in table.rows}
+        intervals = {
+            name: cell.interval for name, cell in cells.items() if cell.interval is not None
+        }
     rows = [
         (
-            entry.name,
-            entry.kind,
-            *(float(plain(entry.spent[axis]) or 0) for axis in AXES),
-            *(scale * x for x in (one.mean, one.low, one.high)),
+            row.name,
+            row.kind,
+            *(float(plain(row.spent[axis]) or 0) for axis in AXES),
+            *(scale * x for x in (interval.mean, interval.low, interval.high)),
         )
-        for entry in table.rows
-        if entry.kind != "baseline" and (one := found.get(entry.name)) is not None
+        for row in table.rows
+        if row.kind != "baseline" and (interval := intervals.get(row.name)) is not None
     ]
-    return Numbers(["display_name", "kind", *AXES, "mean", "low", "high"], rows), score
+    return FigureData(["display_name", "kind", *AXES, "mean", "low", "high"], rows), score
 
 
-def ends(interval: Interval | None) -> list[float]:
-    """Mean, low and high, as all formats tell them."""
-    told = [interval.mean, interval.low, interval.high] if interval else [None] * 3
-    return [math.nan if (x := plain(end)) is None else x for end in told]
+def interval_numbers(interval: Interval | None) -> list[float]:
+    """Mean, low and high, rounded as in all formats; NaN if there is no interval."""
+    if interval is None:
+        return [math.nan] * 3
+    numbers = (plain(number) for number in (interval.mean, interval.low, interval.high))
+    return [math.nan if number is None else number for number in numbers]
 
 
-def layers(table: Table) -> Numbers:
-    """label, column, criterion, layer, score: means over seeds of each layer's best pooling."""
+def layers(table: Table) -> FigureData:
+    """display_name, column, criterion, layer, score.
+
+    The score of a layer is that of its best pooling, as a mean over seeds.
+    """
     columns = {column.variant: column.name for column in table.columns}
-    found: dict[tuple[str, str, str], list[list[float]]] = {}
-    for entry in table.rows:
-        for score in (score for run in entry.finished for score in run.scores):
-            if score.variant in columns and score.data["attention"] == entry.attention:
+    seeds_of: dict[tuple[str, str, str], list[list[float]]] = {}
+    for row in table.rows:
+        for score in (score for run in row.finished for score in run.scores):
+            if score.variant in columns and score.data["attention"] == row.attention:
                 details = score.data["details"]
-                key = entry.name, columns[score.variant], str(details.get("criterion", "score"))
-                found.setdefault(key, []).append(_best_poolings(details.get("grid")))
+                key = row.name, columns[score.variant], str(details.get("criterion", "score"))
+                seeds_of.setdefault(key, []).append(_best_poolings(details.get("grid")))
     rows = [
         (*key, layer, sum(values) / len(values))
-        for key, seeds in found.items()
+        for key, seeds in seeds_of.items()
         for layer, values in enumerate(zip(*(best for best in seeds if best), strict=False))
     ]
-    return Numbers(["display_name", "column", "criterion", "layer", "score"], rows)
+    return FigureData(["display_name", "column", "criterion", "layer", "score"], rows)
 
 
 def _best_poolings(grid: Any) -> list[float]:
-    """The best of each row of a grid [layer][pooling]; nothing if it is not one."""
+    """The best value of each row of a grid [layer][pooling]; empty if it is not such a grid."""
     try:
         return [float(max(row)) for row in grid]
     except (TypeError, ValueError):
         return []
 
 
-def losses(table: Table) -> tuple[Numbers, int]:
-    """label, seed, tokens, validation_loss; and of how many objectives there could be any."""
-    entries = [e for e in table.rows if e.kind == "trained" and e.attention == "native"]
-    read = entries if len(entries) <= MOST_CURVES else entries[:SOME_CURVES]
+def losses(table: Table) -> tuple[FigureData, int]:
+    """display_name, seed, tokens, validation_loss; and the number of pretrained objectives."""
+    trained = [row for row in table.rows if row.kind == "trained" and row.attention == "native"]
+    read = trained if len(trained) <= MAX_CURVES else trained[:FEW_CURVES]
     rows = [
-        (entry.name, run.data["seed"], *pair)
-        for entry in read
-        for run in entry.runs
-        for pair in _curve(run)
+        (row.name, run.data["seed"], *point)
+        for row in read
+        for run in row.runs
+        for point in _curve(run)
     ]
-    return Numbers(["display_name", "seed", "tokens", "validation_loss"], rows), len(entries)
+    return FigureData(["display_name", "seed", "tokens", "validation_loss"], rows), len(trained)
 
 
-def references(table: Table) -> dict[str, float]:
-    """Losses of what knows nothing and of what knows frequencies."""
-    for entry in table.rows:
-        for run in entry.runs:
-            found = run.data.get("reference_nats")
-            if isinstance(found, dict):
-                return {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
+def reference_losses(table: Table) -> dict[str, float]:
+    """The losses of a uniform prediction and of the token frequencies, in nats."""
+    for row in table.rows:
+        for run in row.runs:
+            references = run.data.get("reference_nats")
+            if isinstance(references, dict):
+                return {k: float(v) for k, v in references.items() if isinstance(v, int | float)}
     return {}
 
 
 def _curve(run: RunRecord) -> list[tuple[float, float]]:
-    """Tokens and validation loss, if the run has them; a damaged file is no reason to fail."""
+    """Tokens and validation loss; empty if the run has no curve or the file is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = run.folder / "curve.parquet"
-    columns = ["tokens", "validation_loss"]
+    names = ["tokens", "validation_loss"]
     try:
-        if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
+        if path.is_symlink() or path.stat().st_size > _MAX_BYTES:
             return []
-        found = pq.ParquetFile(path).read(columns, use_threads=False).to_pydict()
+        columns = pq.ParquetFile(path).read(names, use_threads=False).to_pydict()
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return []
-    if set(found) != {*columns}:
+    if set(columns) != {*names}:
         return []
-    pairs = zip(*(found[name] for name in columns), strict=True)
-    return [pair for pair in pairs if all(map(_is_number, pair))]
+    points = zip(*(columns[name] for name in names), strict=True)
+    return [point for point in points if all(map(_is_number, point))]
 
 
 def _is_number(value: Any) -> bool:

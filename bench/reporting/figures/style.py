@@ -1,10 +1,10 @@
-"""How a figure of a report is made: one look for all, and the files that come of it.
+"""The style of all figures of a report, and the files of a figure.
 
-Each is drawn once with fixed colours and written as PNG, SVG and the CSV it was drawn from. For the
-page those colours, and only they, are exchanged for the page's CSS variables, so that one drawing
-serves light, dark and print; two renderings would double the page and the time. Text stays text (to
-be read aloud, found and copied), names never reach a formula parser, and ids carry the figure's
-name, because two figures of one page must not share them.
+Each figure is drawn once with fixed colours and written as PNG, SVG and the CSV of its data. In the
+page, CSS variables replace these colours and no others, so one drawing serves light mode, dark mode
+and print; two drawings would double the size of the page and the time. Text stays text, so it can
+be read aloud, searched and copied. Names never reach a formula parser. The ids of an SVG start with
+the name of the figure, because two figures on one page must not share an id.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from bench.reporting.formatting import csv_value
+from bench.reporting.formatting import csv_value, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 
 INK, FAINT, PAPER = "#1d1d22", "#9b9ba3", "#fefefe"
 SERIES = ("#0072b2", "#c44a00", "#007a5a", "#a8478a", "#8a6500", "#5b5bd6")
-"""Told apart with any colour vision (after Okabe & Ito 2008), darkened to 4.5:1 on white."""
+"""Distinct with any colour vision (after Okabe & Ito 2008), darkened to a contrast of 4.5:1 on
+white."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 VARIABLES = {INK: "--ink", FAINT: "--faint", PAPER: "--paper"} | {
     color: f"--series-{number}" for number, color in enumerate(SERIES, 1)
 }
 LETTER_INCHES = 0.068
-"""Of a label's average letter, on the wide side."""
-LONGEST_LABEL = 26
+"""Width of an average letter of a label, rounded up."""
+MAX_LABEL_LENGTH = 26
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 8.5,
-    "axes.titley": 1.0,  # given, so that no drawing has to look for room
+    "axes.titley": 1.0,  # fixed, because searching for free space takes time at each drawing
     "axes.labelsize": 8.5,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
@@ -65,22 +66,22 @@ _DOTS_PER_INCH = 110
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Figure:
-    """A drawing with what it says in words and the numbers it was drawn from."""
+    """A drawing with its texts and its data."""
 
     name: str
-    """Stem of its files."""
+    """Stem of its file names."""
     title: str
     caption: str
-    """How to read it, and what it leaves out."""
+    """How to read the figure, and which data it omits."""
     alt: str
-    """What it shows, for whoever does not see it."""
+    """The content in words, for screen readers."""
     csv: str
-    """The numbers it was drawn from."""
+    """The data of the drawing."""
     svg: str
     png: bytes
 
     def inline(self) -> str:
-        """The SVG as it stands in a page: the page's colours, ids of its own, no fixed size."""
+        """The SVG for a page: colours of the page, ids unique on the page, no fixed size."""
         drawing = self.svg[self.svg.index("<svg") :]
         drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
         drawing = re.sub(r' id="', f' id="{self.name}-', drawing)
@@ -88,15 +89,19 @@ class Figure:
         for color, variable in VARIABLES.items():
             drawing = drawing.replace(color, f"var({variable})")
         width = float(re.search(r'width="([\d.]+)pt"', drawing)[1])  # type: ignore[index]
-        spoken = html.escape(f"{self.title}. {self.alt}")
-        opening = f'<svg role="img" aria-label="{spoken}" style="width: {width / 72:.2f}in" '
+        description = html.escape(f"{self.title}. {self.alt}")
+        opening = f'<svg role="img" aria-label="{description}" style="width: {width / 72:.2f}in" '
         drawing = re.sub(r'width="[\d.]+pt" height="[\d.]+pt" ', "", drawing, count=1)
         return drawing.replace("<svg ", opening, 1)
 
 
+Drawing = Callable[[], Figure | None]
+"""Draws a figure when it is called; it can be pickled."""
+
+
 @contextmanager
-def style() -> Iterator[None]:
-    """The look of all figures; letters that the font lacks are no reason to complain."""
+def style_context() -> Iterator[None]:
+    """Use the style of all figures, and ignore warnings about letters that the font lacks."""
     import matplotlib
 
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
@@ -104,10 +109,10 @@ def style() -> Iterator[None]:
         yield
 
 
-def finish(
+def to_figure(
     canvas: Canvas, name: str, title: str, caption: str, alt: str, data: pd.DataFrame
 ) -> Figure:
-    """Write a drawing to memory: the same bytes for the same data."""
+    """Write a drawing to memory. The same data give the same bytes."""
     svg, png = io.StringIO(), io.BytesIO()
     canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     canvas.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
@@ -115,7 +120,7 @@ def finish(
 
 
 def csv_of(data: pd.DataFrame) -> str:
-    """The numbers of a figure; a name that a spreadsheet would take for a formula is quoted."""
+    """The data of a figure as CSV. A name that a spreadsheet would run as a formula is quoted."""
     plain = data.copy()
     for name in plain.columns:
         if plain[name].dtype.kind not in "biuf":
@@ -124,7 +129,7 @@ def csv_of(data: pd.DataFrame) -> str:
     return str(plain.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
-def panels(
+def make_panels(
     count: int,
     columns: int,
     size: tuple[float, float],
@@ -132,15 +137,17 @@ def panels(
     gap: tuple[float, float] = (0.3, 0.72),
     margins: tuple[float, float] = (0.35, 0.55),
 ) -> tuple[Canvas, list[Axes]]:
-    """Axes in rows, placed in inches: automatic layout takes seconds for dozens of them.
+    """Make a grid of axes. All sizes are in inches.
+
+    The axes are placed explicitly, because automatic layout takes seconds for dozens of axes.
 
     Args:
-        count: How many.
-        columns: In a row, at most.
-        size: Width and height of one.
-        left: Room for labels at the left of a row.
-        gap: Between columns and rows.
-        margins: Above all and below all.
+        count: Number of axes.
+        columns: Maximum number of axes in a row.
+        size: Width and height of each.
+        left: Width of the labels at the left of a row.
+        gap: Space between columns, and space between rows.
+        margins: Space above the first row, and space below the last.
     """
     from matplotlib.figure import Figure as Canvas
 
@@ -159,29 +166,39 @@ def panels(
     return canvas, axes
 
 
-def strokes(ax: Axes, x: Any, y: Any, **look: Any) -> None:
-    """Straight lines, all of them one path, as a page has thousands: x and y are [ends, lines]."""
+def draw_lines(ax: Axes, x: Any, y: Any, **line_style: Any) -> None:
+    """Draw straight lines as one path, because a page has thousands of lines.
+
+    Args:
+        ax: The axes.
+        x: Start and end of each line, of shape [2, lines] after broadcasting with `y`.
+        y: As `x`.
+        line_style: Passed to matplotlib.
+    """
     import numpy as np
 
-    ends = np.broadcast_arrays(*(np.atleast_2d(np.asarray(one, dtype=float)) for one in (x, y)))
-    apart = [np.vstack([one, np.full(one.shape[1], np.nan)]).T.ravel() for one in ends]
-    ax.plot(*apart, solid_capstyle="butt", **look)
+    ends = np.broadcast_arrays(*(np.atleast_2d(np.asarray(axis, dtype=float)) for axis in (x, y)))
+    paths = [np.vstack([axis, np.full(axis.shape[1], np.nan)]).T.ravel() for axis in ends]
+    ax.plot(*paths, solid_capstyle="butt", **line_style)
 
 
 def name_rows(ax: Axes, names: Sequence[str], first: float) -> None:
-    """Names at the left of rows a unit apart: texts, as each tick would be five drawings."""
-    look: Any = {"ha": "right", "va": "center_baseline"}
+    """Write names at the left of rows one unit apart.
+
+    The names are texts, because each tick label would cost five drawing operations.
+    """
+    align: Any = {"ha": "right", "va": "center_baseline"}
     where = ax.get_yaxis_transform() + _inches(ax, -0.05, 0.0)
-    for place, name in enumerate(names):
-        ax.text(0.0, first + place, name, transform=where, size=_STYLE["ytick.labelsize"], **look)
+    for index, name in enumerate(names):
+        ax.text(0.0, first + index, name, transform=where, size=_STYLE["ytick.labelsize"], **align)
 
 
 def name_columns(ax: Axes, names: Sequence[str], first: float) -> None:
-    """Names above columns a unit apart, as `name_rows`."""
-    look: Any = {"ha": "left", "rotation": 60, "rotation_mode": "anchor"}
+    """Write names above columns one unit apart, as texts (see `name_rows`)."""
+    align: Any = {"ha": "left", "rotation": 60, "rotation_mode": "anchor"}
     where = ax.get_xaxis_transform() + _inches(ax, 0.0, 0.05)
-    for place, name in enumerate(names):
-        ax.text(first + place, 1.0, name, transform=where, size=_STYLE["xtick.labelsize"], **look)
+    for index, name in enumerate(names):
+        ax.text(first + index, 1.0, name, transform=where, size=_STYLE["xtick.labelsize"], **align)
 
 
 def _inches(ax: Axes, right: float, up: float) -> Any:
@@ -190,25 +207,26 @@ def _inches(ax: Axes, right: float, up: float) -> Any:
     return ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
 
 
-def short_text(text: str, longest: int = LONGEST_LABEL) -> str:
-    """A name as a figure shows it: printable, on one line, cut in its middle where it is long."""
-    clean = "".join(char if char.isprintable() else "?" for char in text)
-    if len(clean) > longest:
-        half = (longest - 1) // 2
-        clean = f"{clean[: longest - 1 - half]}\u2026{clean[-half:]}"
-    return f" {clean}" if clean.startswith("_") else clean  # legends leave out names like _this
+def short_text(text: str, max_length: int = MAX_LABEL_LENGTH) -> str:
+    """A name for a figure: printable, on one line, and shortened in the middle if it is long."""
+    clean = printable(text)
+    if len(clean) > max_length:
+        half = (max_length - 1) // 2
+        clean = f"{clean[: max_length - 1 - half]}\u2026{clean[-half:]}"
+    # matplotlib omits a name such as _this from legends.
+    return f" {clean}" if clean.startswith("_") else clean
 
 
-def room_for(names: Sequence[str]) -> float:
-    """Inches that labels need at the left."""
+def label_inches(names: Sequence[str]) -> float:
+    """Width of the labels at the left of a figure."""
     return 0.3 + LETTER_INCHES * max((len(short_text(name)) for name in names), default=0)
 
 
-def view(means: Any, lows: Any, highs: Any) -> tuple[float, float]:
-    """Ends of an axis: all means, and of the intervals as much as does not flatten them.
+def axis_limits(means: Any, lows: Any, highs: Any) -> tuple[float, float]:
+    """Limits of an axis that show all means, and 1.2 times their range on either side at most.
 
-    With two seeds an interval may be ten times as wide as everything there is to see; it is cut
-    at the edge, and the caption says so.
+    With two seeds an interval can be ten times as wide as the range of the means. Such an interval
+    is cut off at the edge, and the caption says so.
     """
     low, high = float(min(means, default=0.0)), float(max(means, default=1.0))
     room = 1.2 * (high - low) or 0.1 * abs(high) or 1.0
@@ -217,8 +235,8 @@ def view(means: Any, lows: Any, highs: Any) -> tuple[float, float]:
     return max(lowest, low - room) - pad, min(highest, high + room) + pad
 
 
-def legend_below(canvas: Canvas, handles: Sequence[Any], columns: int = 4) -> None:
-    """One legend for all panels, under them."""
+def add_legend(canvas: Canvas, handles: Sequence[Any], columns: int = 4) -> None:
+    """Add one legend for all panels, below them."""
     canvas.legend(
         handles=list(handles), loc="lower left", ncols=columns, bbox_to_anchor=(0.0, 0.0),
         borderaxespad=0.3, handletextpad=0.4, columnspacing=1.4,

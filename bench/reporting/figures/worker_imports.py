@@ -1,7 +1,8 @@
-"""What a painter loads before it is given anything to draw; imported in processes of its own only.
+"""Imports of the fork server, so that its workers can draw at once. Import it in no other process.
 
-seaborn does without scipy where it is not installed: no figure here needs it, and it takes as long
-to load as all the rest.
+The module exists because a fork server can only preload modules by name. seaborn works without
+scipy where scipy is not installed. No figure here needs scipy, and importing it takes as long as
+all other imports together, so it is marked as missing.
 """
 
 from __future__ import annotations
@@ -12,4 +13,4 @@ sys.modules["scipy"] = None  # type: ignore[assignment]
 
 import seaborn  # noqa: E402, F401
 
-from bench.reporting.figures import training as figures_training  # noqa: E402, F401
+from bench.reporting.figures import training  # noqa: E402, F401

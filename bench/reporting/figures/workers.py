@@ -1,8 +1,9 @@
-"""Who draws a report's figures: this process, or others that get ready while it compares.
+"""The figures of a report, and the processes that draw them while the report is computed.
 
-Loading what draws takes two seconds and drawing as long again, so `bench report` starts painters
-first, compares, and hands them frames (see `frames`). Only the command does: a process that starts
-others reads its own script again, which a user's script need not stand.
+Loading the drawing packages takes two seconds, and drawing takes as long again. So `bench report`
+starts the processes first, then computes the tables, and sends each process the data of its figures
+(see `figures.data`). Only the command starts processes: a started process reads the script of its
+parent again, and a user's script may not allow that.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -19,20 +20,57 @@ from multiprocessing import get_all_start_methods, get_context, parent_process
 from typing import TYPE_CHECKING
 
 from bench._startup import without
+from bench.reporting.figures import cost, scores, training
+from bench.reporting.figures.style import Drawing, Figure
 
 if TYPE_CHECKING:
-    from bench.reporting.figures.style import Figure
+    from bench.reporting.table import Table
 
-Drawing = Callable[[], "Figure | None"]
-"""A figure that is yet to be drawn; it can be pickled."""
-Painter = Callable[[Iterable[Drawing]], Iterable["Figure | None"]]
-"""Draws, in order; it may have begun when it returns and be done when the last is asked for."""
+MAX_TABLES = 6
+"""Number of tables that get figures; a grid of forty learning rates has forty tables."""
+_MAX_PROCESSES = 4
 
-_MOST_PAINTERS = 4
+Draw = Callable[[Iterable[Drawing]], Iterable[Figure | None]]
+"""Draws figures in order. It may return before they are drawn; iteration waits for each figure."""
 
 
-def paint(drawings: Iterable[Drawing]) -> Iterator[Figure | None]:
-    """Draw here and now."""
+class ReportFigures:
+    """The figures of the tables of a report.
+
+    Args:
+        draw: Draws the figures; by default this process does.
+    """
+
+    def __init__(self, draw: Draw | None = None) -> None:
+        self._draw = draw or draw_here
+        self._started: list[tuple[Iterable[Figure | None], Iterable[Figure | None]]] = []
+
+    def start(self, tables: Sequence[Table]) -> None:
+        """Start all figures that need no aggregate over tasks."""
+        for table, prefix in _prefixes(tables):
+            of_training = self._draw(training.drawings(table, prefix))
+            self._started.append((self._draw(scores.drawings(table, prefix)), of_training))
+
+    def of(self, tables: Sequence[Table]) -> list[Iterator[Figure]]:
+        """The figures of each table. Iteration waits until a figure is drawn."""
+        if not self._started:
+            self.start(tables)
+        of_cost = [self._draw(cost.drawings(*pair)) for pair in _prefixes(tables)]
+        figures = [
+            (figure for figure in itertools.chain(first, *others) if figure is not None)
+            for first, others in zip(of_cost, self._started, strict=True)
+        ]
+        return [*figures, *(iter(()) for _ in tables[MAX_TABLES:])]
+
+
+def _prefixes(tables: Sequence[Table]) -> Iterator[tuple[Table, str]]:
+    """The tables that get figures, each with the prefix of the names of its figures."""
+    for number, table in enumerate(tables[:MAX_TABLES], 1):
+        yield table, f"table_{number}_" if len(tables) > 1 else ""
+
+
+def draw_here(drawings: Iterable[Drawing]) -> Iterator[Figure | None]:
+    """Draw in this process, each figure when it is needed."""
     for drawing in drawings:
         with without("torch"):
             figure = drawing()
@@ -40,19 +78,19 @@ def paint(drawings: Iterable[Drawing]) -> Iterator[Figure | None]:
 
 
 @contextmanager
-def painters() -> Iterator[Painter]:
-    """Processes that load what draws and wait; `paint` where there can be none."""
+def drawing_processes() -> Iterator[Draw]:
+    """Start processes that load the drawing packages; `draw_here` if none can be started."""
     pool = _pool()
     if pool is None:
-        yield paint
+        yield draw_here
         return
 
-    def paint_beside(drawings: Iterable[Drawing]) -> Iterable[Figure | None]:
-        begun = [(_begin(pool, drawing), drawing) for drawing in drawings]
-        return itertools.starmap(_drawn, begun)
+    def draw_in_pool(drawings: Iterable[Drawing]) -> Iterable[Figure | None]:
+        futures = [(_submit(pool, drawing), drawing) for drawing in drawings]
+        return itertools.starmap(_result, futures)
 
     try:
-        yield paint_beside
+        yield draw_in_pool
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -62,15 +100,18 @@ def _pool() -> ProcessPoolExecutor | None:
     if cores is None or cores < 2 or "forkserver" not in get_all_start_methods():
         return None
     try:
-        _load_beside()
+        _start_forkserver()
         context = get_context("forkserver")
-        return ProcessPoolExecutor(min(cores, _MOST_PAINTERS), context, _end_with_parent)
-    except (OSError, NotImplementedError):  # no room, no processes or no semaphores
+        return ProcessPoolExecutor(min(cores, _MAX_PROCESSES), context, _end_with_parent)
+    except (OSError, NotImplementedError):  # no memory, no processes or no semaphores
         return None
 
 
 def _end_with_parent() -> None:
-    """A painter waits for work until it is told to end; one who was killed tells it nothing."""
+    """End this process when its parent ends.
+
+    A worker waits for the parent's message to end, and a parent that was killed sends none.
+    """
     parent = parent_process()
     assert parent is not None
 
@@ -81,32 +122,33 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _begin(pool: ProcessPoolExecutor, drawing: Drawing) -> Future[Figure | None] | None:
+def _submit(pool: ProcessPoolExecutor, drawing: Drawing) -> Future[Figure | None] | None:
     try:
         return pool.submit(drawing)
-    except (OSError, EOFError, BrokenProcessPool):  # EOF: what they are forked from was killed
+    except (OSError, EOFError, BrokenProcessPool):  # EOFError: the fork server was killed
         return None
 
 
-def _drawn(begun: Future[Figure | None] | None, drawing: Drawing) -> Figure | None:
-    """Killed, by whom ever: the page does not depend on it."""
-    if begun is not None:
+def _result(future: Future[Figure | None] | None, drawing: Drawing) -> Figure | None:
+    """Wait for a figure. If a worker died, draw in this process."""
+    if future is not None:
         with suppress(BrokenProcessPool):
-            return begun.result()
-    return next(paint([drawing]))
+            return future.result()
+    return next(draw_here([drawing]))
 
 
-def _load_beside() -> None:
-    """Start the process that painters are forked from; it is not waited for.
+def _start_forkserver() -> None:
+    """Start the fork server of the workers, without waiting for it.
 
-    ^C reaches all of them, too, and is theirs to ignore: who started them ends them.
+    An interrupt (^C) reaches the workers too. They ignore it, because this process ends them.
     """
     from multiprocessing import forkserver, resource_tracker
 
     before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"  # a `token.py` where the user stands is not imported
+    # Otherwise a `token.py` in the current folder would be imported.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        resource_tracker.ensure_running()  # first, as it lets ^C through again
+        resource_tracker.ensure_running()  # first, because it unblocks the interrupt
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         forkserver.set_forkserver_preload(["bench.reporting.figures.worker_imports"])
         forkserver.ensure_running()

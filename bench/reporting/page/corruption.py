@@ -1,8 +1,8 @@
-"""What each objective of a table really does to text: an example and its realised figures.
+"""Examples of corruption for a page: how each objective of a table changes a text, with statistics.
 
-Nothing of it is in the records; it is drawn again from the corpus, which the cache may hold under
-the hashes that the records do. Where it does not, or the objective is not installed here any more,
-the report says so and goes without: a page must not need a download.
+The records do not contain examples, so they are made from the corpus. The cache holds the corpus
+under the hashes of the records. If it does not, or an objective is not installed, the page says so
+and omits the example, because a page must not need a download.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from bench.registry import Registry
     from bench.reporting.table import Row, Table
 
-ROWS = 256
-"""Of the corpus that figures are counted over."""
-_LONGEST_EXAMPLE = 240
+SAMPLE_ROWS = 256
+"""Maximum number of rows of the corpus for the statistics."""
+_MAX_EXAMPLE_LENGTH = 240
 
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A token as a page shows it."""
+    """A token of an example."""
 
     text: str
     kind: str
@@ -37,66 +37,71 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """One objective at work."""
+    """The example of one objective."""
 
-    label: str
+    display_name: str
     summary: str
     source: str
     inputs: list[Piece]
-    asked: str
-    """What it must predict, in words."""
-    figures: dict[str, str]
-    """Heading -> realised figure, the nominal one in brackets."""
+    predicted: str
+    """The tokens that the objective predicts, or a description of them."""
+    statistics: dict[str, str]
+    """Heading -> realised value, with the nominal value in brackets."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Corruptions:
-    """All that could be shown, and what could not."""
+    """The examples of a table."""
 
-    shown: list[Corruption]
+    examples: list[Corruption]
     text: str
-    """The passage that all were shown."""
+    """The text of all examples."""
+    is_heldout: bool
+    """Whether no objective was trained on the text."""
     sample: str
+    """Description of the rows of the statistics."""
     missing: list[str]
-    """Sentences."""
+    """Sentences about the examples that could not be made."""
 
 
 def corruptions(
     table: Table, registry: Registry, code_of: Callable[[Objective], str]
 ) -> Corruptions:
-    """Look at every pretrained objective of a table.
+    """Make an example for each pretrained objective of a table.
 
     Args:
-        table: For its runs.
-        registry: The objectives installed here.
-        code_of: The sha256 of an objective's code, as a run records it.
+        table: The table, for its runs.
+        registry: The installed objectives.
+        code_of: Computes the sha256 of an objective's code, as in the record of a run.
     """
-    entries = [e for e in table.rows if e.kind == "trained" and e.attention == "native"]
-    if not entries:
-        return Corruptions([], "", "", [])
+    rows = [row for row in table.rows if row.kind == "trained" and row.attention == "native"]
+    if not rows:
+        return Corruptions([], "", False, "", [])
     try:
-        prepared = _prepared(entries[0].runs[0])
+        prepared = _prepared_corpus(rows[0].runs[0])
     except BenchError as error:
-        return Corruptions([], "", "", [f"The corpus in the cache cannot be used: {error}."])
+        reason = f"There are no examples, because the corpus in the cache is not usable: {error}."
+        return Corruptions([], "", False, "", [reason])
     if prepared is None:
         reason = (
-            "The corpus of these runs is not in the cache of the machine that made this page, so "
-            "no example can be drawn from it; bench show OBJECTIVE draws them where it is."
+            "There are no examples, because the corpus of these runs is not in the cache of the "
+            "machine that made this page. On a machine with the corpus, bench show OBJECTIVE "
+            "shows them."
         )
-        return Corruptions([], "", "", [reason])
-    shown, missing, sample = [], [], ""
-    length = entries[0].runs[0].data["spec"].get("encoder", {}).get("max_length", 64)
-    text = _example(prepared, length)
-    for entry in entries:
+        return Corruptions([], "", False, "", [reason])
+    examples, missing, sample = [], [], ""
+    length = rows[0].runs[0].data["spec"].get("encoder", {}).get("max_length", 64)
+    text = _example_text(prepared, length)
+    for row in rows:
         try:
-            found, sample = _corruption(entry, prepared, text, registry, code_of)
-            shown.append(found)
+            example, sample = _corruption(row, prepared, text, registry, code_of)
+            examples.append(example)
         except BenchError as error:
-            missing.append(f"{entry.name} cannot be shown: {error}.")
-    return Corruptions(shown, text, sample, missing)
+            missing.append(f"There is no example of {row.name}: {error}.")
+    return Corruptions(examples, text, prepared.heldout is not None, sample, missing)
 
 
-def _prepared(run: RunRecord) -> PreparedCorpus | None:
+def _prepared_corpus(run: RunRecord) -> PreparedCorpus | None:
     from bench.corpus.preparation import default_cache, open_prepared, stores_of
 
     hashes = run.data["corpus_sha256"], run.data["tokenizer_sha256"]
@@ -105,102 +110,101 @@ def _prepared(run: RunRecord) -> PreparedCorpus | None:
 
 
 def _corruption(
-    entry: Row,
+    row: Row,
     prepared: PreparedCorpus,
     text: str,
     registry: Registry,
     code_of: Callable[[Objective], str],
 ) -> tuple[Corruption, str]:
     from bench.settings import from_mapping
-    from bench.showing.examples import Look, show
+    from bench.showing.examples import ShowOptions, show
     from bench.showing.json_values import as_json
     from bench.spec import EncoderShape
 
-    data = entry.runs[0].data
-    cls = registry.get("objective", entry.objective)
-    objective = from_mapping(cls, data["settings"], entry.objective)
+    data = row.runs[0].data
+    cls = registry.get("objective", row.objective)
+    objective = from_mapping(cls, data["settings"], row.objective)
     if code_of(objective) != data["spec"].get("objective_code"):
-        raise BenchError("its code here is not the code that made these runs")
+        raise BenchError("its installed code differs from the code of these runs")
     shape = from_mapping(EncoderShape, data["spec"].get("encoder") or {}, "encoder")
-    look = Look(text=text, rows=1, sample=ROWS)
-    plain = as_json(show(objective, prepared, shape, look))
-    row, realised = plain["rows"][0], plain["realised"]
+    options = ShowOptions(text=text, rows=1, sample_rows=SAMPLE_ROWS)
+    plain = as_json(show(objective, prepared, shape, options))
+    shown = plain["rows"][0]
     return Corruption(
-        label=entry.name,
+        display_name=row.name,
         summary=cls.summary,
         source=cls.source,
-        inputs=_inputs(row),
-        asked=_asked(row),
-        figures=_figures(realised),
+        inputs=_inputs(shown),
+        predicted=_predicted(shown),
+        statistics=_statistics(plain["realised"]),
     ), str(plain["sample"])
 
 
-def _example(prepared: PreparedCorpus, length: int) -> str:
-    """The first sentences of the held-out part, so that all objectives are shown one text."""
+def _example_text(prepared: PreparedCorpus, length: int) -> str:
+    """The first sentences of the held-out part, or of the only part, for all objectives."""
     import numpy as np
 
-    from bench.corpus.tokenizer import sentence_starts
+    from bench.corpus.sentences import sentence_starts
 
     store, vocabulary = prepared.heldout or prepared.train, prepared.tokenizer.vocabulary
     rows = store.rows(np.arange(1), length, vocabulary.cls_id, vocabulary.pad_id)
-    tokens = rows.tokens[0][rows.real[0]][: length - 2]  # a sentence by itself ends in [SEP]
+    tokens = rows.tokens[0][rows.real[0]][: length - 2]  # a text by itself also has [CLS] and [SEP]
     text = prepared.tokenizer.decode(tokens.tolist()).strip()
-    if len(text) <= _LONGEST_EXAMPLE:
+    if len(text) <= _MAX_EXAMPLE_LENGTH:
         return text
-    ends = [at for at in sentence_starts(text) if _LONGEST_EXAMPLE // 4 < at <= _LONGEST_EXAMPLE]
-    return text[: max(ends, default=_LONGEST_EXAMPLE)].strip()
+    shortest = _MAX_EXAMPLE_LENGTH // 4
+    ends = [at for at in sentence_starts(text) if shortest < at <= _MAX_EXAMPLE_LENGTH]
+    return text[: max(ends, default=_MAX_EXAMPLE_LENGTH)].strip()
 
 
 def _inputs(row: dict[str, Any]) -> list[Piece]:
-    """What the encoder meets, each token with the blank that stands before it in the text."""
+    """The input of the encoder, each token with the space before it in the text."""
     text, pieces = row["text"], []
-    asks_all = _asks_all(row)
-    for shown in row["input"]:
-        token, place = shown["token"], shown["place"]
+    predicts_all = _predicts_all(row)
+    for item in row["input"]:
+        token, place = item["token"], item["place"]
         if not 0 <= place < len(text):
             pieces.append(Piece(f" {token.strip()}", "inserted"))
         elif text[place]["ordinary"] or token != text[place]["token"]:
-            blank = " " if text[place]["token"].startswith(" ") else ""
+            space = " " if text[place]["token"].startswith(" ") else ""
             state = text[place]["state"]
-            if state == "plain" or (asks_all and state in ("kept", "ahead")):
+            if state == "plain" or (predicts_all and state in ("kept", "ahead")):
                 state = "moved" if text[place]["moved"] else "plain"
-            pieces.append(Piece(blank + token.strip(" "), state))
+            pieces.append(Piece(space + token.strip(" "), state))
     return pieces
 
 
-def _asks_all(row: dict[str, Any]) -> bool:
-    """Every token is predicted, so that being predicted marks none."""
+def _predicts_all(row: dict[str, Any]) -> bool:
+    """Whether every ordinary token is predicted, so that prediction distinguishes no token."""
     return all(token["predicted"] for token in row["text"] if token["ordinary"])
 
 
-def _asked(row: dict[str, Any]) -> str:
+def _predicted(row: dict[str, Any]) -> str:
     labels = row["labels"]
     if not labels:
-        return "nothing"
-    if _asks_all(row):
+        return "no token"
+    if _predicts_all(row):
         is_ahead = any(token["state"] == "ahead" for token in row["text"])
-        return "every token, from those to its left" if is_ahead else "every token"
-    if labels[0]["read_at"] is not None:  # read off the input, in no order; else a sequence
+        return "every token, from the tokens to its left" if is_ahead else "every token"
+    if labels[0]["read_at"] is not None:  # not the sequence of a decoder, so order them by position
         labels = sorted(labels, key=lambda label: label["place"])
-    return " \u00b7 ".join(label["token"].strip() or "blank" for label in labels)
+    return " \u00b7 ".join(label["token"].strip() or "(space)" for label in labels)
 
 
-def _figures(realised: dict[str, Any]) -> dict[str, str]:
-    """The figures of one row of the table of realised corruption."""
+def _statistics(realised: dict[str, Any]) -> dict[str, str]:
+    """The row of an objective in the table of realised corruption."""
     shares, nominal, runs = realised["shares"], realised["nominal"], realised["runs"]
 
     def share(value: float, key: str) -> str:
         return f"{value:.1%}" + (f" ({nominal[key]:.1%})" if key in nominal else "")
 
-    mean = {unit: runs[unit]["mean"] for unit in ("words", "tokens")}
+    means = {unit: runs[unit]["mean"] for unit in ("words", "tokens")}
+    treatments = {"mask": "shown as mask", "random": "as another token", "kept": "unchanged"}
     return {
         "predicted": share(shares["predicted"], "predicted"),
         "corrupted": share(shares["corrupted"], "corrupted"),
-        **{
-            f"shown as {what}": share(realised["treatment"][key], key)
-            for key, what in (("mask", "mask"), ("random", "another"), ("kept", "itself"))
-        },
-        "mean run, words": "-" if mean["words"] is None else f"{mean['words']:.2f}",
-        "mean run, tokens": "-" if mean["tokens"] is None else f"{mean['tokens']:.2f}",
-        "words cut": f"{realised['cut_words']:.1%}",
+        **{text: share(realised["treatment"][key], key) for key, text in treatments.items()},
+        "mean run, words": "-" if means["words"] is None else f"{means['words']:.2f}",
+        "mean run, tokens": "-" if means["tokens"] is None else f"{means['tokens']:.2f}",
+        "words chosen only in part": f"{realised['cut_words']:.1%}",
     }

@@ -1,9 +1,9 @@
-"""The page people pass on: one HTML file with everything in it, and its figures as files beside it.
+"""The page of a report: one self-contained HTML file, with its figures as files beside it.
 
-It asks for nothing over any network and runs no script; a policy in its head forbids both, should
-anything slip through. Tables are the blocks that `bench compare` prints, figures are drawn from the
-same comparison, so the page cannot say another number. It bears no date and no path of this
-machine: the same records give the same bytes, which a test of committed results relies on.
+The page loads nothing from a network and runs no script; a content security policy in its head
+forbids both. Its tables are the blocks that `bench compare` prints, and its figures show the same
+tables, so the numbers are the same everywhere. It has no date and no path of this machine, so the
+same records give the same bytes. A test of the committed results relies on that.
 """
 
 from __future__ import annotations
@@ -14,40 +14,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.reporting.blocks import Block, table_blocks
-from bench.reporting.comparison import Comparison
-from bench.reporting.curve_blocks import curve_blocks
 from bench.reporting.curves import whole_command
-from bench.reporting.figures import curves as figures_curves
-from bench.reporting.figures.gallery import MOST_DRAWN, Gallery
+from bench.reporting.figures import curves as figures_of_curves
 from bench.reporting.figures.style import Figure
+from bench.reporting.figures.workers import MAX_TABLES, ReportFigures
 from bench.reporting.page import facts as page_facts
+from bench.reporting.rendering.blocks import Block, table_blocks
+from bench.reporting.rendering.curve_blocks import curve_blocks
+from bench.reporting.verdict import support, verdict
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:
     from bench.reporting.page.corruption import Corruptions
     from bench.reporting.table import Table
+    from bench.reporting.table_set import TableSet
 
 PAGE = "report.html"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Section:
-    """One table of the comparison with all that is told of it."""
+    """One table of the comparison, with its figures and facts."""
 
     table: Table
     key: str
-    """Of its anchors and files."""
+    """Prefix of its anchors."""
     verdict: str
+    support: list[str]
+    """Sentences below the verdict."""
     blocks: list[Block]
     figures: list[Figure]
     corruptions: Corruptions | None
     commands: list[str]
+    """Commands that repeat the runs."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CurveSection:
-    """What the tables of several budgets say together."""
+    """A set of tables that differ in the budget only."""
 
     key: str
     blocks: list[Block]
@@ -55,32 +59,36 @@ class CurveSection:
 
 
 def write_report(
-    compared: Comparison,
+    table_set: TableSet,
     folder: Path,
     out: str,
-    look: Callable[[Table], Corruptions] | None = None,
-    gallery: Gallery | None = None,
+    make_corruptions: Callable[[Table], Corruptions] | None = None,
+    figures: ReportFigures | None = None,
 ) -> list[Path]:
-    """Write the page and its figures; return their paths, the page first.
+    """Write the page and its figures.
 
     Args:
-        compared: What is reported.
-        folder: Where to; made if need be.
-        out: The folder of the records, as a reader would type it.
-        look: Draws examples of corruption; None: the page goes without.
-        gallery: Has the figures, or will.
+        table_set: The tables to report.
+        folder: Folder of the page; it is created if it does not exist.
+        out: Folder of the records, as a user would type it.
+        make_corruptions: Makes the examples of corruption; None for a page without them.
+        figures: The figures, which may be started already.
+
+    Returns:
+        The paths of the files, the page first.
 
     Raises:
-        BenchError: Nothing to report, or the folder cannot be written.
+        BenchError: There is nothing to report, or the folder cannot be written.
         FailedError: The disk is full.
     """
-    if not compared.tables:
-        raise BenchError(f"no finished runs under {out}/runs to report; bench run makes them")
-    sections = sections_of(compared, out, look, gallery)
-    over = curve_sections_of(compared)
-    files = {PAGE: render_page(sections, over, compared, out).encode()}
-    drawn = [section.figures for section in sections] + [section.figures for section in over]
-    for figure in (figure for some in drawn for figure in some):
+    if not table_set.tables:
+        raise BenchError(f"no finished runs in {out}/runs to report; make some with bench run")
+    sections = make_sections(table_set, out, make_corruptions, figures)
+    curve_sections = make_curve_sections(table_set)
+    files = {PAGE: render_page(sections, curve_sections, table_set, out).encode()}
+    of_tables = [figure for section in sections for figure in section.figures]
+    of_curves = [figure for section in curve_sections for figure in section.figures]
+    for figure in [*of_tables, *of_curves]:
         files[f"{figure.name}.svg"] = figure.svg.encode()
         files[f"{figure.name}.png"] = figure.png
         files[f"{figure.name}.csv"] = figure.csv.encode()
@@ -90,77 +98,82 @@ def write_report(
             write_atomic(folder / name, payload)
     except OSError as error:
         raise BenchError(
-            f"the report cannot be written to {folder} ({error.strerror}); name another with --to"
+            f"the report cannot be written to {folder} ({error.strerror}); choose another folder "
+            "with --to"
         ) from None
     return [folder / name for name in files]
 
 
-def sections_of(
-    compared: Comparison,
+def make_sections(
+    table_set: TableSet,
     out: str,
-    look: Callable[[Table], Corruptions] | None = None,
-    gallery: Gallery | None = None,
+    make_corruptions: Callable[[Table], Corruptions] | None = None,
+    figures: ReportFigures | None = None,
 ) -> list[Section]:
-    """All that the page says, before it is markup."""
-    several = len(compared.tables) > 1
-    drawn = (gallery or Gallery()).of(compared.tables)
+    """The content of the page for each table. The arguments are those of `write_report`."""
+    is_several = len(table_set.tables) > 1
+    figures_of_tables = (figures or ReportFigures()).of(table_set.tables)
     sections = []
-    for number, (table, own) in enumerate(zip(compared.tables, drawn, strict=True), 1):
-        whole, flag = whole_command(compared.curves, table)
+    for number, (table, own) in enumerate(zip(table_set.tables, figures_of_tables, strict=True), 1):
+        whole, flag = whole_command(table_set.curves, table)
+        corruptions = None
+        if make_corruptions is not None and number <= MAX_TABLES:
+            corruptions = make_corruptions(table)
         section = Section(
             table=table,
-            key=f"table_{number}" if several else "table",
-            verdict=page_facts.verdict(table),
+            key=f"table_{number}" if is_several else "table",
+            verdict=verdict(table),
+            support=support(table),
             blocks=table_blocks(table),
-            corruptions=look(table) if look is not None and number <= MOST_DRAWN else None,
+            corruptions=corruptions,
             commands=[line + flag for line in page_facts.commands(whole, out)],
-            figures=list(own),  # the last, as others may be drawing them
+            figures=list(own),  # last, because this waits for the drawing processes
         )
         sections.append(section)
     return sections
 
 
-def curve_sections_of(compared: Comparison) -> list[CurveSection]:
-    """A section for each set of tables that differ in their budget alone."""
+def make_curve_sections(table_set: TableSet) -> list[CurveSection]:
+    """The content of the page for each set of tables that differ in the budget only."""
     from bench._startup import without
 
-    found = []
-    for number, curve in enumerate(compared.curves[:MOST_DRAWN], 1):
-        key = f"budget_{number}" if len(compared.curves) > 1 else "budget"
+    sections = []
+    for number, curve in enumerate(table_set.curves[:MAX_TABLES], 1):
+        key = f"budget_{number}" if len(table_set.curves) > 1 else "budget"
         with without("torch"):
-            figure = figures_curves.over_budget(curve, key)
-        found.append(CurveSection(key, curve_blocks(curve), [figure] if figure else []))
-    return found
+            figure = figures_of_curves.over_budget(curve, key)
+        sections.append(CurveSection(key, curve_blocks(curve), [figure] if figure else []))
+    return sections
 
 
 def render_page(
-    sections: list[Section], over: list[CurveSection], compared: Comparison, out: str
+    sections: list[Section], curve_sections: list[CurveSection], table_set: TableSet, out: str
 ) -> str:
-    """The markup; every text in it comes escaped."""
+    """The HTML of the page. All texts are escaped."""
     import shlex
 
     import jinja2
     from markupsafe import Markup
 
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    baseline = f" --baseline {shlex.quote(compared.baseline)}" if compared.baseline else ""
-    runs = {run.data["id"] for section in sections for e in section.table.rows for run in e.runs}
-    facts: dict[str, Any] = {
+    baseline = f" --baseline {shlex.quote(table_set.baseline)}" if table_set.baseline else ""
+    rows = [row for section in sections for row in section.table.rows]
+    variables: dict[str, Any] = {
         "sections": sections,
-        "over": over,
-        "num_runs": len(runs),
-        "most_drawn": MOST_DRAWN,
-        "compare": f"bench compare --out {shlex.quote(out)}{baseline}",
-        "report": f"bench report --out {shlex.quote(out)}{baseline}",
-        "style": Markup((here / "page.css").read_text(encoding="utf-8")),
+        "curve_sections": curve_sections,
+        "num_runs": len({run.data["id"] for row in rows for run in row.runs}),
+        "max_tables": MAX_TABLES,
+        "compare_command": f"bench compare --out {shlex.quote(out)}{baseline}",
+        "report_command": f"bench report --out {shlex.quote(out)}{baseline}",
+        "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
         "inline": lambda figure: Markup(figure.inline()),
         "facts": page_facts,
     }
-    return environment.get_template("page.html.jinja").render(facts)
+    return environment.get_template("page.html.jinja").render(variables)

@@ -1,4 +1,4 @@
-"""What an objective or a task says of itself: names, settings, and what importing it costs."""
+"""Checks of the declaration: name and texts, settings, and the cost of importing the module."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 HEAVY = ("torch", "pandas", "sklearn", "scipy", "seaborn")
-"""Packages that `bench list` must not wait for."""
+"""Packages that `bench list` must not load."""
 _ABSURD = (float("nan"), 1e300, -1e300)
 
 
 def check_metadata(objective: Objective) -> None:
-    """Name, summary and source are there, and default settings are enough."""
+    """Name, summary and source exist, and the default settings are valid."""
     _check_texts(objective, ("summary", "source"))
     cls, where = type(objective), place(objective)
     for field, known in (
@@ -41,25 +41,26 @@ def check_metadata(objective: Objective) -> None:
         demand(value in known, f"{field} to be one of {known}", repr(value), where)
     try:
         default = cls()
-    except Exception as error:  # pydantic's, or a stranger's own
-        demand(False, "default settings to be enough", f"{type(error).__name__}: {error}", where)
+    except Exception as error:  # from pydantic, or from the plugin
+        demand(False, "default settings to be valid", f"{type(error).__name__}: {error}", where)
     else:
-        seen = f"label {default.display_name!r} with default settings"
-        demand(default.display_name == cls.name, f"label() to begin with {cls.name!r}", seen, where)
+        seen = f"display_name {default.display_name!r} with default settings"
+        demand(default.display_name == cls.name, f"display_name to be {cls.name!r}", seen, where)
 
 
 def check_task_metadata(task: Task) -> None:
-    """Name, summary, source, metric and family are there, and chance is a score."""
+    """Name, summary, source, metric and family exist, and chance is a score."""
     _check_texts(task, ("summary", "source", "metric", "family"))
     where, chance = place(task), task.chance
-    is_score = isinstance(chance, (int, float)) and -1 <= chance < 1
-    demand(is_score, "chance to be what guessing scores, below 1", repr(chance), where)
+    # None: only the loaded examples determine it, and `check_random_features` then checks that.
+    is_score = chance is None or (isinstance(chance, (int, float)) and -1 <= chance < 1)
+    demand(is_score, "chance to be the score of guessing, below 1", repr(chance), where)
     are_names = all(_NAME.fullmatch(suite) for suite in task.suites)
     demand(are_names, "suites to be names like 'my_suite'", repr(task.suites), where)
 
 
 def check_settings(objective: Objective) -> None:
-    """Settings survive JSON, are explained, and refuse what they cannot mean."""
+    """Settings survive JSON, have help texts, and refuse impossible values."""
     cls, where = type(objective), place(objective)
     for ancestor in cls.__mro__[: cls.__mro__.index(Objective)]:
         own = {
@@ -71,13 +72,13 @@ def check_settings(objective: Objective) -> None:
     for built in _variants(objective):
         plain = as_mapping(built)
         again = from_mapping(cls, json.loads(canonical_json(plain)), cls.name)
-        demand(again == built, "settings to survive JSON", f"{plain} came back {again}", where)
-        key = hash(again)  # the registry of runs keeps objectives by their settings
+        demand(again == built, "settings to survive JSON", f"{plain} became {again}", where)
+        key = hash(again)  # runs are found by the settings of their objective
         demand(key == hash(built), "equal settings to have equal hashes", f"{plain}", where)
     demand(
         _refuses(cls, {"no_such_setting": 1}),
         "an unknown setting to be refused",
-        "no_such_setting=1 was taken",
+        "no_such_setting=1 was accepted",
         where,
     )
     for knob in knobs(cls):
@@ -87,7 +88,7 @@ def check_settings(objective: Objective) -> None:
 
 
 def check_light_import(item: Objective | Task) -> None:
-    """Importing it uses no heavy package, so that `bench list` answers at once."""
+    """Importing the module loads no heavy package, so that `bench list` answers at once."""
     module = type(item).__module__
     script = (
         "import importlib, sys; from bench._startup import defer; "
@@ -98,18 +99,18 @@ def check_light_import(item: Objective | Task) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     if done.returncode:
-        raise Inapplicable(f"its module {module} cannot be imported by name alone")
+        raise Inapplicable(f"the module {module} cannot be imported by its name alone")
     loaded = done.stdout.split()
     demand(
         not loaded,
         "importing the module to load no heavy package",
-        f"{', '.join(loaded)} used at import",
+        f"{', '.join(loaded)} loaded at import",
         f"the top of {place(item)}: import inside functions, or use the package only there",
     )
 
 
 def _check_texts(item: Any, fields: tuple[str, ...]) -> None:
-    """Names and one-line texts of a class."""
+    """The name and the one-line texts of a class."""
     where = place(item)
     name = getattr(item, "name", None)
     is_name = isinstance(name, str) and bool(_NAME.fullmatch(name))
@@ -122,7 +123,7 @@ def _check_texts(item: Any, fields: tuple[str, ...]) -> None:
 
 
 def _variants(objective: Objective) -> Iterator[Objective]:
-    """The settings as they are, and with each other choice that a setting offers."""
+    """The objective, and one variant for each value of a setting with listed values."""
     yield objective
     schema = TypeAdapter(type(objective)).json_schema().get("properties", {})
     for name, facts in schema.items():
@@ -135,22 +136,22 @@ def _variants(objective: Objective) -> Iterator[Objective]:
 
 
 def _check_range(cls: type[Objective], name: str, where: str) -> None:
-    """A number has an end somewhere, and is never NaN; other settings refuse another kind."""
+    """A number has a bound and is never NaN; other settings refuse another type."""
     facts = TypeAdapter(cls).json_schema()["properties"][name]
     kinds = [facts.get("type"), *[option.get("type") for option in facts.get("anyOf", [])]]
     if {"number", "integer"} & set(kinds):
-        taken = [value for value in _ABSURD if not _refuses(cls, {name: value})]
-        # One end may be open (a weight has no largest value); no setting means NaN.
-        fits = len(taken) < 2 and not any(math.isnan(value) for value in taken)
-        seen = f"{name} = {', '.join(map(str, taken))} taken"
-        demand(fits, f"{name} to refuse NaN and what is out of range", seen, where)
+        accepted = [value for value in _ABSURD if not _refuses(cls, {name: value})]
+        # One side may be unbounded (a weight has no largest value); NaN is never valid.
+        fits = len(accepted) < 2 and not any(math.isnan(value) for value in accepted)
+        seen = f"{name} = {', '.join(map(str, accepted))} accepted"
+        demand(fits, f"{name} to refuse NaN and values out of range", seen, where)
     else:
-        seen = f"{name} = a mapping was taken"
-        demand(_refuses(cls, {name: {"": None}}), f"{name} to refuse another kind", seen, where)
+        seen = f"{name} accepted a mapping"
+        demand(_refuses(cls, {name: {"": None}}), f"{name} to refuse another type", seen, where)
 
 
 def _refuses(cls: type[Objective], values: dict[str, Any]) -> bool:
-    """Whether a value is refused, with an error that a user can read."""
+    """Whether a value raises a `BenchError`, the error for users."""
     try:
         from_mapping(cls, values, cls.name)
     except BenchError:

@@ -1,4 +1,4 @@
-"""What an objective's loss must be: finite, additive, learnable, and as costly as declared."""
+"""Checks of the loss: finite, additive, learnable, and with the declared cost."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from bench.testing.checks.trial import (
     SHAPE,
     VOCABULARY,
     Trial,
-    moments,
-    sampled,
-    with_mined,
+    progress_values,
+    sample_rows,
+    with_statistics,
 )
 from bench.testing.findings import Inapplicable, demand, place
 from bench.testing.samples import rows_of, short_batch
@@ -30,38 +30,43 @@ if TYPE_CHECKING:
 
 STEPS = 30
 TOLERANCE = 1e-4
-"""Relative: sums of float32 in another order."""
+"""Relative tolerance: float32 sums in another order."""
 
 
 def check_short_rows(objective: Objective) -> None:
-    """Rows of one token, or of none, give a finite loss and finite gradients."""
+    """Rows of one token or of none give a finite loss and finite gradients."""
     where = f"{place(objective, 'corrupt')} and {place(objective, 'loss')}"
-    short = with_mined(objective, short_batch(LENGTH, VOCABULARY))
+    short = with_statistics(objective, short_batch(LENGTH, VOCABULARY))
     batches = {"rows of 0, 0, 1 and 2 tokens": short}
     batches |= {
         f"a row of {int(short.real[i].sum())} tokens": rows_of(short, torch.tensor([i]))
         for i in range(len(short.tokens))
     }
-    for progress in moments(objective):
+    for progress in progress_values(objective):
         for title, batch in batches.items():
             trial = Trial(objective)
             _, loss = trial.loss(dataclasses.replace(batch, progress=progress))
             fits = bool(loss.sum.isfinite()) and int(loss.predictions) >= 0
             seen = f"{float(loss.sum.detach())} nats over {int(loss.predictions)} for {title}"
-            demand(fits, "a finite loss of next to nothing", seen, where)
+            demand(fits, "a finite loss of almost empty rows", seen, where)
             if not loss.sum.requires_grad:
                 continue
             loss.sum.backward()  # type: ignore[no-untyped-call]
             gradients = [p.grad for p in trial.parameters if p.grad is not None]
             fits = all(bool(gradient.isfinite().all()) for gradient in gradients)
-            demand(fits, "finite gradients of next to nothing", f"others for {title}", where)
+            demand(
+                fits,
+                "finite gradients of almost empty rows",
+                f"infinite or NaN ones for {title}",
+                where,
+            )
 
 
 def check_micro_batches(objective: Objective) -> None:
-    """Sums and counts of the parts of a batch add up to those of the whole."""
+    """Sums and counts of micro-batches add up to those of the whole batch."""
     where = place(objective, "loss")
-    for progress in moments(objective):
-        batch, trial = sampled(objective, progress), Trial(objective)
+    for progress in progress_values(objective):
+        batch, trial = sample_rows(objective, progress), Trial(objective)
         whole = _numbers(trial.loss(batch)[1], where)
         for cuts in (range(ROWS), (0, 1, 4)):
             bounds = [*cuts, ROWS]
@@ -77,9 +82,9 @@ def check_micro_batches(objective: Objective) -> None:
 
 
 def check_token_head(objective: Objective) -> None:
-    """An objective that scores sentences has a head from states to logits of every token."""
+    """An objective that scores sentences has a head that gives logits of every token."""
     if objective.scoring is None:
-        raise Inapplicable("it scores no sentences")
+        raise Inapplicable("the objective scores no sentences")
     trial = Trial(objective)
     embedding = trial.encoder.embeddings.tok_embeddings.weight
     with torch.no_grad():
@@ -90,11 +95,11 @@ def check_token_head(objective: Objective) -> None:
 
 
 def check_gradient(objective: Objective) -> None:
-    """The loss teaches the encoder: every layer of it gets a gradient."""
+    """Every weight of the encoder gets a gradient."""
     _demand_trained(objective)
     for progress in _ends(objective):
         trial = Trial(objective)
-        trial.loss(sampled(objective, progress))[1].sum.backward()  # type: ignore[no-untyped-call]
+        trial.loss(sample_rows(objective, progress))[1].sum.backward()  # type: ignore[no-untyped-call]
         idle = [
             name
             for name, parameter in trial.encoder.named_parameters()
@@ -106,10 +111,10 @@ def check_gradient(objective: Objective) -> None:
 
 
 def check_learning(objective: Objective) -> None:
-    """Thirty steps on one batch under one noise, or fewer, lower the loss by a fiftieth."""
+    """At most thirty steps on one batch with one noise lower the loss by 2 %."""
     _demand_trained(objective)
     for progress in _ends(objective):
-        batch, trial = sampled(objective, progress, rows=3), Trial(objective)
+        batch, trial = sample_rows(objective, progress, rows=3), Trial(objective)
         optimizer = torch.optim.AdamW(trial.parameters, lr=3e-3, fused=True)
         means: list[float] = []
         while len(means) <= STEPS and not _has_fallen(means):
@@ -124,10 +129,10 @@ def check_learning(objective: Objective) -> None:
 
 
 def check_cost(objective: Objective) -> None:
-    """Declared parameters, encoder passes and FLOPs are those really spent."""
+    """Declared parameters, encoder passes and FLOPs equal the measured ones."""
     _demand_trained(objective)
     where, trial = place(objective, "extra_cost"), Trial(objective)
-    cost, batch = objective.extra_cost(SHAPE), sampled(objective)
+    cost, batch = objective.extra_cost(SHAPE), sample_rows(objective)
     parameters = sum(p.numel() for p in trial.head.parameters())
     expected = f"the declared {cost.parameters:,} parameters in the head"
     demand(parameters == cost.parameters, expected, f"{parameters:,}", where)
@@ -146,23 +151,23 @@ def check_cost(objective: Objective) -> None:
 
 
 def _has_fallen(means: list[float]) -> bool:
-    """Three in a row well below the first: no single lucky step."""
+    """Whether three losses in a row are below the first by 2 %, so that one step is not luck."""
     return len(means) > 3 and max(means[-3:]) < means[0] - 0.02 * abs(means[0])
 
 
 def _ends(objective: Objective) -> list[float]:
-    """The first and the last of its moments: in between there is nothing new to learn from."""
-    found = moments(objective)
-    return sorted({found[0], found[-1]})
+    """The first and the last progress value: the values between them behave alike."""
+    values = progress_values(objective)
+    return sorted({values[0], values[-1]})
 
 
 def _demand_trained(objective: Objective) -> None:
     if not objective.trains:
-        raise Inapplicable("it is never trained")
+        raise Inapplicable("the objective is never trained")
 
 
 def _numbers(loss: Loss, where: str) -> dict[str, float]:
-    """The sums and counts of a loss, each a finite number."""
+    """The sums and counts of a loss, checked to be finite numbers."""
     counts = {"predictions": loss.predictions, "sum": loss.sum}
     if loss.divisor is not None:
         counts["divisor"] = loss.divisor

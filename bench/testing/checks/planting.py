@@ -1,8 +1,8 @@
-"""Planting the answers of a task: what a reader would have to know to answer everything.
+"""Planted answers of a task: the features with which a probe can solve every example.
 
-Each family says it in a few lines; one of a stranger's registers its own:
+Each family defines them in a few lines. A family of another package registers its own:
 
-    @planted.register(MyFamily)
+    @plant_answers.register(MyFamily)
     def _(task, splits): return splits, Answers(...)
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.probing.families.fill_in import FillIn
 from bench.probing.families.minimal_pairs import MinimalPairs
-from bench.probing.families.probed import FittedTask
+from bench.probing.families.probed import ProbedTask
 from bench.probing.families.retrieval import Retrieval, gains_of
 from bench.probing.families.span_extraction import SpanExtraction
 from bench.probing.reader.passages import words_of
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 
 @functools.singledispatch
-def planted(task: Any, splits: Splits) -> tuple[Splits, Answers]:
-    """The examples that can be answered by knowing each text, and what is to be known.
+def plant_answers(task: Any, splits: Splits) -> tuple[Splits, Answers]:
+    """The examples that features can solve, and the planted features.
 
     Raises:
-        Unchecked: Nobody has said how for this family.
+        Unchecked: The family has registered no function.
     """
     raise Unchecked(
-        f"nobody has said how to plant the answers of the family {task.family!r}: "
-        "register a function with bench.testing.planted"
+        f"the family {task.family!r} has registered no function that plants its answers; register "
+        "one with bench.testing.plant_answers"
     )
 
 
-@planted.register(MinimalPairs)
+@plant_answers.register(MinimalPairs)
 def _pairs(task: MinimalPairs, splits: Splits) -> tuple[Splits, Answers]:
     """The good sentence is likely; a sentence that is good here and bad there is left out."""
     test = splits.test
@@ -51,13 +51,13 @@ def _pairs(task: MinimalPairs, splits: Splits) -> tuple[Splits, Answers]:
     return dataclasses.replace(splits, test=kept.reset_index(drop=True)), Answers(nats=nats)
 
 
-@planted.register(FillIn)
+@plant_answers.register(FillIn)
 def _hidden_words(task: FillIn, splits: Splits) -> tuple[Splits, Answers]:
     """The hidden word stands in its text."""
-    return splits, Answers(tells_words=True)
+    return splits, Answers(knows_hidden_words=True)
 
 
-@planted.register(Retrieval)
+@plant_answers.register(Retrieval)
 def _documents(task: Retrieval, splits: Splits) -> tuple[Splits, Answers]:
     """A query points the way of its best document, the only one that is then wanted."""
     vectors: dict[Place, Any] = {(t, None): direction("document", t) for t in splits.train["text"]}
@@ -72,7 +72,7 @@ def _documents(task: Retrieval, splits: Splits) -> tuple[Splits, Answers]:
     return dataclasses.replace(splits, test=test), Answers(vectors=vectors)
 
 
-@planted.register(SpanExtraction)
+@plant_answers.register(SpanExtraction)
 def _spans(task: SpanExtraction, splits: Splits) -> tuple[Splits, Answers]:
     """The words of an answer say where it begins and ends; one question a text."""
     vectors: dict[Place, Any] = {}
@@ -92,33 +92,33 @@ def _spans(task: SpanExtraction, splits: Splits) -> tuple[Splits, Answers]:
                 vectors[context[offset:end], (a - offset, b - offset)] = said
         vectors |= {(question, None): direction("question") for question in frame["question"]}
     train, test = frames
-    return Splits(train, test, splits.sha256), Answers(vectors=vectors)
+    return dataclasses.replace(splits, train=train, test=test), Answers(vectors=vectors)
 
 
-@planted.register(FittedTask)
-def _labels(task: FittedTask, splits: Splits) -> tuple[Splits, Answers]:
-    """The state of what is asked says its label; of two texts, the second one says it.
+@plant_answers.register(ProbedTask)
+def _labels(task: ProbedTask, splits: Splits) -> tuple[Splits, Answers]:
+    """The features of a text or word encode its label; of two texts, those of the second do.
 
-    Rows whose text or word is asked elsewhere with another label are left out, and test labels
-    that train never shows: no features could tell.
+    Rows whose text or word has another label elsewhere are dropped, and so are test rows whose
+    label is not in train: no features could solve them.
     """
     known = {str(label) for label in task.examples(splits.train).labels}
     vectors: dict[Place, Any] = {}
     frames = []
     numbers = _numbers(task.examples(splits.train))
     for frame in (splits.train, splits.test):
-        kept = [
+        solvable = [
             i
             for i in range(len(frame))
             if _plant(task.examples(frame.iloc[i : i + 1]), vectors, known, numbers)
         ]
-        frames.append(frame.iloc[kept].reset_index(drop=True))
+        frames.append(frame.iloc[solvable].reset_index(drop=True))
     train, test = frames
-    return Splits(train, test, splits.sha256), Answers(vectors=vectors)
+    return dataclasses.replace(splits, train=train, test=test), Answers(vectors=vectors)
 
 
 def _numbers(examples: Examples) -> tuple[float, float] | None:
-    """Least and greatest of labels that are numbers; None of names."""
+    """The smallest and the largest label where labels are numbers, else None."""
     if not isinstance(examples.labels, np.ndarray):
         return None
     return float(examples.labels.min()), float(examples.labels.max())
@@ -130,7 +130,7 @@ def _plant(
     known: set[str],
     numbers: tuple[float, float] | None,
 ) -> bool:
-    """Add what one row asks; False, and nothing added, where it contradicts what there is."""
+    """Add the features of one row; False, and nothing added, where they contradict others."""
     texts, spans = row.texts, row.spans
     added: dict[Place, Any] = {}
     if row.pairs is not None:
@@ -142,18 +142,20 @@ def _plant(
     for place, label in zip(places, row.labels, strict=True):
         if numbers is None and str(label) not in known:
             return False
-        said = direction("label", str(label)) if numbers is None else _turned(label, numbers)
-        if place in added and not np.array_equal(added[place], said):
+        vector = direction("label", str(label)) if numbers is None else _rotated(label, numbers)
+        if place in added and not np.array_equal(added[place], vector):
             return False
-        added[place] = said
-    if any(not np.array_equal(vectors.get(place, said), said) for place, said in added.items()):
+        added[place] = vector
+    if any(
+        not np.array_equal(vectors.get(place, vector), vector) for place, vector in added.items()
+    ):
         return False
     vectors.update(added)
     return True
 
 
-def _turned(number: Any, numbers: tuple[float, float]) -> Any:
-    """The first text's state, turned the further away the smaller the number."""
+def _rotated(number: Any, numbers: tuple[float, float]) -> Any:
+    """The features of the first text, rotated away further for smaller numbers."""
     low, high = numbers
     angle = (1 - (number - low) / (high - low)) * np.pi / 2
     return np.cos(angle) * direction("first") + np.sin(angle) * direction("other")

@@ -1,7 +1,7 @@
-"""Readers whose knowledge is known: of nothing, of each word alone, or of the answers themselves.
+"""Readers with known features: random, one per word type, or planted answers.
 
-They stand in for a run (`bench.probing.task.Reader`) and need no encoder. Layer 0 never knows
-anything, so that a task must find its answers in layer 1.
+They replace a run (`bench.probing.task.Reader`) and need no encoder. Layer 0 is always random, so a
+task must find its answers in layer 1.
 """
 
 from __future__ import annotations
@@ -14,48 +14,49 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bench.probing.task import Features, NotApplicableError, Span
+from bench.probing.reader.batching import Span
+from bench.probing.task import Features, NotApplicableError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from bench.probing.reader.trainable import TrainableEncoder
+    from bench.probing.task import TrainableEncoder
 
 WIDTH = 32
 Place = tuple[str, Span | None]
-"""A text, or a word of it by its characters."""
+"""A text, or a word of it by character range."""
 
 
 @functools.lru_cache(maxsize=100_000)
-def direction(*seen: Hashable) -> Float[np.ndarray, " D"]:
-    """A random unit vector that depends on exactly what was seen."""
-    generator = np.random.default_rng(zlib.crc32(repr(seen).encode()))
+def direction(*key: Hashable) -> Float[np.ndarray, " D"]:
+    """A random unit vector that depends on the key alone."""
+    generator = np.random.default_rng(zlib.crc32(repr(key).encode()))
     drawn = generator.standard_normal(WIDTH)
-    found: Float[np.ndarray, " D"] = (drawn / np.linalg.norm(drawn)).astype(np.float32)
-    found.flags.writeable = False  # one array for all who ask
-    return found
+    vector: Float[np.ndarray, " D"] = (drawn / np.linalg.norm(drawn)).astype(np.float32)
+    vector.flags.writeable = False  # one array serves all callers
+    return vector
 
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What a planted reader knows."""
+    """The planted answers of a reader."""
 
     vectors: Mapping[Place, Any] = dataclasses.field(default_factory=dict)
-    """The state of a text, or of a word of it."""
+    """The features of a text, or of a word of it."""
     nats: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """How likely a text is."""
-    tells_words: bool = False
-    """Whether it knows what is hidden: `word_scores` then finds it."""
+    """The log-likelihood of a text."""
+    knows_hidden_words: bool = False
+    """Whether `word_scores` gives the hidden word the highest score."""
 
 
 @dataclasses.dataclass
 class KnowingReader:
-    """Random features, the same for the same place of the same text, and what it is told.
+    """Features that are random, equal for equal places of equal texts, or planted.
 
     Args:
-        answers: What it knows.
-        knows_words: A word has the same state wherever it stands: its identity, no context.
-        scoring: What it predicts; None: nothing.
+        answers: The planted answers.
+        knows_words: A word has the same features in every text: its identity without context.
+        scoring: The kind of prediction; None: no prediction.
     """
 
     answers: Answers = dataclasses.field(default_factory=Answers)
@@ -65,12 +66,12 @@ class KnowingReader:
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
     ) -> Features:
-        """Two layers: the first random, the second as known."""
+        """Two layers: the first random, the second planted."""
         pooled = np.stack([self._layers(text, None) for text in texts])
         words = [
             self._layers(text, span)
-            for text, asked in zip(texts, spans if spans is not None else (), strict=False)
-            for span in asked
+            for text, words_of_text in zip(texts, spans if spans is not None else (), strict=False)
+            for span in words_of_text
         ]
         return Features(
             pooled=np.repeat(pooled[:, :, None], 3, axis=2),
@@ -78,39 +79,39 @@ class KnowingReader:
         )
 
     def readable(self, texts: Sequence[str]) -> Int[np.ndarray, " N"]:
-        """All of each text."""
+        """All characters of each text."""
         return np.array([len(text) for text in texts])
 
     def log_likelihood(
         self, texts: Sequence[str], policy: Literal["original", "word_l2r"]
     ) -> Float[np.ndarray, "N 2"]:
-        """As told; a random number of nats where nothing is."""
+        """The planted log-likelihood; a random one where none is planted."""
         self._demand_scoring()
-        told = self.answers.nats
-        nats = [told.get(text, -20.0 + float(direction(text, policy)[0])) for text in texts]
+        planted = self.answers.nats
+        nats = [planted.get(text, -20.0 + float(direction(text, policy)[0])) for text in texts]
         return np.stack((nats, [max(1, len(text.split())) for text in texts]), axis=1)
 
     def word_scores(
         self, texts: Sequence[str], spans: Sequence[Span], candidates: Sequence[str]
     ) -> Float[np.ndarray, "N C"]:
-        """Random, and the hidden word far above the others where it is known."""
+        """Random scores; the hidden word is far above the others where it is planted."""
         self._demand_scoring()
         rows = []
         for text, (start, end) in zip(texts, spans, strict=True):
             generator = np.random.default_rng(zlib.crc32(f"{start} {text}".encode()))
             scores = generator.uniform(-20, -10, len(candidates))
-            if self.answers.tells_words and text[start:end] in candidates:
+            if self.answers.knows_hidden_words and text[start:end] in candidates:
                 scores[list(candidates).index(text[start:end])] = -1.0
             rows.append(scores)
         return np.array(rows)
 
     def copy_for_finetuning(self) -> TrainableEncoder:
-        """There is no encoder.
+        """Refuse: this reader has no encoder.
 
         Raises:
             NotApplicableError: Always.
         """
-        raise NotApplicableError("a reader of the kit has no encoder to train")
+        raise NotApplicableError("a reader of the conformance kit has no encoder to train")
 
     def _demand_scoring(self) -> None:
         if self.scoring is None:

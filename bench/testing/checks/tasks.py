@@ -1,8 +1,8 @@
-"""What a task must hold to: its data, its answers, and the reader it asks.
+"""Checks of a task: its data, its scores, and the reader that it uses.
 
-Known readers stand in for runs: one that knows nothing must score what guessing does, one that
-was told the answers must score nearly all. Tasks whose data is not at hand are not checked, and
-are never taken for passed.
+Readers with known features replace runs: with random features a task must score chance, and with
+planted answers almost everything. A task whose data is missing is reported as not checked, never as
+passed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.pretraining.guard import process_state
 from bench.pretraining.noise import Noise
 from bench.probing.task import DataRoot, NotApplicableError, Score, Splits, Task
 from bench.settings import canonical_json
-from bench.testing.checks.planting import planted
+from bench.testing.checks.planting import plant_answers
 from bench.testing.checks.readers import KnowingReader
 from bench.testing.findings import Inapplicable, Unchecked, demand, place
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from bench.probing.reader.reader import RunReader
 
 EXAMPLES = 200
-"""Of each split, unless `limit` says otherwise: enough to tell knowing from guessing."""
+"""Examples of each split, unless `limit` is set: enough to tell solving and guessing apart."""
 FEW_EXAMPLES = 40
-"""For checks that need no figure."""
+"""Examples for checks that need no score."""
 SLACK = 0.02
-"""Beyond three standard errors: what luck gets of a score that is not a share of answers."""
+"""Added to three standard errors, for scores that are not a share of correct answers."""
 NEAR_TOP = 0.8
-"""Of the way from chance to 1: probes are regularised, and see no more than `EXAMPLES`."""
+"""Share of the way from chance to 1: probes are regularised and see `EXAMPLES` examples."""
 
 
 def check_missing_data(task: Task, data: DataRoot | None = None) -> None:
-    """A folder without its data is refused at once, with the way out."""
+    """A folder without the data set raises an error at once, with the way out."""
     with tempfile.TemporaryDirectory() as folder:
         empty = DataRoot(Path(folder), limit=FEW_EXAMPLES)
         where = place(task, "require")
@@ -48,19 +48,24 @@ def check_missing_data(task: Task, data: DataRoot | None = None) -> None:
             task.require(empty)
         except BenchError as error:
             seen = f"the message {str(error)!r}"
-            demand(folder in str(error), "a message that says where it was looked for", seen, where)
+            demand(folder in str(error), "a message that names the folder", seen, where)
             return
         try:
             task.load(empty)
         except BenchError as error:
             if folder not in str(error):
-                raise Inapplicable(f"its data is no file: {error}") from None
-            demand(False, "require() to say what load() lacks", f"load() said: {error}", where)
-    raise Inapplicable("its examples are made, not read")
+                raise Inapplicable(f"the task reads no file: {error}") from None
+            demand(
+                False,
+                "require() to report what load() misses",
+                f"the error of load(): {error}",
+                where,
+            )
+    raise Inapplicable("the task generates its examples")
 
 
 def check_examples(task: Task, data: DataRoot | None = None) -> None:
-    """The examples are usable, fingerprinted, and no test example stands in train."""
+    """The examples are usable and have a fingerprint, and no test example is in train."""
     splits = examples_of(task, data)
     where = place(task, "load")
     try:
@@ -89,7 +94,7 @@ def check_deterministic(task: Task, data: DataRoot | None = None) -> None:
 
 
 def check_outcomes(task: Task, data: DataRoot | None = None) -> None:
-    """A score is a number with an error, told example by example, in JSON values."""
+    """A score has a finite value and error, outcomes per example, and JSON details."""
     splits, where = examples_of(task, data), place(task, "score")
     score = _blind(task, _bounded(data))
     numbers = {"value": score.value, "stderr": score.stderr}
@@ -102,31 +107,33 @@ def check_outcomes(task: Task, data: DataRoot | None = None) -> None:
     is_known = set(examples) <= set(range(len(splits.test)))
     fits = is_known and len(set(examples)) == len(examples) and 2 * len(examples) > len(splits.test)
     seen = f"{len(examples)} rows, {len(set(examples))} examples, of {len(splits.test)}"
-    expected = "an outcome for each test example (or most of them, if choices took some)"
+    expected = "an outcome for each test example (or most of them, where some serve for choices)"
     demand(fits, expected, seen, where)
-    if task.metric == "accuracy":
+    if task.metric_of(splits) == "accuracy":
         mean = float(outcomes["outcome"].mean())
         expected = f"the mean of the outcomes to be the accuracy {score.value:.6g}"
         demand(math.isclose(mean, score.value, abs_tol=1e-9), expected, f"{mean:.6g}", where)
     if score.metrics:
         first = next(iter(score.metrics.items()))
         fits = math.isclose(first[1][0], score.value, abs_tol=1e-9)
-        demand(fits, f"the headline {score.value:.6g} as first reading", f"{first}", where)
+        demand(fits, f"the value {score.value:.6g} as the first metric", f"{first}", where)
     try:
         canonical_json(score.details)
     except (TypeError, ValueError) as error:
-        demand(False, "details of JSON values", str(error), where)
+        demand(False, "details that are JSON values", str(error), where)
 
 
 def check_random_features(task: Task, data: DataRoot | None = None) -> None:
-    """A reader that knows nothing scores chance, within three standard errors.
+    """Random features score chance, within three standard errors.
 
-    Chance is at least what random features get. It may be more: what knowing each word alone
-    gets, or the most frequent answer; declared higher than all of these, nothing guesses it.
+    Chance is at least the score of random features. It may be the score of word identities or of
+    the most frequent answer. A chance level above all three is wrong, because no guess reaches it.
     """
     splits, where = examples_of(task, data), f"{place(task)}: chance"
     blind = _blind(task, _bounded(data))
-    chance = task.chance
+    chance = task.chance_of(splits)
+    demand(chance is not None, "the loaded examples to have a chance level", "None", where)
+    assert chance is not None  # for the type checker
     spread = min(1.0, abs(chance))
     error = max(blind.stderr, math.sqrt(spread * (1 - spread) / len(blind.outcomes)))
     margin = 3 * error + SLACK
@@ -138,23 +145,24 @@ def check_random_features(task: Task, data: DataRoot | None = None) -> None:
     majority = task.baselines(splits, _noise()).get("majority", blind)
     words = task.score(KnowingReader(knows_words=True), splits, _noise())
     guessed = max(blind.value, majority.value, words.value)
-    seen = f"{guessed:.4f} at best by knowing no context, and chance {chance}"
-    expected = "chance to be what guessing scores"
+    seen = f"{guessed:.4f} at best without context, and chance {chance}"
+    expected = "chance to be the score of guessing"
     demand(chance <= guessed + margin, expected, seen, where)
 
 
 def check_planted_features(task: Task, data: DataRoot | None = None) -> None:
-    """A reader that was told the answers scores nearly all."""
-    splits, answers = planted(task, examples_of(task, data))
+    """Planted answers score almost everything."""
+    splits, answers = plant_answers(task, examples_of(task, data))
     score = task.score(KnowingReader(answers), splits, _noise())
-    bar = task.chance + NEAR_TOP * (1 - task.chance)
+    chance = task.chance_of(splits) or 0.0
+    bar = chance + NEAR_TOP * (1 - chance)
     seen = f"{score.value:.4f} over {len(score.outcomes)} examples"
-    expected = f"at least {bar:.2f} where the features hold the answers"
+    expected = f"at least {bar:.2f} where the features encode the answers"
     demand(score.value >= bar, expected, seen, place(task, "score"))
 
 
 def check_not_applicable(task: Task, data: DataRoot | None = None) -> None:
-    """Asked of a run that predicts no tokens, it scores features or says so: never a zero."""
+    """For a run that predicts no tokens, the task scores features or is not applicable, never 0."""
     few = dataclasses.replace(_bounded(data), limit=FEW_EXAMPLES)
     splits, where = examples_of(task, few), place(task, "score")
     reader = _Recording(scoring=None)
@@ -167,7 +175,7 @@ def check_not_applicable(task: Task, data: DataRoot | None = None) -> None:
 
 
 def check_reader_untouched(task: Task, data: DataRoot | None = None) -> None:
-    """Encoder, features, examples and process are the same after scoring as before."""
+    """Scoring changes no encoder, features, examples or state of the process."""
     few = dataclasses.replace(_bounded(data), limit=FEW_EXAMPLES)
     splits, where = examples_of(task, few), place(task, "score")
     copies = splits.train.copy(deep=True), splits.test.copy(deep=True)
@@ -176,21 +184,21 @@ def check_reader_untouched(task: Task, data: DataRoot | None = None) -> None:
     features, process = reader.features(words).pooled.copy(), process_state()
     task.score(reader, splits, _noise())
     after = process_state()
-    changed = [what for what in process if process[what] != after[what]]
+    changed = [name for name in process if process[name] != after[name]]
     changed += [] if _fingerprint(reader) == before else ["the encoder"]
     changed += [] if np.array_equal(reader.features(words).pooled, features) else ["features"]
     for name, copy in zip(("train", "test"), copies, strict=True):
         is_same = repr(getattr(splits, name).to_dict()) == repr(copy.to_dict())
         changed += [] if is_same else [f"the {name} split"]
     seen = f"{', '.join(changed)} changed"
-    demand(not changed, "what was asked to stay as it is", seen, where)
+    demand(not changed, "reader, examples and process to stay unchanged", seen, where)
 
 
 def examples_of(task: Task, data: DataRoot | None = None) -> Splits:
-    """The task's examples, bounded; read once for all checks.
+    """A limited number of the task's examples; read once for all checks.
 
     Raises:
-        Unchecked: They are not at hand; says how to get them.
+        Unchecked: The data is missing; the message says how to get it.
     """
     bounded = _bounded(data)
     try:
@@ -201,8 +209,8 @@ def examples_of(task: Task, data: DataRoot | None = None) -> Splits:
         return _loaded(task, bounded)
     except BenchError as error:
         if bounded.prepared is None and str(bounded.folder) not in str(error):
-            raise Unchecked(f"no data: {error}; --corpus gives one") from None
-        raise  # it found the data and cannot read it
+            raise Unchecked(f"no data: {error}; give a corpus with --corpus") from None
+        raise  # the data exists and cannot be read
 
 
 @functools.lru_cache(maxsize=4)
@@ -212,7 +220,7 @@ def _loaded(task: Task, data: DataRoot) -> Splits:
 
 @functools.lru_cache(maxsize=4)
 def _blind(task: Task, data: DataRoot) -> Score:
-    """What a reader that knows nothing scores; asked once for all checks."""
+    """The score of random features; computed once for all checks."""
     return task.score(KnowingReader(), examples_of(task, data), _noise())
 
 
@@ -226,7 +234,7 @@ def _noise() -> Noise:
 
 
 class _Recording(KnowingReader):
-    """Remembers that it had to refuse."""
+    """Records whether it refused to predict."""
 
     refused = False
 
@@ -236,7 +244,7 @@ class _Recording(KnowingReader):
 
 
 def _tiny_reader() -> RunReader:
-    """An untrained encoder that reads characters."""
+    """An untrained encoder with a character tokenizer."""
     from bench.corpus.trainer import char_tokenizer
     from bench.pretraining.encoder import Encoder
     from bench.pretraining.heads import TokenHead
@@ -252,7 +260,7 @@ def _tiny_reader() -> RunReader:
 
 
 def _fingerprint(reader: RunReader) -> tuple[object, ...]:
-    """Weights, gradients and mode of the reader's encoder."""
+    """Weights, gradients and training flag of the reader's encoder."""
     encoder = reader.encoder
     weights = [p.detach().numpy().tobytes() for p in encoder.parameters()]
     gradients = [p.grad is None and p.requires_grad for p in encoder.parameters()]

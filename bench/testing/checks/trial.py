@@ -1,4 +1,4 @@
-"""An objective on trial: a small encoder, its head, sample rows, and what the encoder was shown."""
+"""An objective on trial: a small encoder, its head, sample rows, and the inputs of the encoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.pretraining.batch import IGNORED
-from bench.pretraining.encoder import Encoder, initialise
+from bench.pretraining.encoder import Encoder
+from bench.pretraining.initial_weights import initialise
 from bench.pretraining.noise import Noise
 from bench.spec import EncoderShape
 from bench.testing.samples import SCATTERED_VOCABULARY, sample_batch
@@ -28,12 +29,12 @@ SHAPE = EncoderShape(
     hidden_size=32, num_layers=2, num_heads=4, mlp_size=48, max_length=LENGTH,
     vocab_size=VOCABULARY.size,
 )  # fmt: skip
-MOMENTS = (0.0, 0.5, 1.0)
-"""Shares of the budget at which an objective that changes on the way is looked at."""
+PROGRESS_VALUES = (0.0, 0.5, 1.0)
+"""Shares of the budget at which an objective with a schedule is checked."""
 
 
-class Seen(NamedTuple):
-    """One reading by the encoder."""
+class EncoderCall(NamedTuple):
+    """The arguments of one encoder pass."""
 
     tokens: Tensor
     attention: Attention
@@ -41,7 +42,7 @@ class Seen(NamedTuple):
 
 
 class Trial:
-    """An encoder and a head made as the training loop makes them, and all that the encoder read."""
+    """An encoder and a head, built as the training loop builds them, and all encoder passes."""
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
@@ -49,77 +50,80 @@ class Trial:
         with torch.random.fork_rng(devices=[]):
             self.head: nn.Module = objective.head(SHAPE, VOCABULARY)
         initialise(self.head, 0, "head")
-        self.seen: list[Seen] = []
-        self.encoder.register_forward_pre_hook(self._note, with_kwargs=True)
+        self.calls: list[EncoderCall] = []
+        self.encoder.register_forward_pre_hook(self._record, with_kwargs=True)
 
     def loss(self, batch: Batch, seed: int = 0, epoch: int = 0) -> tuple[Example, Loss]:
-        """Corrupt and ask, once."""
+        """Corrupt a batch and compute its loss."""
         noise = noise_for(batch, seed, epoch)
         example = self.objective.corrupt(batch, VOCABULARY, noise)
         return example, self.objective.loss(self.encoder, self.head, example, noise)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Of encoder and head, each once."""
+        """The parameters of encoder and head, each once."""
         return [*self.encoder.parameters(), *self.head.parameters()]
 
-    def _note(self, _: nn.Module, given: tuple[object, ...], named: dict[str, object]) -> None:
-        by_name = dict(zip(("tokens", "attention", "extra"), given, strict=False)) | named
+    def _record(
+        self, _: nn.Module, arguments: tuple[object, ...], keywords: dict[str, object]
+    ) -> None:
+        by_name = dict(zip(("tokens", "attention", "extra"), arguments, strict=False)) | keywords
         tokens, extra = by_name["tokens"], by_name.get("extra")
         assert isinstance(tokens, Tensor)
-        kept = extra.detach() if isinstance(extra, Tensor) else None
-        self.seen.append(Seen(tokens.clone(), by_name["attention"], kept))  # type: ignore[arg-type]
+        detached = extra.detach() if isinstance(extra, Tensor) else None
+        self.calls.append(EncoderCall(tokens.clone(), by_name["attention"], detached))  # type: ignore[arg-type]
 
 
 def noise_for(batch: Batch, seed: int = 0, epoch: int = 0) -> Noise:
-    """The noise that the loop would give a batch."""
+    """The noise that the training loop uses for a batch."""
     return Noise(seed, epoch, batch.example_ids)
 
 
-def sampled(
+def sample_rows(
     objective: Objective,
     progress: float = 0.0,
     seed: int = 0,
     rows: int = ROWS,
-    mined_seeds: Sequence[int] = (0, 1),
+    statistics_seeds: Sequence[int] = (0, 1),
 ) -> Batch:
-    """Rows to try an objective on, with what it mines from others.
+    """Rows for an objective, with the statistics that it collects from other rows.
 
     Args:
-        objective: Which one.
+        objective: The objective.
         progress: Share of the budget spent.
-        seed: Of the rows.
-        rows: How many.
-        mined_seeds: Rows that the objective mines, three times over so that all of it repeats;
-            by default these very rows are among them.
+        seed: Seed of the rows.
+        rows: Number of rows.
+        statistics_seeds: Seeds of the rows for the statistics. They are read three times, so that
+            every token run repeats; by default the returned rows are among them.
     """
     batch = sample_batch(rows, LENGTH, seed, vocabulary=VOCABULARY)
-    text = [sample_batch(ROWS, LENGTH, one, vocabulary=VOCABULARY) for one in mined_seeds]
+    text = [sample_batch(ROWS, LENGTH, one, vocabulary=VOCABULARY) for one in statistics_seeds]
     statistics = objective.collect_statistics(iter(text * 3), VOCABULARY)
     return dataclasses.replace(batch, progress=progress, statistics=statistics)
 
 
-def moments(objective: Objective) -> list[float]:
-    """The shares of the budget at which an objective makes something else of the same rows.
+def progress_values(objective: Objective) -> list[float]:
+    """The shares of the budget at which an objective corrupts the same rows differently.
 
-    One for most, more for schedules and phases; nothing but the example tells a loss the time.
+    Most objectives have one; schedules and phases have more. A loss knows the progress only through
+    its example.
     """
-    batch, known, found = sampled(objective), list[dict[str, Tensor]](), []
-    for progress in MOMENTS:
-        made = tensors_of(corrupted(objective, dataclasses.replace(batch, progress=progress)))
-        if all(differing(made, other) for other in known):
-            known.append(made)
-            found.append(progress)
-    return found
+    batch, known, values = sample_rows(objective), list[dict[str, Tensor]](), []
+    for progress in PROGRESS_VALUES:
+        tensors = tensors_of(corrupt_rows(objective, dataclasses.replace(batch, progress=progress)))
+        if all(differing(tensors, other) for other in known):
+            known.append(tensors)
+            values.append(progress)
+    return values
 
 
-def with_mined(objective: Objective, batch: Batch) -> Batch:
-    """Other rows with what the objective mines from the sampled ones."""
-    return dataclasses.replace(batch, statistics=sampled(objective).statistics)
+def with_statistics(objective: Objective, batch: Batch) -> Batch:
+    """Other rows with the statistics of the sample rows."""
+    return dataclasses.replace(batch, statistics=sample_rows(objective).statistics)
 
 
 def tensors_of(example: Example) -> dict[str, Tensor]:
-    """All tensors of an example by the name a person would look for."""
+    """All tensors of an example by the name of their field."""
     attention = {
         "attention.attention_mask": example.attention.attention_mask,
         "attention.prefix_lengths": example.attention.prefix_lengths,
@@ -144,7 +148,7 @@ def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Same kind, shape and values; NaN equals NaN."""
+    """Equal dtype, shape and values; NaN equals NaN."""
     return (
         one.dtype == other.dtype
         and one.shape == other.shape
@@ -153,30 +157,30 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 
 def origins_of(example: Example) -> Tensor:
-    """For each input the position of the text it stands at; the same one if not said."""
+    """For each input its position in the text; the same position where `origins` is None."""
     if example.origins is not None:
         return example.origins
     return torch.arange(example.inputs.shape[1]).expand_as(example.inputs)
 
 
-def corrupted(objective: Objective, batch: Batch, seed: int = 0) -> Example:
-    """What the objective makes of a batch."""
+def corrupt_rows(objective: Objective, batch: Batch, seed: int = 0) -> Example:
+    """The example that the objective makes of a batch."""
     return objective.corrupt(batch, VOCABULARY, noise_for(batch, seed))
 
 
-def asked_of(example: Example) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, input position and label of all that is asked."""
+def predictions_of(example: Example) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, input position and label of every prediction."""
     rows, slots = (example.labels != IGNORED).nonzero(as_tuple=True)
     at = slots if example.positions is None else example.positions[rows, slots]
     return rows, at, example.labels[rows, slots]
 
 
-def first(found: Tensor) -> int | None:
-    """The first of some numbers, for a message; None of none."""
-    return int(found[0]) if found.numel() else None
+def first(numbers: Tensor) -> int | None:
+    """The first of some numbers, for a message; None where there is none."""
+    return int(numbers[0]) if numbers.numel() else None
 
 
-def spot_of(marked: Tensor) -> str:
-    """Where the first marked position is, in words."""
-    rows, at = marked.nonzero(as_tuple=True)
+def spot_of(mask: Tensor) -> str:
+    """The first position where a mask is true, in words."""
+    rows, at = mask.nonzero(as_tuple=True)
     return f"position {first(at)} of row {first(rows)}"

@@ -1,4 +1,4 @@
-"""The generated corpus repeats nothing, leaks nothing, and is the same everywhere."""
+"""No document repeats, no example leaks, and every platform generates the same bytes."""
 
 import hashlib
 import itertools
@@ -14,14 +14,12 @@ from bench.corpus.microworld import (
     SCALES,
     Micro,
     document,
+    examples,
     grammar,
     held_out,
     lexicon,
     lexicon_of,
     mix,
-)
-from bench.corpus.microworld import (
-    examples as questions,
 )
 from bench.corpus.microworld.draws import FILL_BYTES, KEY_BITS, Draws
 from bench.corpus.microworld.grammar import KINDS
@@ -79,14 +77,16 @@ def test_no_document_occurs_twice():
 
 @given(st.sampled_from(sorted(KINDS)), numbers, numbers, st.integers(0, 2**20), scales)
 def test_documents_of_different_numbers_differ(kind, one, other, label, scale):
-    """Even where every other choice is the same."""
-    known = lexicon_of(scale)
+    """Also when all other choices are the same."""
+    words = lexicon_of(scale)
     texts = []
     for number in (one, other):
         draws = Draws(str(label), number)
-        texts.append([part.words for part in KINDS[kind][0](draws, known)])
-        assert draws.key_bits_left <= 0, "the number does not fit into the document's fillers"
-        assert draws.key_bits_left >= -8 * FILL_BYTES, "fillers ran out of draws: they are zeros"
+        texts.append([part.words for part in KINDS[kind][0](draws, words)])
+        assert draws.key_bits_left <= 0, "the fillers of the document cannot encode its number"
+        assert draws.key_bits_left >= -8 * FILL_BYTES, (
+            "the fillers used more bits than the hash has: the rest are zeros"
+        )
     assert (texts[0] == texts[1]) == (one == other)
 
 
@@ -103,46 +103,48 @@ def test_a_sentence_and_its_corrupted_twin_are_on_the_same_side(index, seed, pla
     assert held_out(words) is held_out(twin) is held_out(other_number) is None
 
 
-def all_questions(count, scale):
+def all_examples(count, scale):
     for split in ("train", "test"):
         for kind in ("sense_left", "sense_right", "word_class"):
             yield from (
                 (split, " ".join(words))
-                for words, _ in questions.one_word(kind, split, count, scale)
+                for words, _ in examples.word_examples(kind, split, count, scale)
             )
-        yield from ((split, " ".join(words)) for words, _ in questions.names(split, count, scale))
-        yield from ((split, text) for text, _ in questions.swapped(split, count, scale))
-    for good, bad, _ in questions.agreement_pairs(count, scale):
+        yield from (
+            (split, " ".join(words)) for words, _ in examples.entity_examples(split, count, scale)
+        )
+        yield from ((split, text) for text, _ in examples.swap_examples(split, count, scale))
+    for good, bad, _ in examples.agreement_pairs(count, scale):
         yield from (("test", good), ("test", bad))
 
 
 @each_scale
-def test_no_question_is_in_the_corpus_or_in_both_splits(scale):
+def test_no_example_is_in_the_corpus_or_in_both_splits(scale):
     in_corpus = {
         " ".join(part.words) for index in range(1_500) for part in document(0, index, scale)
     }
-    asked = {"train": set(), "test": set()}
+    texts = {"train": set(), "test": set()}
     count = 96 // scale
-    for split, text in all_questions(count, scale):
+    for split, text in all_examples(count, scale):
         assert text not in in_corpus
         assert held_out(text.split()) == split
-        asked[split].add(text)
-    assert not asked["train"] & asked["test"]
-    assert len(asked["test"]) == 7 * count * scale, "each is another, and there are `scale` times"
+        texts[split].add(text)
+    assert not texts["train"] & texts["test"]
+    assert len(texts["test"]) == 7 * count * scale, "all are different; `scale` times as many"
 
 
 @each_scale
 @pytest.mark.parametrize("kind", ["sense_left", "sense_right"])
-def test_a_sentence_holds_both_senses_and_the_evidence_on_one_side(kind, scale):
+def test_a_sentence_has_both_senses_and_the_evidence_on_one_side(kind, scale):
     clauses = Counter()
-    for words, labels in questions.one_word(kind, "test", 240 // scale, scale):
+    for words, labels in examples.word_examples(kind, "test", 240 // scale, scale):
         (place,) = [i for i, label in enumerate(labels) if label]
         pair = next(p for p, nouns in lexicon.AMBIGUOUS.items() if words[place] in nouns)
         verbs = {i: CLASS_OF_VERB[word] for i, word in enumerate(words) if word in CLASS_OF_VERB}
-        held = Counter(verbs.values())
-        assert set(pair) <= set(held)
-        assert set(held.values()) == {2}, "a class is decided by its one clause"
-        clauses[len(held)] += 1
+        classes = Counter(verbs.values())
+        assert set(pair) <= set(classes)
+        assert set(classes.values()) == {2}, "one clause decides each class"
+        clauses[len(classes)] += 1
         evidence = [i for i, name in verbs.items() if name == labels[place]]
         if kind == "sense_left":
             assert max(evidence) < place - 4
@@ -153,12 +155,12 @@ def test_a_sentence_holds_both_senses_and_the_evidence_on_one_side(kind, scale):
 
 
 @each_scale
-def test_a_sentence_holds_both_word_classes_and_two_types_of_name(scale):
-    asked = questions.one_word("word_class", "test", 240 // scale, scale)
+def test_a_sentence_has_both_word_classes_and_two_types_of_name(scale):
+    rows = examples.word_examples("word_class", "test", 240 // scale, scale)
     forms = {*lexicon.EITHER, *map(lexicon.plural, lexicon.EITHER)}
-    assert all(sum(word in forms for word in words) == 2 for words, _ in asked)
-    assert {label for _, labels in asked for label in labels} == {None, "noun", "verb"}
-    for words, labels in questions.names("test", 240 // scale, scale):
+    assert all(sum(word in forms for word in words) == 2 for words, _ in rows)
+    assert {label for _, labels in rows for label in labels} == {None, "noun", "verb"}
+    for words, labels in examples.entity_examples("test", 240 // scale, scale):
         types = [label[2:] for label in labels if label.startswith("B-")]
         assert len(set(types)) == len(types) == 2
         capital = [word[0].isupper() for word in words]
@@ -168,7 +170,7 @@ def test_a_sentence_holds_both_word_classes_and_two_types_of_name(scale):
 @each_scale
 def test_agreement_pairs_differ_in_one_form_and_half_of_the_attractors_match(scale):
     matches = Counter()
-    pairs = questions.agreement_pairs(600 // scale, scale)
+    pairs = examples.agreement_pairs(600 // scale, scale)
     for good, bad, bucket in pairs:
         is_same = [a == b for a, b in zip(good.split(), bad.split(), strict=True)]
         place = is_same.index(False)
@@ -195,7 +197,7 @@ def task_named(name):
     return Registry().get("task", name)()
 
 
-def test_data_grows_with_the_size_and_obeys_the_limit():
+def test_data_grows_with_the_size_and_respects_the_limit():
     task = task_named("entities")
     tiny, mini = (task.load(DataRoot(size=size)) for size in ("tiny", "mini"))
     assert (len(tiny.train), len(tiny.test)) == task.size
@@ -206,7 +208,7 @@ def test_data_grows_with_the_size_and_obeys_the_limit():
     assert set(map(" ".join, few.test["words"])) < set(map(" ".join, tiny.test["words"]))
 
 
-def test_the_fingerprint_is_of_the_parameters():
+def test_the_fingerprint_depends_on_the_parameters():
     corpora = [Micro(), Micro(seed=1), Micro(num_words=5), Micro(lexicon_scale=2)]
     assert len({corpus.fingerprint() for corpus in corpora}) == 4
     assert Micro().fingerprint() == Micro(num_words=1_000_000).fingerprint()
@@ -217,38 +219,38 @@ def test_the_lexicon_grows_and_its_groups_are_disjoint():
         len(set(" ".join(Micro(60_000, 0, scale).documents()).split())) for scale in (1, 2, 3, 4)
     ]
     assert 400 < types[0] < types[1] - 40 < types[2] - 80 < types[3] - 120
-    known = lexicon.Lexicon(4)
+    largest = lexicon.Lexicon(4)
     groups = [
-        *({*tables[0]} for tables in known.nouns.values()),
+        *({*tables[0]} for tables in largest.nouns.values()),
         *map(set, lexicon.AMBIGUOUS.values()),
-        *map(set, (lexicon.PLACES, lexicon.EITHER, *lexicon.ONLY.values(), known.names)),
+        *map(set, (lexicon.PLACES, lexicon.EITHER, *lexicon.ONLY.values(), largest.names)),
         *map(set, (lexicon.ADJECTIVES, lexicon.PREPOSITIONS, lexicon.NEUTRAL, CLASS_OF_VERB)),
     ]
     assert sum(map(len, groups)) == len(set().union(*groups))
     assert [len(group) for group in groups[:5]] == [32] * 5
 
 
-def test_a_topic_prefers_some_nouns_and_knows_all():
+def test_a_topic_prefers_some_nouns_and_has_all():
     table = lexicon.zipfian(("a", "b", "c", "d"), 1)
     assert Counter(table) == {"b": 122, "c": 62, "d": 41, "a": 31}
 
 
 @pytest.mark.parametrize("wrong", [{"num_words": 0}, {"num_words": 2**40}, {"lexicon_scale": 5}])
-def test_impossible_parameters_are_refused(wrong):
+def test_invalid_parameters_are_refused(wrong):
     with pytest.raises(BenchError, match="micro: "):
         Micro(**wrong)
 
 
 def test_plurals():
-    made = [lexicon.plural(word) for word in ("gate", "church", "play", "party", "dress")]
-    assert made == ["gates", "churches", "plays", "parties", "dresses"]
+    plurals = [lexicon.plural(word) for word in ("gate", "church", "play", "party", "dress")]
+    assert plurals == ["gates", "churches", "plays", "parties", "dresses"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "scale"), SCALES.items())
-def test_the_tokenizer_of_every_scale_knows_the_auxiliaries_and_cuts_little(size, scale):
-    """The number of hidden tokens must not tell `is` from `are`, nor cut questions short."""
-    corpus = Micro.sized(size, 200_000)
+def test_the_tokenizer_of_every_scale_has_the_auxiliaries_and_cuts_few_words(size, scale):
+    """The number of hidden tokens must not reveal the form, and examples must fit the encoder."""
+    corpus = Micro.for_size(size, 200_000)
     assert corpus.lexicon_scale == scale
     documents = list(corpus.documents())
     tokenizer = train_tokenizer(iter(documents), corpus.vocab_size)
@@ -259,22 +261,22 @@ def test_the_tokenizer_of_every_scale_knows_the_auxiliaries_and_cuts_little(size
     num_tokens = sum(len(encoded.ids) for encoded in tokenizer.encode(documents))
     assert 1.05 < num_tokens / num_words < 1.25
     longest = SIZES[size].encoder.max_length - 2
-    asked = [text for _, text in all_questions(240 // scale, scale)]
-    assert max(len(encoded.ids) for encoded in tokenizer.encode(asked)) <= longest
+    texts = [text for _, text in all_examples(240 // scale, scale)]
+    assert max(len(encoded.ids) for encoded in tokenizer.encode(texts)) <= longest
 
 
-def test_questions_are_kept_and_damage_is_made_anew(
+def test_examples_are_cached_and_damaged_files_are_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    made = questions.one_word("sense_left", "test", 20)
-    (path,) = (tmp_path / "questions").iterdir()
-    kept = json.loads(path.read_bytes())
+    rows = examples.word_examples("sense_left", "test", 20)
+    (path,) = (tmp_path / "examples").iterdir()
+    stored = json.loads(path.read_bytes())
     with monkeypatch.context() as patch:
-        patch.delattr(questions, "_sentences")  # nothing is made a second time
-        assert questions.one_word("sense_left", "test", 20) == made
-    assert questions.one_word("sense_left", "train", 20) != made
-    kept["rows"][0][0][0] = "other"
-    for damage in (json.dumps(kept), "[]", "{}", "", "[1"):
+        patch.delattr(examples, "_sentences")  # nothing is generated again
+        assert examples.word_examples("sense_left", "test", 20) == rows
+    assert examples.word_examples("sense_left", "train", 20) != rows
+    stored["rows"][0][0][0] = "other"
+    for damage in (json.dumps(stored), "[]", "{}", "", "[1"):
         path.write_text(damage)
-        assert questions.one_word("sense_left", "test", 20) == made
+        assert examples.word_examples("sense_left", "test", 20) == rows

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.pretraining.batch import Batch
-from bench.pretraining.corruption import collocations as mining
+from bench.pretraining.corruption import collocations as module
 from bench.pretraining.corruption.collocations import Words, collocations, count_runs, joined_words
 from bench.testing import sample_batch
 
@@ -23,15 +23,15 @@ Run = tuple[tuple[int, ...], ...]
 
 def sentences(batch: Batch, row: int) -> list[list[list[int]]]:
     """The positions of a row: sentences of words of tokens, one at a time."""
-    found: list[list[list[int]]] = [[]]
+    result: list[list[list[int]]] = [[]]
     for at in range(batch.tokens.shape[1]):
         if not batch.real[row, at] or batch.sentence_start[row, at]:
-            found.append([])
+            result.append([])
         if batch.real[row, at]:
             if batch.word_start[row, at]:
-                found[-1].append([])
-            found[-1][-1].append(at)
-    return [sentence for sentence in found if sentence]
+                result[-1].append([])
+            result[-1][-1].append(at)
+    return [sentence for sentence in result if sentence]
 
 
 def runs_of(batch: Batch, longest: int = 5) -> collections.Counter[Run]:
@@ -60,7 +60,7 @@ def score(run: Run, counts: collections.Counter[Run], totals: dict[int, int]) ->
 
 
 def few_words(seed: int, rows: int = 24, length: int = 40) -> Batch:
-    """Rows over so small a vocabulary that runs repeat."""
+    """Rows over a vocabulary small enough for runs to repeat."""
     batch = sample_batch(rows, length, seed=seed)
     return dataclasses.replace(
         batch, tokens=torch.where(batch.real, 5 + batch.tokens % 4, batch.tokens)
@@ -68,7 +68,7 @@ def few_words(seed: int, rows: int = 24, length: int = 40) -> Batch:
 
 
 def hashes_of(runs: Iterable[Run]) -> dict[Run, int]:
-    """Through the same code, each run on a row of its own."""
+    """Hashes from the same code, with each run in a separate row."""
     listed = list(runs)
     width = 1 + max(sum(map(len, run)) for run in listed)
     tokens = torch.zeros(len(listed), width, dtype=torch.long)
@@ -80,8 +80,8 @@ def hashes_of(runs: Iterable[Run]) -> dict[Run, int]:
             tokens[row, at : at + len(word)] = torch.tensor(word)
             at += len(word)
     batch = Batch(tokens, tokens > 4, starts, torch.zeros_like(starts), torch.arange(len(listed)))
-    found = Words.of(batch).runs
-    return {run: int(found[len(run) - 1][0][row, 0]) for row, run in enumerate(listed)}
+    result = Words.of(batch).runs
+    return {run: int(result[len(run) - 1][0][row, 0]) for row, run in enumerate(listed)}
 
 
 def test_runs_are_counted_as_one_by_one() -> None:
@@ -97,7 +97,7 @@ def test_runs_are_counted_as_one_by_one() -> None:
 
 
 def test_batches_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mining, "MOST_RUNS", 1 << 12)  # merges on the way, forgets nothing
+    monkeypatch.setattr(module, "MOST_RUNS", 1 << 12)  # tables are merged, no run is dropped
     batch = few_words(1, rows=60)
     parts = [
         Batch(*(field[low : low + 5] for field in list(vars(batch).values())[:5]))
@@ -125,21 +125,21 @@ def test_collocations_are_those_of_the_definition(size: int) -> None:
         ranked = sorted(scores, key=lambda h: (-round(scores[h], 9), h))[: int(size * share)]
         expected |= {h for h in ranked if scores[h] > 1e-9}
         edge = sorted(scores.values(), reverse=True)
-        if len(edge) > int(size * share):  # a tie at the edge would make the test a coin
+        if len(edge) > int(size * share):  # a tie at the edge would make the result arbitrary
             assert edge[int(size * share) - 1] - edge[int(size * share)] > 1e-9 or size == 400
     assert expected
     assert collocations([batch], size, 3).tolist() == sorted(expected)
 
 
-def test_memory_is_bounded_and_what_is_common_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mining, "MOST_RUNS", 64)
+def test_memory_is_bounded_and_common_runs_remain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_RUNS", 64)
     batches = [few_words(seed, rows=8) for seed in range(6)]
     tables, _ = count_runs(batches)
     counts = sum((runs_of(batch) for batch in batches), collections.Counter[Run]())
     assert max(len(table.hashes) for table in tables) < 64 + 3 * 8 * 40
     common = [run for run, count in counts.most_common() if len(run) == 2][:5]
     assert set(hashes_of(common).values()) <= set(tables[1].hashes.tolist())
-    collocations(batches, 100, 3)  # parts that were forgotten are no error
+    collocations(batches, 100, 3)  # dropped parts are no error
 
 
 def slow_units(batch: Batch, row: int, hashes: dict[Run, int], table: set[int]) -> list[int]:
@@ -159,21 +159,21 @@ def slow_units(batch: Batch, row: int, hashes: dict[Run, int], table: set[int]) 
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10**6), st.integers(8, 400))
-def test_units_are_those_of_a_slow_reader(seed: int, size: int) -> None:
+def test_units_are_those_of_a_slow_loop(seed: int, size: int) -> None:
     batch = few_words(seed, rows=3, length=30)
     table = collocations([few_words(seed)], size, 3)
-    found = joined_words(batch, table)
+    result = joined_words(batch, table)
     hashes = hashes_of(runs_of(batch))
     for row in range(3):
         expected = slow_units(batch, row, hashes, set(table.tolist()))
-        assert found[row].nonzero()[:, 0].tolist() == expected
+        assert result[row].nonzero()[:, 0].tolist() == expected
 
 
-def test_overlapping_matches_go_to_the_left() -> None:
+def test_the_leftmost_of_overlapping_matches_is_selected() -> None:
     def taken(matches: list[int], n: int, length: int = 14) -> Tensor:
         marked = torch.zeros(1, length, dtype=torch.bool)
         marked[0, matches] = True
-        return mining._leftmost(marked, n)[0].nonzero()[:, 0].tolist()
+        return module._leftmost(marked, n)[0].nonzero()[:, 0].tolist()
 
     assert taken([0, 1, 2, 3, 4], 2) == [0, 2, 4]
     assert taken([1, 3, 5, 6], 3) == [1, 5]
@@ -182,7 +182,7 @@ def test_overlapping_matches_go_to_the_left() -> None:
     assert taken(list(range(14)), 5) == [0, 5, 10]
 
 
-def test_nothing_to_mine_is_no_error() -> None:
+def test_no_collocations_are_no_error() -> None:
     assert collocations([], 10, 1).tolist() == []
     batch = sample_batch(2, 8)
     blank = dataclasses.replace(batch, real=torch.zeros_like(batch.real))

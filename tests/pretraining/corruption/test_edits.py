@@ -37,7 +37,7 @@ def placed(
 
 
 @pytest.mark.parametrize(("words", "quota"), [(60, 18), (60, 60), (7, 2), (500, 150), (5, 0)])
-def test_spans_cover_the_quota_exactly_and_never_each_other(words: int, quota: int) -> None:
+def test_spans_cover_the_quota_exactly_without_overlaps(words: int, quota: int) -> None:
     first, size, is_span = placed(50, words, quota, 3.0)
     for row in range(50):
         covered: list[int] = []
@@ -69,7 +69,7 @@ def test_every_word_is_hidden_equally_often() -> None:
     assert (put_in - put_in.mean()).abs().max() < 4.5 * (put_in.mean() / rows) ** 0.5
 
 
-def test_orders_of_spans_and_words_have_equal_chance() -> None:
+def test_orders_of_spans_and_words_are_equally_likely() -> None:
     """Quota 2 of 4 words, spans of about 30 words: one span of two, in three places."""
     rows = 3_000
     first, size, is_span = placed(rows, 4, 2, 30.0)
@@ -78,13 +78,13 @@ def test_orders_of_spans_and_words_have_equal_chance() -> None:
     assert sum((n - 1000) ** 2 / 1000 for n in places.values()) < 18.4  # one in 10,000
 
 
-def test_text_is_what_stands_between_borders() -> None:
+def test_movable_excludes_borders() -> None:
     batch = sample_batch(8, 40)
     tokens = batch.tokens.clone()
     tokens[:, 5] = VOCABULARY.unk_id
     batch = dataclasses.replace(batch, tokens=tokens, real=~VOCABULARY.is_special(tokens))
-    found = movable(batch, VOCABULARY)
-    assert found[:, 5].all()
+    result = movable(batch, VOCABULARY)
+    assert result[:, 5].all()
     one_for_all = dataclasses.replace(VOCABULARY, unk_id=VOCABULARY.sep_id)
     assert torch.equal(movable(batch, one_for_all), batch.real)
-    assert not found[:, 0].any()
+    assert not result[:, 0].any()

@@ -8,8 +8,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import BenchError
-from bench.pretraining.encoder import Encoder, initialise
+from bench.pretraining.encoder import Encoder
 from bench.pretraining.heads import Decoder, Generator
+from bench.pretraining.initial_weights import initialise
 from bench.pretraining.ledger import step_flops
 from bench.pretraining.noise import Noise
 from bench.spec import EncoderShape
@@ -20,7 +21,7 @@ from tests.helpers.by_hand import build
 SHAPE = EncoderShape(
     hidden_size=32, num_layers=2, num_heads=4, mlp_size=48, max_length=24, vocab_size=500
 )
-THIN = EncoderShape(
+NARROW = EncoderShape(
     hidden_size=8, num_layers=2, num_heads=1, mlp_size=12, max_length=24, vocab_size=500
 )
 
@@ -32,8 +33,8 @@ def decoder() -> Decoder:
     return made
 
 
-def test_a_decoder_sees_what_is_written_and_nothing_after_it(decoder: Decoder) -> None:
-    written = torch.arange(12)[None] + 490  # sentinels too
+def test_decoder_attends_only_to_earlier_tokens(decoder: Decoder) -> None:
+    written = torch.arange(12)[None] + 490  # includes sentinels
     memory, table = torch.randn(1, 5, 32), torch.randn(500, 32)
     logits = decoder(written, memory, None, table)
     assert logits.shape == (1, 12, 503)
@@ -45,7 +46,7 @@ def test_a_decoder_sees_what_is_written_and_nothing_after_it(decoder: Decoder) -
         assert (moved[place:] > 0).all()
 
 
-def test_a_decoder_reads_the_encoder_s_output_where_a_token_stands(decoder: Decoder) -> None:
+def test_decoder_attends_to_the_encoder_output_of_tokens_only(decoder: Decoder) -> None:
     memory = torch.randn(1, 5, 32, requires_grad=True)
     attention_mask = torch.tensor([[True, True, False, True, False]])
     logits = decoder(torch.full((1, 4), 9), memory, attention_mask, torch.randn(500, 32))
@@ -54,7 +55,7 @@ def test_a_decoder_reads_the_encoder_s_output_where_a_token_stands(decoder: Deco
     assert torch.equal(memory.grad[0].abs().sum(-1) > 0, attention_mask[0])
 
 
-def test_a_decoder_knows_the_order_of_what_is_written(decoder: Decoder) -> None:
+def test_decoder_depends_on_the_order_of_tokens(decoder: Decoder) -> None:
     memory, table = torch.randn(1, 5, 32), torch.randn(500, 32)
     one = decoder(torch.tensor([[10, 11, 12]]), memory, None, table)
     other = decoder(torch.tensor([[11, 10, 12]]), memory, None, table)
@@ -69,7 +70,7 @@ def test_rows_longer_than_the_decoder_s_are_refused() -> None:
     batch = sample_batch(2, 24)
     noise = Noise(0, 0, batch.example_ids)
     example = objective.corrupt(batch, VOCABULARY, noise)
-    with pytest.raises(BenchError, match=r"24 positions .* made for"):
+    with pytest.raises(BenchError, match=r"24 positions .* built for"):
         objective.loss(encoder, head, example, noise)
 
 
@@ -81,13 +82,13 @@ def test_residual_streams_of_a_head_start_at_the_encoder_s_scale() -> None:
 
 
 def test_samples_follow_the_generator_s_distribution() -> None:
-    generator = Generator(SHAPE, THIN, VOCABULARY)
+    generator = Generator(SHAPE, NARROW, VOCABULARY)
     logits = torch.full((1, 1, 500), -1e4)
     logits[..., [3, 17, 50, 499]] = torch.tensor([9.0, 0.0, 1.0, 2.0])  # 3 is [SEP]
     draws = Noise(0, 0, torch.arange(1)).uniform("sample", (1, 30_000))
-    found = generator.sample(logits.expand(1, 30_000, -1), draws)[0]
+    result = generator.sample(logits.expand(1, 30_000, -1), draws)[0]
     chances = torch.tensor([0.0, 1.0, 2.0]).softmax(0)
-    shares = torch.stack([(found == token).float().mean() for token in (17, 50, 499)])
+    shares = torch.stack([(result == token).float().mean() for token in (17, 50, 499)])
     assert torch.allclose(shares, chances, atol=4 * 0.5 / 30_000**0.5)
     assert shares.sum() == 1
     last = generator.sample(logits, torch.tensor([[1 - 2.0**-24]]))
@@ -118,7 +119,7 @@ def test_declared_cost_is_measured_cost_with_other_settings(
     assert sum(p.numel() for p in head.parameters()) == cost.parameters
 
 
-@pytest.mark.slow  # the conformance kit asks the same of every objective, with fewer steps
+@pytest.mark.slow  # the conformance kit checks this for every objective, with fewer steps
 @pytest.mark.parametrize("name", ["replaced_token", "t5_infilling", "bart_denoise"])
 def test_thirty_steps_on_one_batch_lower_the_loss(name: str) -> None:
     objective = build(name)

@@ -16,7 +16,7 @@ from bench._layout import import_part
 from bench.errors import BenchError
 from bench.pretraining.noise import Noise
 from bench.probing.data import datasets
-from bench.probing.data.datasets import Table, as_splits, fingerprint, limited
+from bench.probing.data.datasets import Table, as_splits, cut, fingerprint
 from bench.probing.task import DataRoot
 from tests.helpers.paths import ROOT, SHARED
 
@@ -32,7 +32,7 @@ def task(name, class_name):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A data root whose path a shell would stumble over."""
+    """A data root with a space and an umlaut in its path."""
     root = tmp_path / "my dätä"
 
     def write(name, split, columns):
@@ -45,39 +45,39 @@ def folder(tmp_path):
     return root, write
 
 
-def test_a_table_holds_the_wanted_columns_as_the_family_calls_them(folder):
+def test_a_table_has_the_columns_of_the_task_with_the_familys_names(folder):
     data = DataRoot(folder[0])
     TABLE.require(data, "train")
     assert list(TABLE.load(data, "train").columns) == ["text", "label"]
 
 
-def test_a_table_may_lie_in_another_folder_and_have_its_test_under_another_name(folder):
+def test_a_table_may_have_another_folder_and_another_test_split(folder):
     root, write = folder
-    table = dataclasses.replace(TABLE, name="toy", also=("glue/toy",), tests=("matched", "dev"))
+    table = dataclasses.replace(TABLE, name="toy", aliases=("glue/toy",), tests=("matched", "dev"))
     with pytest.raises(BenchError, match=r"no matched split of toy: looked for .*glue/toy"):
         table.require(DataRoot(root))
     write("glue/toy", "dev", {"sentence": ["c"], "label": [1]})
     table.require(DataRoot(root))
     assert table.splits(DataRoot(root)).test["text"].tolist() == ["c"]
     write("glue/toy", "dev", {"sentence": ["c"], "label": [-1]})
-    with pytest.raises(BenchError, match="none of matched, dev comes with labels"):
+    with pytest.raises(BenchError, match="none of the splits matched, dev has labels"):
         table.pair(DataRoot(root))
 
 
-def test_what_is_on_no_hub_says_where_it_is():
+def test_a_table_outside_the_hub_names_its_source():
     table = dataclasses.replace(TABLE, hub=None, source="it is at example.org")
-    with pytest.raises(BenchError, match=r"on no hub: it is at example\.org; then give --data"):
+    with pytest.raises(BenchError, match=r"not on the hub: it is at .*; then give --data"):
         table.require(DataRoot())
 
 
-def test_tags_come_by_number_or_by_name():
+def test_tags_are_given_by_number_or_by_name():
     assert datasets.tags_by_name([1, 0], ["O", "B-x"]) == ["B-x", "O"]
     assert datasets.tags_by_name(["B-y"], ["O", "B-x"]) == ["B-y"]
     with pytest.raises(BenchError, match="below 2"):
         datasets.tags_by_name([2], ["O", "B-x"])
 
 
-def test_a_missing_split_says_where_it_was_looked_for(folder):
+def test_the_message_about_a_missing_split_names_the_path(folder):
     data = DataRoot(folder[0])
     expected = r"no test split of glue/toy: looked for .*test\.parquet; .*\['train\.parquet'\]"
     with pytest.raises(BenchError, match=expected):
@@ -91,31 +91,31 @@ def test_a_missing_split_says_where_it_was_looked_for(folder):
 def test_a_missing_column_is_named(folder):
     root, write = folder
     path = write("glue/toy", "test", {"text": ["a"], "label": [0]})
-    with pytest.raises(BenchError, match=r"found \['text', 'label'\], wanted") as caught:
+    with pytest.raises(BenchError, match=r"it has \['text', 'label'\], but the") as caught:
         TABLE.load(DataRoot(root), "test")
     assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize("payload", [b"", b"PAR1 no parquet", b"\x80\x04."])
-def test_what_is_no_parquet_is_refused(folder, payload):
+def test_a_file_that_is_not_parquet_is_refused(folder, payload):
     path = folder[0] / "glue/toy/test.parquet"
     path.write_bytes(payload)
     with pytest.raises(BenchError, match=r"test\.parquet cannot be read as parquet"):
         TABLE.load(DataRoot(folder[0]), "test")
 
 
-def test_a_limit_takes_the_same_rows_nested_and_in_order():
+def test_a_limit_selects_nested_rows_in_order():
     frame = pd.DataFrame({"text": range(1_000)})
-    few, more = (limited(frame, limit, "train")["text"].tolist() for limit in (50, 200))
+    few, more = (cut(frame, limit, "train")["text"].tolist() for limit in (50, 200))
     assert len(few) == 50
     assert set(few) < set(more)
     assert more == sorted(more)
     assert abs(sum(more) / 200 - 499.5) < 90  # from everywhere, not the head
-    assert few != limited(frame, 50, "test")["text"].tolist()
-    assert limited(frame, 1_000, "train")["text"].tolist() == list(range(1_000))
+    assert few != cut(frame, 50, "test")["text"].tolist()
+    assert cut(frame, 1_000, "train")["text"].tolist() == list(range(1_000))
 
 
-def test_the_fingerprint_means_content(folder, tmp_path):
+def test_the_fingerprint_depends_on_the_content_alone(folder, tmp_path):
     frame = pd.DataFrame({"words": [["a", "b"], ["c"]], "labels": [["X", None], ["Y"]]})
     frame.to_parquet(tmp_path / "x.parquet")
     stored = datasets.read_parquet(tmp_path / "x.parquet")  # lists come back as arrays
@@ -131,7 +131,7 @@ def test_the_fingerprint_means_content(folder, tmp_path):
     assert cut.sha256 != as_splits(frame, frame, DataRoot()).sha256
 
 
-def test_without_the_extra_the_hub_says_what_to_install(monkeypatch):
+def test_without_the_extra_the_message_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.setattr(datasets.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BenchError, match=r"objective-bench\[hf\].*--data DIR"):
@@ -139,10 +139,10 @@ def test_without_the_extra_the_hub_says_what_to_install(monkeypatch):
 
 
 def fake_hub(monkeypatch, frame, features):
-    asked = {}
+    request = {}
 
     def load_dataset(path, **arguments):
-        asked.update(arguments, path=path)
+        request.update(arguments, path=path)
         if frame is None:
             raise FileNotFoundError("no such file on the hub")
         return types.SimpleNamespace(to_pandas=frame.copy, features=features)
@@ -151,7 +151,7 @@ def fake_hub(monkeypatch, frame, features):
     module.load_dataset = load_dataset
     monkeypatch.setitem(sys.modules, "datasets", module)
     monkeypatch.setattr(datasets.importlib.util, "find_spec", lambda name: module)
-    return asked
+    return request
 
 
 def test_offline_the_hub_fails_at_once_with_the_way_out(monkeypatch):
@@ -167,27 +167,27 @@ def test_offline_the_hub_fails_at_once_with_the_way_out(monkeypatch):
     assert time.monotonic() - started < 1
 
 
-def test_the_hub_is_read_as_parquet_and_tags_come_by_name(monkeypatch):
+def test_the_hub_is_read_as_parquet_with_tags_by_name(monkeypatch):
     monkeypatch.setattr(datasets, "require_hub", lambda table: None)
     tags = types.SimpleNamespace(feature=types.SimpleNamespace(names=["NOUN", "_", "VERB"]))
     frame = pd.DataFrame({"tokens": [["go", "it"]] * 12, "upos": [[2, 1], [0, 0]] * 6})
-    asked = fake_hub(monkeypatch, frame, {"tokens": object(), "upos": tags})
+    request = fake_hub(monkeypatch, frame, {"tokens": object(), "upos": tags})
     loaded = task("upos", "UniversalPartOfSpeech").load(DataRoot())
-    assert asked["path"] == "universal-dependencies/universal_dependencies"
-    assert asked["data_files"] == {"train": "en_ewt/train/*.parquet"}  # read last
-    assert asked["revision"] == "refs/convert/parquet"
+    assert request["path"] == "universal-dependencies/universal_dependencies"
+    assert request["data_files"] == {"train": "en_ewt/train/*.parquet"}  # read last
+    assert request["revision"] == "refs/convert/parquet"
     assert loaded.test["labels"][0] == ["VERB", None]
     assert loaded.test["words"][0] == ["go", "it"]
 
 
-def test_the_hubs_complaint_is_passed_on(monkeypatch):
+def test_the_error_of_the_hub_is_passed_on(monkeypatch):
     monkeypatch.setattr(datasets, "require_hub", lambda table: None)
     fake_hub(monkeypatch, None, {})
     with pytest.raises(BenchError, match=r"someone/glue \(toy, train\).*no such file on the hub"):
         TABLE.load(DataRoot(), "train")
 
 
-def test_sst2_takes_the_split_whose_labels_are_given(folder):
+def test_sst2_uses_the_split_with_labels(folder):
     root, write = folder
     sentences = {split: [f"{split} {i}" for i in range(20)] for split in ("train", "validation")}
     for split, texts in sentences.items():
@@ -202,7 +202,7 @@ def test_sst2_takes_the_split_whose_labels_are_given(folder):
     assert len(sst2.load(DataRoot(root, limit=5)).train) == 5
 
 
-def test_blimp_takes_as_many_pairs_of_each_phenomenon(folder):
+def test_blimp_has_equally_many_pairs_of_each_phenomenon(folder):
     root, write = folder
     numbers = range(67 * 30)
     write(
@@ -233,10 +233,10 @@ import importlib, pathlib, sys
 from bench._layout import import_part
 from bench.probing.task import DataRoot
 import_part("tasks")
-found = importlib.import_module("bench.tasks.upos").UniversalPartOfSpeech()
+task = importlib.import_module("bench.tasks.upos").UniversalPartOfSpeech()
 importlib.import_module("bench.tasks.sst2"), importlib.import_module("bench.tasks.blimp")
 try:
-    found.require(DataRoot(pathlib.Path({str(folder[0])!r})))
+    task.require(DataRoot(pathlib.Path({str(folder[0])!r})))
 except Exception as error:
     assert "no train split" in str(error), error
 assert not {{"torch", "pandas", "sklearn", "pyarrow"}} & set(sys.modules)
@@ -259,7 +259,7 @@ def test_sst2_bag_of_words_is_as_published_with_the_data():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the labelled data in ../shared/data")
-def test_upos_controls_on_the_real_data():
+def test_upos_baselines_on_the_real_data():
     upos = task("upos", "UniversalPartOfSpeech")
     baselines = upos.baselines(upos.load(DataRoot(REAL)), NOISE)
     assert baselines["majority"].value == pytest.approx(upos.chance, abs=0.001)

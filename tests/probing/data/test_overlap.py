@@ -1,4 +1,4 @@
-"""What of a test was seen before: found against a slow search, counted, remembered."""
+"""Overlap of a test split, against a slow search; its cache and its place in a comparison."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from bench.probing.data.overlap import (
     texts_of,
     with_overlap,
 )
-from bench.probing.data.validation import leaked
+from bench.probing.data.validation import leak_mask
 from bench.probing.task import Score, Splits
 from bench.records.store import read_runs
-from bench.reporting.comparison import comparison
+from bench.reporting.long_form import long_form
+from bench.reporting.table_set import TableSet
 from tests.records.test_store import make_run, make_score
 from tests.reporting.test_text import answers
 
@@ -42,31 +43,31 @@ def test_shared_words_agree_with_a_slow_search() -> None:
     lengths = [12, 13, 20] * 10
     cuts = [" ".join(train[i].split()[i // 2 :][: lengths[i]]) for i in range(30)]
     test = [*fresh, *cuts, "", "one two"]
-    found = shares_words(train, test)
-    assert found.tolist() == slow(train, test)
-    assert found.sum() == 20
+    result = shares_words(train, test)
+    assert result.tolist() == slow(train, test)
+    assert result.sum() == 20
     assert not shares_words([], test).any()
     assert shares_words(train, []).shape == (0,)
 
 
-def test_a_gram_does_not_go_over_from_one_text_to_the_next() -> None:
+def test_no_gram_spans_two_texts() -> None:
     words = [f"w{i}" for i in range(26)]
     assert not shares_words([" ".join(words)], [" ".join(words[:7]), " ".join(words[7:14])]).any()
     assert not shares_words([" ".join(words[:7]), " ".join(words[7:14])], [" ".join(words)]).any()
 
 
-def test_case_and_punctuation_hide_nothing() -> None:
+def test_case_and_punctuation_do_not_hide_an_overlap() -> None:
     text = "the quick brown fox jumps over the lazy dog and runs far away"
     assert shares_words([text], [f'"{text.upper()}!", he said']).tolist() == [True]
 
 
-def test_leaked_is_a_copy_or_shared_words() -> None:
+def test_a_leak_is_a_copy_or_shared_words() -> None:
     long = " ".join(f"w{i}" for i in range(20))
     test = ["short copy", f"but {long}", "short copies", "new"]
-    assert leaked(["short copy", long], test).tolist() == [True, True, False, False]
+    assert leak_mask(["short copy", long], test).tolist() == [True, True, False, False]
 
 
-def test_hashes_depend_on_order_and_on_nothing_else() -> None:
+def test_hashes_depend_on_ids_and_their_order_alone() -> None:
     ids = np.arange(40)
     assert len(gram_hashes(ids)) == 28
     assert len(set(gram_hashes(np.zeros(40, dtype=np.int32)).tolist())) == 1
@@ -75,7 +76,7 @@ def test_hashes_depend_on_order_and_on_nothing_else() -> None:
     assert gram_hashes(ids[:12]).shape == (0,)
 
 
-def test_all_that_is_read_of_an_example() -> None:
+def test_all_texts_of_an_example() -> None:
     pairs = pd.DataFrame({"text": ["a"], "text_pair": ["b"], "label": [1]})
     assert texts_of(pairs) == [["a", "b"]]
     assert texts_of(pd.DataFrame({"words": [["a", "b"]], "labels": [["X", "Y"]]})) == [["a b"]]
@@ -97,23 +98,23 @@ def splits(corpus: PreparedCorpus) -> Splits:
     return Splits(pd.DataFrame({"text": []}), pd.DataFrame({"text": texts}), "a" * 64)
 
 
-def test_the_corpus_is_searched_and_the_answer_remembered(
+def test_the_corpus_is_searched_once_and_the_result_is_cached(
     corpus: PreparedCorpus, splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overlap, "PIECE_TOKENS", 1_000)  # several pieces, grams across their ends
-    found = overlap._look(corpus.folder, splits)
-    assert found.seen.tolist() == [True, True, False, False]
-    assert found.checked.tolist() == [True, True, False, True]
+    result = overlap._search(corpus.folder, splits)
+    assert result.seen.tolist() == [True, True, False, False]
+    assert result.checked.tolist() == [True, True, False, True]
     again = corpus_overlap(corpus.folder, splits)
-    assert again.seen.tolist() == found.seen.tolist()
-    monkeypatch.setattr(overlap, "_look", None)  # a second look would fail
+    assert again.seen.tolist() == result.seen.tolist()
+    monkeypatch.setattr(overlap, "_search", None)  # a second search would fail
     third = corpus_overlap(corpus.folder, splits)
     assert (third.seen.tolist(), third.checked.tolist()) == (
-        found.seen.tolist(), found.checked.tolist(),
+        result.seen.tolist(), result.checked.tolist(),
     )  # fmt: skip
 
 
-def test_a_gram_across_two_pieces_is_found(
+def test_no_gram_between_two_pieces_is_lost(
     corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = np.asarray(corpus.train.tokens[:300])
@@ -123,7 +124,7 @@ def test_a_gram_across_two_pieces_is_found(
     assert whole <= set().union(*pieces)
 
 
-def test_a_cache_that_cannot_be_written_remembers_nothing(
+def test_a_cache_that_cannot_be_written(
     corpus: PreparedCorpus, splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object) -> None:
@@ -133,21 +134,21 @@ def test_a_cache_that_cannot_be_written_remembers_nothing(
     assert corpus_overlap(corpus.folder, splits).seen.tolist() == [True, True, False, False]
 
 
-def test_the_score_on_the_rest_is_told() -> None:
-    found = overlap.Overlap(np.array([True, False, False, True]), np.array([True] * 3 + [False]))
+def test_the_details_have_the_score_on_the_other_examples() -> None:
+    result = overlap.Overlap(np.array([True, False, False, True]), np.array([True] * 3 + [False]))
     outcomes = pd.DataFrame({"example": [0, 1, 2], "outcome": [1.0, 0.0, 1.0]})
-    score = with_overlap(Score(2 / 3, 0.1, outcomes, details={"layer": 1}), found)
-    told = score.details["corpus_overlap"]
-    assert told == {"share": pytest.approx(1 / 3), "too_short_to_tell": 0.0, "clean_value": 0.5}
+    score = with_overlap(Score(2 / 3, 0.1, outcomes, details={"layer": 1}), result)
+    details = score.details["corpus_overlap"]
+    assert details == {"share": pytest.approx(1 / 3), "too_short_to_tell": 0.0, "clean_value": 0.5}
     assert score.details["layer"] == 1
     ratio = outcomes.assign(numerator=[1.0, 1.0, 2.0], denominator=[1.0, 2.0, 2.0])
-    score = with_overlap(dataclasses.replace(score, outcomes=ratio), found)
+    score = with_overlap(dataclasses.replace(score, outcomes=ratio), result)
     assert score.details["corpus_overlap"]["clean_value"] == 0.75
     for odd in (outcomes.drop(columns="example"), outcomes.assign(example=["a", "b", "c"])):
-        assert "corpus_overlap" not in with_overlap(Score(0.5, 0.1, odd), found).details
+        assert "corpus_overlap" not in with_overlap(Score(0.5, 0.1, odd), result).details
 
 
-def test_a_damaged_memory_is_looked_up_again(
+def test_a_damaged_cache_is_searched_again(
     corpus: PreparedCorpus, splits: Splits, tmp_path: Path
 ) -> None:
     other = dataclasses.replace(splits, sha256="b" * 64)
@@ -157,32 +158,38 @@ def test_a_damaged_memory_is_looked_up_again(
     assert corpus_overlap(corpus.folder, other).seen.tolist() == [True, True, False, False]
 
 
-def test_a_comparison_tells_what_was_seen_before(tmp_path: Path) -> None:
+def test_a_comparison_reports_the_overlap(tmp_path: Path) -> None:
     for objective, share in (("token", 0.02), ("span", 0.04)):
         for seed in range(3):
-            told = {"leak": {"share": 0.001, "clean_value": 0.6}}
-            told["corpus_overlap"] = {"share": share, "clean_value": 0.5 + seed / 10}
+            details = {"leak": {"share": 0.001, "clean_value": 0.6}}
+            details["corpus_overlap"] = {"share": share, "clean_value": 0.5 + seed / 10}
             folder = make_run(tmp_path, objective, seed)
-            make_score(folder, "sense", answers(0.6, "sense", objective, seed), details=told)
-    compared = comparison(read_runs(tmp_path))
-    (row,) = [row for row in compared.long_form() if row["display_name"] == "span"]
+            make_score(folder, "sense", answers(0.6, "sense", objective, seed), details=details)
+    compared = TableSet.from_records(read_runs(tmp_path))
+    (row,) = [row for row in long_form(compared) if row["display_name"] == "span"]
     assert (row["train_overlap"], row["train_overlap_clean_mean"]) == (0.001, 0.6)
     assert (row["corpus_overlap"], row["corpus_overlap_clean_mean"]) == (0.04, 0.6)
     (note,) = [note for note in compared.tables[0].notes if "overlap" in note]
     assert note.startswith(
-        "sense: 4.0% of the test examples overlap with the corpus; on the others: "
+        "sense: 4.0% of the test examples overlap with the corpus; scores on the other examples: "
     )
     assert "span 60.0" in note
 
 
 @pytest.mark.parametrize(
-    ("clean", "said"), [(0.75, "differs"), (0.5, "differs by more than token_0: 50.0, not 75.0")]
+    ("clean", "ending"),
+    [
+        (0.75, "no score changes on the other examples"),
+        (0.5, "on the other examples the score of token_0 changes most: 50.0 instead of 75.0"),
+    ],
 )
-def test_of_many_the_one_that_differs_most_is_told(clean: float, said: str, tmp_path: Path) -> None:
+def test_a_note_names_the_objective_that_changes_most(
+    clean: float, ending: str, tmp_path: Path
+) -> None:
     for number in range(5):
-        told = {"corpus_overlap": {"share": 0.04, "clean_value": 0.75 if number else clean}}
+        details = {"corpus_overlap": {"share": 0.04, "clean_value": 0.75 if number else clean}}
         folder = make_run(tmp_path, f"token_{number}")
-        make_score(folder, "sense", [1.0, 0.0, 1.0, 1.0], details=told)
-    notes = comparison(read_runs(tmp_path)).tables[0].notes
+        make_score(folder, "sense", [1.0, 0.0, 1.0, 1.0], details=details)
+    notes = TableSet.from_records(read_runs(tmp_path)).tables[0].notes
     (note,) = [note for note in notes if "overlap" in note]
-    assert note.endswith(f"; on the others no score {said}")
+    assert note.endswith(f"; {ending}")

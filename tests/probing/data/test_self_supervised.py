@@ -1,4 +1,4 @@
-"""Questions made from the held-out part: balanced, disjoint, and not to be had from words alone."""
+"""Self-supervised tasks: balanced, disjoint, and not solvable from the words alone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from bench.corpus.store import StoreWriter
 from bench.corpus.trainer import char_tokenizer
 from bench.errors import BenchError
 from bench.pretraining.noise import Noise
-from bench.probing.data import self_supervised as heldout
-from bench.probing.data import sentence_tasks as made
+from bench.probing.data import self_supervised, sentence_tasks
 from bench.probing.task import DataRoot, Splits
 from bench.registry import Registry
 from bench.storage import write_manifest
@@ -43,7 +42,7 @@ def documents(count: int, seed: int = 0) -> list[str]:
 
 
 def prepared(folder: Path, texts: list[str]) -> DataRoot:
-    """A prepared corpus of which only the held-out part is there."""
+    """A prepared corpus that has only its held-out part."""
     folder.mkdir(exist_ok=True)
     tokenizer = char_tokenizer(iter(documents(100)), 300)
     tokenizer.save(folder / "tokenizer.json")
@@ -70,38 +69,36 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def test_there_are_seven_of_them_and_each_is_usable(splits: dict[str, Splits]) -> None:
+def test_seven_tasks_are_usable_and_balanced(splits: dict[str, Splits]) -> None:
     assert len(splits) == 7
-    for name, found in splits.items():
+    for name, loaded in splits.items():
         task = TASKS[name]()
-        task.check(found)
-        assert len(found.test) >= 100
-        if "label" not in found.test:
+        task.check(loaded)
+        assert len(loaded.test) >= 100
+        if "label" not in loaded.test:
             continue
-        for frame in (found.train, found.test):
+        for frame in (loaded.train, loaded.test):
             counts = frame["label"].value_counts()
             assert counts.max() - counts.min() <= 1, name
-        assert task.chance == pytest.approx(1 / frame["label"].nunique())
+        assert task.chance_of(loaded) == pytest.approx(1 / frame["label"].nunique())
 
 
-def test_documents_come_back_as_they_were_and_none_is_in_both_parts(data: DataRoot) -> None:
-    found = heldout.parts(data)
-    texts = {" ".join(document) for part in found.values() for document in part}
+def test_documents_are_unchanged_and_in_one_part_only(data: DataRoot) -> None:
+    parts = self_supervised.held_out_parts(data)
+    texts = {" ".join(document) for part in parts.values() for document in part}
     assert texts == set(documents(300))
-    assert not {*found["train"]} & {*found["test"]}
-    total = sum(map(len, found["test"])) / 3_000
+    assert not {*parts["train"]} & {*parts["test"]}
+    total = sum(map(len, parts["test"])) / 3_000
     assert 0.3 < total < 0.4
 
 
-def test_the_same_corpus_gives_the_same_questions(
-    data: DataRoot, splits: dict[str, Splits]
-) -> None:
-    heldout._documents.cache_clear()
+def test_the_same_corpus_gives_the_same_examples(data: DataRoot, splits: dict[str, Splits]) -> None:
+    self_supervised._documents.cache_clear()
     for name in ("self_odd_word_out", "self_missing_word"):
         assert TASKS[name]().load(data).sha256 == splits[name].sha256
 
 
-def test_no_sentence_is_asked_about_in_both_parts(splits: dict[str, Splits]) -> None:
+def test_no_sentence_is_in_both_splits(splits: dict[str, Splits]) -> None:
     for name in ("self_bigram_shift", "self_sentence_length", "self_next_sentence"):
         bags = [
             {tuple(sorted(words(text))) for text in frame["text"]}
@@ -111,7 +108,12 @@ def test_no_sentence_is_asked_about_in_both_parts(splits: dict[str, Splits]) -> 
 
 
 def original(data: DataRoot) -> set[str]:
-    return {one for part in heldout.parts(data).values() for document in part for one in document}
+    return {
+        one
+        for part in self_supervised.held_out_parts(data).values()
+        for document in part
+        for one in document
+    }
 
 
 def test_two_neighbouring_words_change_places(data: DataRoot, splits: dict[str, Splits]) -> None:
@@ -134,7 +136,7 @@ def test_one_word_is_replaced_and_the_class_keeps_its_words(
     frame = splits["self_odd_word_out"].train
     for text, label in frame.itertuples(index=False):
         assert (label == "kept") == (text in known)
-    ring = made.one_replaced(heldout.parts(data)["train"], "train")
+    ring = sentence_tasks.replace_one(self_supervised.held_out_parts(data)["train"], "train")
     replaced = Counter(itertools.chain.from_iterable(words(t) for t, lab in ring if lab != "kept"))
     kept = Counter(itertools.chain.from_iterable(words(t) for t, lab in ring if lab == "kept"))
     common = [word for word, _ in kept.most_common(100)]
@@ -144,7 +146,7 @@ def test_one_word_is_replaced_and_the_class_keeps_its_words(
     assert sum(value > 2 for value in apart) < 12  # 5 of 100 by chance alone
 
 
-def test_pairs_of_sentences_stand_in_the_corpus_as_they_are_labelled(
+def test_pairs_of_sentences_occur_in_the_corpus_according_to_their_labels(
     data: DataRoot, splits: dict[str, Splits]
 ) -> None:
     texts = documents(300)
@@ -157,13 +159,13 @@ def test_pairs_of_sentences_stand_in_the_corpus_as_they_are_labelled(
         assert label == "next" or not any(text in one and other in one for one in texts)
 
 
-def test_a_word_is_held_once_and_a_hidden_word_stands_where_it_is_said(
+def test_each_sentence_has_one_class_word_and_each_place_a_hidden_word(
     splits: dict[str, Splits],
 ) -> None:
     frame = splits["self_word_content"].test
-    asked = set(frame["label"])
+    classes = set(frame["label"])
     for text, label in frame.itertuples(index=False):
-        assert asked & set(words(text)) == {label}
+        assert classes & set(words(text)) == {label}
     test = splits["self_missing_word"].test
     hidden = [text[a:b] for text, a, b in test.itertuples(index=False)]
     assert len(set(hidden)) == 100
@@ -172,7 +174,7 @@ def test_a_word_is_held_once_and_a_hidden_word_stands_where_it_is_said(
 
 
 @pytest.mark.slow
-def test_a_bag_of_words_is_at_chance_where_the_words_say_nothing(
+def test_a_bag_of_words_is_at_chance_where_the_words_are_balanced(
     splits: dict[str, Splits],
 ) -> None:
     for name in ("self_bigram_shift", "self_odd_word_out", "self_sentence_order"):
@@ -182,17 +184,17 @@ def test_a_bag_of_words_is_at_chance_where_the_words_say_nothing(
     assert bag.value > 0.8
 
 
-def test_too_little_text_is_said(tmp_path: Path) -> None:
+def test_too_little_text_is_refused(tmp_path: Path) -> None:
     bigram_shift = TASKS["self_bigram_shift"]()
-    with pytest.raises(BenchError, match=r"gives \d+ examples to train on, 200 are needed"):
+    with pytest.raises(BenchError, match=r"gives \d+ examples to train on, but 200 are needed"):
         bigram_shift.load(prepared(tmp_path / "few", documents(20)))
-    with pytest.raises(BenchError, match="gives 1 documents, 2 are needed"):
+    with pytest.raises(BenchError, match="gives 1 documents, but 2 are needed"):
         bigram_shift.load(prepared(tmp_path / "one", documents(1)))
     with pytest.raises(BenchError, match="of a prepared corpus, and none is given"):
         bigram_shift.load(DataRoot())
     path = tmp_path / "one" / "manifest.json"
     path.write_text(json.dumps({"has_heldout": False, "corpus": "book.txt"}))
-    heldout._documents.cache_clear()
+    self_supervised._documents.cache_clear()
     with pytest.raises(BenchError, match=r"book\.txt is one document: nothing is held out"):
         bigram_shift.load(DataRoot(prepared=tmp_path / "one"))
 
@@ -209,7 +211,7 @@ def test_a_script_without_spaces_gives_too_few_words(tmp_path: Path) -> None:
         TASKS["self_bigram_shift"]().load(prepared(tmp_path / "han", texts))
 
 
-def test_a_limit_cuts_them(data: DataRoot) -> None:
+def test_a_limit_cuts_the_splits(data: DataRoot) -> None:
     import dataclasses
 
     frames = TASKS["self_bigram_shift"]().load(dataclasses.replace(data, limit=50))
@@ -217,8 +219,10 @@ def test_a_limit_cuts_them(data: DataRoot) -> None:
     assert isinstance(frames.test, pd.DataFrame)
 
 
-def test_what_was_left_out_between_two_sentences_keeps_them_apart(tmp_path: Path) -> None:
+def test_sentences_around_an_excluded_one_are_not_consecutive(tmp_path: Path) -> None:
     text = "Bade bade. Fi\u2603go fi. Kula kula. Bani bani."
     data = prepared(tmp_path / "gap", [text, *documents(1)])
-    (document,) = (d for part in heldout.parts(data).values() for d in part if len(d) == 4)
+    (document,) = (
+        d for part in self_supervised.held_out_parts(data).values() for d in part if len(d) == 4
+    )
     assert document == ("Bade bade.", "", "Kula kula.", "Bani bani.")

@@ -7,7 +7,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.probing.data.datasets import Table
-from bench.probing.data.tables import Tabled, TabledSpans, TabledWordPairs
+from bench.probing.data.tables import SpanTable, TableTask, WordPairTable
 from bench.probing.families.classification import TextClassification
 from bench.probing.task import DataRoot
 from bench.registry import Registry
@@ -15,12 +15,12 @@ from bench.registry import Registry
 TEXTS = {"train": ["Aa", "Bb", "Cc"], "dev": ["Dd", "Ee"]}
 
 
-class Shouted(Tabled, TextClassification):
-    """Everything in capitals, which the table does not give."""
+class Shouted(TableTask, TextClassification):
+    """All texts in capitals, unlike in the table."""
 
     table: ClassVar[Table] = Table("toy", {"t": "text", "label": "label"}, None, tests=("dev",))
 
-    def reshaped(self, frame):
+    def reshape(self, frame):
         return frame.assign(text=frame["text"].str.upper())
 
 
@@ -33,70 +33,70 @@ def data(tmp_path):
     return DataRoot(tmp_path)
 
 
-def test_a_table_is_required_and_both_splits_are_reshaped_before_they_are_fingerprinted(data):
+def test_both_splits_are_reshaped_before_they_are_fingerprinted(data):
     task = Shouted()
     task.require(data)
-    found = task.load(data)
-    assert (found.train["text"].tolist(), found.test["text"].tolist()) == (
+    result = task.load(data)
+    assert (result.train["text"].tolist(), result.test["text"].tolist()) == (
         ["AA", "BB", "CC"],
         ["DD", "EE"],
     )
-    assert found.sha256 != task.table.splits(data).sha256
+    assert result.sha256 != task.table.splits(data).sha256
     assert len(task.load(DataRoot(data.folder, limit=1)).train) == 1
     (data.folder / "toy" / "train.parquet").unlink()
     with pytest.raises(BenchError, match="no train split of toy"):
         task.require(data)
 
 
-def test_what_has_nothing_to_fit_on_needs_its_test_alone(data):
-    class Asked(Shouted):
+def test_a_task_without_train_needs_the_test_split_alone(data):
+    class TestOnly(Shouted):
         table: ClassVar[Table] = Table("toy", {"t": "text"}, None, tests=("dev",), has_train=False)
 
     (data.folder / "toy" / "train.parquet").unlink()
-    task = Asked()
+    task = TestOnly()
     task.require(data)
-    found = task.load(data)
-    assert (len(found.train), found.test["text"].tolist()) == (0, ["DD", "EE"])
-    assert list(found.train.columns) == list(found.test.columns) == ["text"]
+    result = task.load(data)
+    assert (len(result.train), result.test["text"].tolist()) == (0, ["DD", "EE"])
+    assert list(result.train.columns) == list(result.test.columns) == ["text"]
     (data.folder / "toy" / "dev.parquet").unlink()
     with pytest.raises(BenchError, match="no dev split of toy"):
         task.require(data)
 
 
-def test_numbers_of_tags_are_counted_by_kind():
-    class Names(TabledSpans):
+def test_the_number_of_a_tag_follows_the_order_of_kinds():
+    class Names(SpanTable):
         kinds = ("PER", "ORG")
 
-    found = Names().reshaped(pd.DataFrame({"words": [[*"abcde"]], "labels": [[0, 1, 2, 3, 4]]}))
-    assert found["labels"][0] == ["O", "B-PER", "I-PER", "B-ORG", "I-ORG"]
+    result = Names().reshape(pd.DataFrame({"words": [[*"abcde"]], "labels": [[0, 1, 2, 3, 4]]}))
+    assert result["labels"][0] == ["O", "B-PER", "I-PER", "B-ORG", "I-ORG"]
 
 
-def test_words_are_found_in_the_text_they_are_of():
-    class Words(TabledWordPairs):
+def test_each_word_has_a_range_in_its_own_text():
+    class Words(WordPairTable):
         places = (("a", "b"), ("c", "d"))
 
         def span(self, text, first, second):
             return text.index(first), text.index(second) + len(second)
 
     one = {"text": ["red or blue"], "label": [0], "a": ["red"], "b": ["or"], "c": "blue", "d": "ue"}
-    found = Words().reshaped(pd.DataFrame(one))
-    assert list(found.columns) == ["text", "text_pair", "label", "span", "span_pair"]
-    assert (found["span"][0], found["span_pair"][0]) == ((0, 6), (7, 11))
-    assert found["text_pair"].tolist() == ["red or blue"]
-    found = Words().reshaped(pd.DataFrame(one | {"text_pair": ["blue"]}))
-    assert (found["span"][0], found["span_pair"][0]) == ((0, 6), (0, 4))
+    result = Words().reshape(pd.DataFrame(one))
+    assert list(result.columns) == ["text", "text_pair", "label", "span", "span_pair"]
+    assert (result["span"][0], result["span_pair"][0]) == ((0, 6), (7, 11))
+    assert result["text_pair"].tolist() == ["red or blue"]
+    result = Words().reshape(pd.DataFrame(one | {"text_pair": ["blue"]}))
+    assert (result["span"][0], result["span_pair"][0]) == ((0, 6), (0, 4))
 
 
-def test_the_hub_is_not_asked_for_the_test_split_that_squad_never_published(monkeypatch):
-    asked = []
+def test_squad_never_requests_an_unpublished_test_split_from_the_hub(monkeypatch):
+    requests = []
     rows = {"question": ["?"], "context": ["b a"]}
     rows |= {"answers": [{"text": ["a"], "answer_start": [2]}]}
 
     def read_hub(table, split):
-        asked.append(split)
+        requests.append(split)
         return pd.DataFrame(rows)
 
     monkeypatch.setattr("bench.probing.data.datasets.read_hub", read_hub)
-    found = Registry().of("task")["squad"]().load(DataRoot())
-    assert asked == ["train", "validation"]
-    assert found.test["answers"][0] == [{"text": "a", "start": 2}]
+    result = Registry().of("task")["squad"]().load(DataRoot())
+    assert requests == ["train", "validation"]
+    assert result.test["answers"][0] == [{"text": "a", "start": 2}]

@@ -1,4 +1,4 @@
-"""The three families with a reader whose knowledge is known."""
+"""Classification, tagging and minimal pairs with a reader of known features."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Pairs(MinimalPairs):
 
 
 def vector(*seen):
-    """A pseudo-random feature that depends on exactly what was seen."""
+    """A pseudo-random vector that depends on the arguments alone."""
     digest = hashlib.sha256(repr(seen).encode()).digest()
     return np.frombuffer(digest, dtype=np.uint8)[:WIDTH].astype(np.float32) / 255 - 0.5
 
 
 class FakeReader:
-    """Layer 0 knows the word alone, layer 1 also its left neighbour; texts: their first word."""
+    """Layer 0 encodes the word alone, layer 1 also its left neighbour; texts: their first word."""
 
     def __init__(self, scoring="masked", likelihood=None):
         self.scoring = scoring
@@ -65,8 +65,8 @@ class FakeReader:
         if spans is None:
             return Features(pooled, None, 1)
         vectors = []
-        for text, asked in zip(texts, spans, strict=True):
-            for begin, end in asked:
+        for text, words in zip(texts, spans, strict=True):
+            for begin, end in words:
                 left = text[:begin].split(" ")[-2:-1]
                 word = text[begin:end]
                 vectors.append([vector(word), vector(word) + 2 * vector(*left)])
@@ -80,7 +80,7 @@ class FakeReader:
 
 
 def text_frame(count, seed):
-    """The first word decides; five of them for either class."""
+    """The first word determines the label; each class has five first words."""
     generator = np.random.default_rng(seed)
     draws = generator.integers(0, 10, count)
     tails = [" ".join(f"x{i}" for i in generator.integers(0, 50, 5)) for _ in range(count)]
@@ -96,7 +96,7 @@ def splits(train, test):
     return Splits(train, test, "0" * 64)
 
 
-def test_classification_finds_what_the_features_hold():
+def test_classification_uses_the_information_of_the_features():
     data = splits(text_frame(400, 1), text_frame(200, 2))
     score = Classes().score(FakeReader(), data, NOISE)
     assert score.value > 0.95
@@ -117,21 +117,21 @@ def test_shuffled_labels_are_at_chance():
     assert abs(score.value - 0.5) < 4 * score.stderr
 
 
-def test_classification_controls():
+def test_baselines_of_classification():
     baselines = Classes().baselines(splits(text_frame(400, 1), text_frame(200, 2)), NOISE)
     assert list(baselines) == ["majority", "bag_of_words"]
     assert baselines["bag_of_words"].value > 0.95
     assert 0.35 < baselines["majority"].value < 0.65
 
 
-def test_the_probe_is_capped_and_the_controls_are_not():
+def test_the_probe_is_capped_and_the_baselines_are_not():
     train = text_frame(6_000, 3)
     data = splits(train, text_frame(100, 4))
     assert Classes().score(FakeReader(), data, NOISE).details["train_labels"] == 5_000
     assert Classes().baselines(data, NOISE)["majority"].details["train_labels"] == 6_000
 
 
-def test_test_texts_that_stand_in_train_are_told():
+def test_the_details_report_test_texts_that_are_in_train():
     train, test = text_frame(200, 1), text_frame(100, 2)
     test.loc[:24, "text"] = train["text"][:25]
     score = Classes().score(FakeReader(), splits(train, test), NOISE)
@@ -145,8 +145,8 @@ def test_test_texts_that_stand_in_train_are_told():
     [
         (lambda f: f.assign(label=1), "all 40 labels of the train split are '1'"),
         (lambda f: f.assign(label=[None, *f["label"][1:]]), "1 of 40 rows of the train .*row 0"),
-        (lambda f: f[:3], "3 rows, at least 10"),
-        (lambda f: f.drop(columns="label"), r"lacks the columns \['label'\]: found \['text'\]"),
+        (lambda f: f[:3], "3 rows, but at least 10"),
+        (lambda f: f.drop(columns="label"), r"lacks the columns \['label'\]: it has \['text'\]"),
     ],
 )
 def test_unusable_examples_are_refused(spoil, message):
@@ -158,7 +158,7 @@ def test_unusable_examples_are_refused(spoil, message):
 
 
 def tag_frame(count, seed, single=False):
-    """A word is `after` if a `the` or `a` stands left of it; both kinds are the same words."""
+    """A word is `after` if `the` or `a` precedes it; both classes have the same words."""
     generator = np.random.default_rng(seed)
     rows, tags = [], []
     for _ in range(count):
@@ -177,7 +177,7 @@ def tag_frame(count, seed, single=False):
 
 
 @pytest.mark.parametrize("single", [False, True])
-def test_tagging_chooses_the_layer_that_knows_the_context(single):
+def test_tagging_chooses_the_layer_with_the_context(single):
     data = splits(tag_frame(300, 1, single), tag_frame(100, 2, single))
     score = Tags().score(FakeReader(), data, NOISE)
     assert score.details["layer"] == 1
@@ -190,7 +190,7 @@ def test_tagging_chooses_the_layer_that_knows_the_context(single):
     assert baselines["bag_of_words"].value < 0.75
 
 
-def test_the_bag_of_a_task_about_one_word_is_its_whole_sentence():
+def test_with_one_label_per_sentence_the_bag_is_the_whole_sentence():
     frames = []
     for count, seed in ((200, 1), (100, 2)):
         wet = np.random.default_rng(seed).integers(0, 2, count).astype(bool)
@@ -202,8 +202,8 @@ def test_the_bag_of_a_task_about_one_word_is_its_whole_sentence():
     assert baselines["window_of_words"].value < 0.7
 
 
-def test_selectivity_sees_a_probe_that_memorises_words():
-    """The labels are the words' own: features that tell words apart need no context."""
+def test_selectivity_exposes_a_probe_that_memorises_words():
+    """The word alone determines the label: features of word identity need no context."""
     frames = [tag_frame(300, 1), tag_frame(100, 2)]
     for frame in frames:
         frame["labels"] = [
@@ -214,7 +214,7 @@ def test_selectivity_sees_a_probe_that_memorises_words():
     assert details["selectivity"] < 0.2
 
 
-def test_tagging_reads_no_more_words_than_asked():
+def test_tagging_is_fitted_on_at_most_8000_words():
     data = splits(tag_frame(3_000, 1), tag_frame(20, 2))
     details = Tags().score(FakeReader(), data, NOISE).details
     assert 7_990 < details["train_labels"] <= 8_000
@@ -248,7 +248,10 @@ def test_span_f1_task():
     [
         (lambda f: f["labels"][3].append("x"), "row 3 of train has 12 words and 13 labels"),
         (lambda f: f["labels"][3].__setitem__(0, float("nan")), "row 3 of train .* NaN"),
-        (lambda f: f.__setitem__("labels", [[None] * 12] * 40), "no word of train has a label"),
+        (
+            lambda f: f.__setitem__("labels", [[None] * 12] * 40),
+            "no word of the train split has a label",
+        ),
     ],
 )
 def test_unusable_tags_are_refused(spoil, message):
@@ -258,7 +261,7 @@ def test_unusable_tags_are_refused(spoil, message):
         Tags().check(splits(train, tag_frame(40, 2)))
 
 
-def test_words_and_their_characters():
+def test_texts_and_character_ranges_of_words():
     frame = pd.DataFrame(
         {"words": [["Ünder", "", "new york", "!"]], "labels": [["a", None, "b", "c"]]}
     )
@@ -301,14 +304,14 @@ def test_minimal_pairs_count_a_tie_as_one_half():
     assert list(score.outcomes.columns) == ["example", "outcome", "word_l2r", "bucket"]
 
 
-def test_a_tie_is_what_float32_cannot_tell_apart():
+def test_a_difference_within_the_error_of_float32_is_a_tie():
     def nearly(text, policy):
         return (-7.0 + 2e-5 * text.startswith("good"), 2)
 
     assert Pairs().score(FakeReader(likelihood=nearly), pair_splits(), NOISE).value == 0.5
 
 
-def test_a_causal_reader_is_asked_once():
+def test_a_causal_reader_scores_the_sentences_once():
     reader = FakeReader("causal", annotate)
     score = Pairs().score(reader, pair_splits(), NOISE)
     assert reader.calls == ["original"]

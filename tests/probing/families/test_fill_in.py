@@ -7,7 +7,7 @@ import torch
 
 from bench.errors import BenchError
 from bench.pretraining.noise import Noise
-from bench.probing.families.fill_in import FillIn, FillInSettings, ranked
+from bench.probing.families.fill_in import FillIn, FillInSettings, rank_outcomes
 from bench.probing.task import NotApplicableError, Splits
 
 NOISE = Noise(0, 0, torch.arange(1))
@@ -22,7 +22,7 @@ class Missing(FillIn):
 
 
 class Guesser:
-    """Knows the word by `know`, or guesses; or predicts nothing."""
+    """Scores the candidates by `know`; predicts nothing without it."""
 
     def __init__(self, know=None):
         self.know = know
@@ -30,11 +30,11 @@ class Guesser:
     def word_scores(self, texts, spans, candidates):
         if self.know is None:
             raise NotApplicableError("no head")
-        wanted = [text[start:end] for text, (start, end) in zip(texts, spans, strict=True)]
-        return np.array([self.know(word, candidates) for word in wanted])
+        words = [text[start:end] for text, (start, end) in zip(texts, spans, strict=True)]
+        return np.array([self.know(word, candidates) for word in words])
 
 
-def questions(count=200, seed=0):
+def examples(count=200, seed=0):
     drawn = np.random.default_rng(seed).integers(0, len(WORDS), count)
     rows = [(f"{i} is a {WORDS[w]} .", len(f"{i} is a "), len(f"{i} is a {WORDS[w]}"))
             for i, w in enumerate(drawn)]  # fmt: skip
@@ -42,10 +42,10 @@ def questions(count=200, seed=0):
 
 
 def splits(count=200, train=0):
-    return Splits(questions(train, 1), questions(count), "0" * 64)
+    return Splits(examples(train, 1), examples(count), "0" * 64)
 
 
-def test_who_knows_the_word_is_always_right():
+def test_a_reader_that_knows_the_word_is_always_right():
     know = Guesser(lambda word, candidates: [float(c == word) for c in candidates])
     score = Missing().score(know, splits(), NOISE)
     assert score.value == 1.0
@@ -54,29 +54,29 @@ def test_who_knows_the_word_is_always_right():
     assert score.details["candidates"] == 20
 
 
-def test_who_guesses_is_at_chance():
+def test_a_reader_that_guesses_is_at_chance():
     generator = np.random.default_rng(0)
     guess = Guesser(lambda word, candidates: generator.random(len(candidates)))
     score = Missing().score(guess, splits(500), NOISE)
-    wanted = (1 / 20, 5 / 20, (1 / np.arange(1, 21)).mean())
-    for (value, stderr), expected in zip(score.metrics.values(), wanted, strict=True):
+    chances = (1 / 20, 5 / 20, (1 / np.arange(1, 21)).mean())
+    for (value, stderr), expected in zip(score.metrics.values(), chances, strict=True):
         assert abs(value - expected) < 3 * stderr
     for name, (value, _) in score.metrics.items():
         assert score.outcomes[name].mean() == pytest.approx(value)
 
 
-def test_ranks_by_hand():
+def test_rank_outcomes_by_hand():
     scores = np.array([[3.0, 2, 1, 0], [0, 0, 0, 0], [1, 1, 0, 2], [-np.inf, 1, 1, 1]])
-    found = ranked(scores, np.array([1, 2, 0, 0]))
-    np.testing.assert_allclose(found["accuracy"], [0, 1 / 4, 0, 0])
-    np.testing.assert_allclose(found["accuracy_5"], [1, 1, 1, 1])
+    outcomes = rank_outcomes(scores, np.array([1, 2, 0, 0]))
+    np.testing.assert_allclose(outcomes["accuracy"], [0, 1 / 4, 0, 0])
+    np.testing.assert_allclose(outcomes["accuracy_5"], [1, 1, 1, 1])
     quarter = (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4
     np.testing.assert_allclose(
-        found["reciprocal_rank"], [1 / 2, quarter, (1 / 2 + 1 / 3) / 2, 1 / 4]
+        outcomes["reciprocal_rank"], [1 / 2, quarter, (1 / 2 + 1 / 3) / 2, 1 / 4]
     )
 
 
-def test_a_part_is_asked_but_all_are_candidates(monkeypatch):
+def test_some_examples_are_scored_with_the_candidates_of_all(monkeypatch):
     monkeypatch.setattr(Missing, "probe_settings", FillInSettings(max_examples=30))
     know = Guesser(lambda word, candidates: [float(c == word) for c in candidates])
     score = Missing().score(know, splits(300), NOISE)
@@ -85,18 +85,18 @@ def test_a_part_is_asked_but_all_are_candidates(monkeypatch):
     assert score.details["candidates"] == 20
 
 
-def test_the_control_says_what_train_hides_most():
+def test_the_majority_baseline_is_the_word_that_train_hides_most():
     data = splits(400, train=100)
     frequent = "word07"
     data.train["text"] = [f"0 is a {frequent}"] * 100
     data.train["start"], data.train["end"] = 7, 13
     baseline = Missing().baselines(data, NOISE)["majority"]
-    asked = [text.split(" ")[3] == frequent for text in data.test["text"]]
-    assert baseline.value == pytest.approx(np.mean(asked))
+    is_frequent = [text.split(" ")[3] == frequent for text in data.test["text"]]
+    assert baseline.value == pytest.approx(np.mean(is_frequent))
     assert Missing().baselines(splits(), NOISE)["majority"].value == pytest.approx(1 / 20)
 
 
-def test_who_predicts_nothing_is_not_asked():
+def test_a_reader_without_predictions_is_not_applicable():
     with pytest.raises(NotApplicableError):
         Missing().score(Guesser(), splits(), NOISE)
 

@@ -1,4 +1,4 @@
-"""Pair classification and similarity, with a reader whose knowledge is known."""
+"""Pair classification and similarity, with a reader of known features."""
 
 from __future__ import annotations
 
@@ -51,36 +51,36 @@ def vector(seen):
 
 
 def place(text):
-    """On a half circle, by the text's number."""
+    """The text's place on a half circle, by its number."""
     angle = int(text.split(" ")[0][1:]) * np.pi / 20
     return np.pad([np.cos(angle), np.sin(angle)], (0, WIDTH - 2)).astype(np.float32)
 
 
 class PairReader:
-    """Layer 0 is noise; layer 1 knows the first word, by `know`. Words: what they are."""
+    """Layer 0 is noise; layer 1 encodes the first word, by `know`, or the requested word."""
 
     scoring = None
 
     def __init__(self, know=lambda text: vector(text.split(" ")[0])):
         self.know = know
-        self.asked = []
+        self.requests = []
 
     def features(self, texts, spans=None):
         words = [None] * len(texts) if spans is None else [tuple(own) for own in spans]
-        self.asked += zip(texts, words, strict=True)
+        self.requests += zip(texts, words, strict=True)
         pooled = [
             [np.tile(vector(text), (3, 1)), np.tile(self.know(text), (3, 1))] for text in texts
         ]
-        read = [
+        vectors = [
             [vector(text), vector(text[slice(*span)])]
             for text, own in zip(texts, words, strict=True)
             for span in own or ()
         ]
-        return Features(np.array(pooled), None if spans is None else np.array(read), 0)
+        return Features(np.array(pooled), None if spans is None else np.array(vectors), 0)
 
 
 def pair_frame(count, seed, kinds=4):
-    """Do both begin with the same word?"""
+    """The label says whether both texts begin with the same word."""
     generator = np.random.default_rng(seed)
     first, second = generator.integers(0, kinds, (2, count))
     second = np.where(generator.random(count) < 0.4, first, second)
@@ -98,7 +98,7 @@ def pair_splits(train=400, test=200):
     return Splits(pair_frame(train, 1), pair_frame(test, 2), "0" * 64)
 
 
-def test_what_two_texts_share_is_found():
+def test_the_label_of_a_pair_is_predicted_from_shared_features():
     reader = PairReader()
     score = Same().score(reader, pair_splits(), NOISE)
     assert score.value > 0.95
@@ -109,15 +109,15 @@ def test_what_two_texts_share_is_found():
     pd.testing.assert_frame_equal(again.outcomes, score.outcomes)
 
 
-def test_features_of_nothing_are_at_chance():
+def test_random_features_are_at_chance():
     data = pair_splits(test=600)
     score = Same().score(PairReader(vector), data, NOISE)
     best = max(data.test["label"].mean(), 1 - data.test["label"].mean())
-    assert abs(score.value - best) < 3 * score.stderr + 0.03  # a majority is all it can know
+    assert abs(score.value - best) < 3 * score.stderr + 0.03  # the majority is the best prediction
 
 
 @pytest.mark.parametrize("task", [Same, SameF1, SameMatthews])
-def test_the_score_is_that_of_scikit_learn_by_hand(task):
+def test_the_score_equals_scikit_learn_by_hand(task):
     data = pair_splits(300, 150)
     reader = PairReader(lambda text: vector(text.split(" ")[0]) + 0.7 * vector(text))
     score = task().score(reader, data, NOISE)
@@ -132,20 +132,20 @@ def test_the_score_is_that_of_scikit_learn_by_hand(task):
     scaler = StandardScaler().fit(rows[0])
     model = LogisticRegression(C=score.details["c"], max_iter=500)
     model.fit(scaler.transform(rows[0]), data.train["label"])
-    found = model.predict(scaler.transform(rows[1]))
+    predicted = model.predict(scaler.transform(rows[1]))
     import sklearn.metrics as metrics
 
     by_hand = {
         "accuracy": metrics.accuracy_score,
         "f1": metrics.f1_score,
         "matthews": metrics.matthews_corrcoef,
-    }[task.metric](data.test["label"], found)
+    }[task.metric](data.test["label"], predicted)
     assert score.value == pytest.approx(by_hand)
     assert score.outcomes["outcome"].mean() == pytest.approx(score.value)
     assert (list(score.metrics) == ["f1", "accuracy"]) == (task is SameF1)
 
 
-def test_a_word_is_asked_in_each_of_two_texts():
+def test_a_label_about_one_word_of_each_text():
     frames = []
     for frame in (pair_splits().train, pair_splits().test):
         spans = [(text.index(" ") - 1, text.index(" ")) for text in frame["text"]]
@@ -155,7 +155,7 @@ def test_a_word_is_asked_in_each_of_two_texts():
     score = Same().score(reader, Splits(*frames, "0" * 64), NOISE)
     assert score.value > 0.95
     assert score.details["pooling"] == "first sub-token"
-    assert reader.asked[0] == (frames[0]["text"][0], ((1, 2),))
+    assert reader.requests[0] == (frames[0]["text"][0], ((1, 2),))
     frames[1].at[3, "span_pair"] = (0, 99)
     with pytest.raises(BenchError, match=r"row 3 of test has span_pair \[0, 99\)"):
         Same().check(Splits(*frames, "0" * 64))
@@ -169,7 +169,7 @@ def test_a_leak_is_a_pair_not_a_text():
     assert Same().score(PairReader(), data, NOISE).details["leak"]["share"] == 0.2
 
 
-def test_the_bag_of_two_texts_sees_what_they_share():
+def test_the_bag_of_two_texts_has_their_shared_words():
     baselines = Same().baselines(pair_splits(), NOISE)
     assert list(baselines) == ["majority", "bag_of_words"]
     assert baselines["bag_of_words"].value > 0.9
@@ -177,7 +177,7 @@ def test_the_bag_of_two_texts_sees_what_they_share():
 
 
 def similar_frame(count, seed):
-    """Numbers on a half circle; the nearer, the more alike."""
+    """Numbers on a half circle; near numbers are similar."""
     generator = np.random.default_rng(seed)
     first, second = generator.integers(0, 20, (2, count))
     tails = generator.integers(0, 10**6, (2, count))
@@ -194,7 +194,7 @@ def similar_splits(train=300, test=150):
     return Splits(similar_frame(train, 1), similar_frame(test, 2), "0" * 64)
 
 
-def test_likeness_is_found_by_both_readings():
+def test_both_metrics_measure_similarity():
     score = Near().score(PairReader(place), similar_splits(), NOISE)
     assert list(score.metrics) == ["ridge", "cosine"]
     assert score.metrics["ridge"] == (score.value, score.stderr)
@@ -204,13 +204,13 @@ def test_likeness_is_found_by_both_readings():
     assert score.outcomes["cosine"].mean() == pytest.approx(score.metrics["cosine"][0])
 
 
-def test_likeness_of_nothing_is_at_chance():
+def test_similarity_of_random_features_is_at_chance():
     score = Near().score(PairReader(vector), similar_splits(), NOISE)
     for value, stderr in score.metrics.values():
         assert abs(value) < 3 * stderr
 
 
-def test_ridge_is_that_of_scikit_learn_by_hand():
+def test_ridge_equals_scikit_learn_by_hand():
     data, reader = similar_splits(), PairReader(lambda text: place(text) + 0.5 * vector(text))
     score = Near().score(reader, data, NOISE)
     rows = []
@@ -222,13 +222,13 @@ def test_ridge_is_that_of_scikit_learn_by_hand():
         rows.append(np.concatenate((np.abs(u - v), u * v), axis=1))
     scaler = StandardScaler().fit(rows[0])
     model = Ridge(alpha=1 / score.details["c"]).fit(scaler.transform(rows[0]), data.train["score"])
-    found = model.predict(scaler.transform(rows[1]))
-    assert score.value == pytest.approx(spearmanr(found, data.test["score"]).statistic)
+    predicted = model.predict(scaler.transform(rows[1]))
+    assert score.value == pytest.approx(spearmanr(predicted, data.test["score"]).statistic)
     assert 0.2 < score.value < 0.97
 
 
 @pytest.mark.parametrize("probe", ["mlp", "knn"])
-def test_every_other_way_has_one_reading(probe):
+def test_every_other_probe_has_one_metric(probe):
     task = Near()
     task.probe = probe
     score = task.score(PairReader(place), similar_splits(), NOISE)
@@ -237,16 +237,17 @@ def test_every_other_way_has_one_reading(probe):
     assert task.identity()["probe"] == probe != Near().identity()["probe"]
 
 
-def test_controls_of_similarity():
+def test_baselines_of_similarity():
     baselines = Near().baselines(similar_splits(), NOISE)
     assert baselines["majority"].value == 0.0
     assert baselines["bag_of_words"].value > 0.2  # equal numbers are equal words
 
 
 @pytest.mark.parametrize(
-    ("scores", "message"), [(["a"] * 300, "'a'; numbers are wanted"), (1.0, "nothing can be rank")]
+    ("scores", "message"),
+    [(["a"] * 300, "'a'; every score must be a"), (1.0, "needs different scores")],
 )
-def test_scores_that_rank_nothing_are_refused(scores, message):
+def test_scores_that_cannot_be_ranked_are_refused(scores, message):
     data = similar_splits()
     data.train["score"] = scores
     with pytest.raises(BenchError, match=message):

@@ -10,7 +10,7 @@ from sklearn.metrics import ndcg_score
 
 from bench.errors import BenchError
 from bench.pretraining.noise import Noise
-from bench.probing.families.retrieval import Retrieval, discounted, ndcg
+from bench.probing.families.retrieval import Retrieval, ndcg, normalized_gain
 from bench.probing.task import Features, Splits
 
 NOISE = Noise(0, 0, torch.arange(1))
@@ -24,7 +24,7 @@ class Find(Retrieval):
 
 
 class TopicReader:
-    """Layer 1, last pooling, knows the topic; all else is noise."""
+    """Layer 1 with the last pooling encodes the topic; the rest is noise."""
 
     def __init__(self, knows=True):
         self.knows = knows
@@ -52,46 +52,46 @@ def topics(num_queries=60):
     return Splits(documents, queries, "0" * 64)
 
 
-def test_documents_are_found_where_the_features_know_them():
+def test_documents_are_ranked_by_the_features_of_their_topic():
     score = Find().score(TopicReader(), topics(), NOISE)
     assert score.value == 1.0
     assert (score.details["layer"], score.details["pooling"]) == (1, "last")
     assert np.shape(score.details["grid"]) == (2, 3)
     assert score.details["dev_queries"] == 12
-    assert len(score.outcomes) == 48  # the queries of the choice are not reported
+    assert len(score.outcomes) == 48  # the dev queries are not reported
     assert score.details["truncated_texts"] == 2
     pd.testing.assert_frame_equal(
         Find().score(TopicReader(), topics(), NOISE).outcomes, score.outcomes
     )
 
 
-def test_features_of_nothing_find_nothing():
+def test_random_features_are_at_chance():
     score = Find().score(TopicReader(knows=False), topics(), NOISE)
     generator = np.random.default_rng(0)
     gains = dict.fromkeys(range(5), 1.0)
-    guessed = [discounted(generator.permutation(120)[:10], gains) for _ in range(500)]
+    guessed = [normalized_gain(generator.permutation(120)[:10], gains) for _ in range(500)]
     assert abs(score.value - np.mean(guessed)) < 3 * score.stderr
 
 
-def test_ndcg_is_that_of_scikit_learn():
+def test_ndcg_equals_scikit_learn():
     generator = np.random.default_rng(0)
     queries, documents = generator.normal(size=(20, 8)), generator.normal(size=(40, 8))
     gains = generator.integers(0, 4, (20, 40)) * (generator.random((20, 40)) < 0.3)
     unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, documents)]
     lists = [{int(i): float(g[i]) for i in g.nonzero()[0]} for g in gains]
-    found = ndcg(queries, documents, lists)
+    ours = ndcg(queries, documents, lists)
     theirs = [ndcg_score(g[None], (u @ unit[1].T)[None], k=10) for g, u in zip(gains, unit[0],
               strict=True)]  # fmt: skip
-    np.testing.assert_allclose(found, theirs)
+    np.testing.assert_allclose(ours, theirs)
 
 
 def test_gains_by_hand():
-    assert discounted(np.array([3, 1, 2]), {1: 1.0}) == pytest.approx(1 / np.log2(3))
-    both = discounted(np.array([1, 5, 0]), {0: 3.0, 1: 1.0})
+    assert normalized_gain(np.array([3, 1, 2]), {1: 1.0}) == pytest.approx(1 / np.log2(3))
+    both = normalized_gain(np.array([1, 5, 0]), {0: 3.0, 1: 1.0})
     assert both == pytest.approx((1 + 3 / 2) / (3 + 1 / np.log2(3)))
 
 
-def test_controls_are_asked_the_same_queries():
+def test_baselines_have_the_same_queries():
     data = topics()
     data.test["relevant"] = [
         dict.fromkeys(own, 2) | {"d119": None} for own in data.test["relevant"]

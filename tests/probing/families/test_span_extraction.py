@@ -13,7 +13,7 @@ from bench.probing.families import span_scorer
 from bench.probing.families.span_extraction import (
     SpanExtraction,
     best_overlap,
-    normalised,
+    normalise,
     overlap_f1,
     rarity,
     texts_of,
@@ -39,7 +39,7 @@ def vector(seen, width=16):
 
 
 class WordReader:
-    """Reads `room` characters. Layer 0: noise of the place; layer 1: the word asked about."""
+    """Reads `room` characters. Layer 0 is noise; layer 1 encodes the question's name."""
 
     def __init__(self, room=60, knows=True):
         self.room, self.knows = room, knows
@@ -63,7 +63,7 @@ class WordReader:
         return Features(pooled, np.array(words), 0)
 
     def of(self, word):
-        """Names apart from all else, so that what follows them can be told."""
+        """Names have vectors of their own, so the words after them can be recognised."""
         if not self.knows:
             self.drawn += 1
             return vector(str(self.drawn))
@@ -73,7 +73,7 @@ class WordReader:
 
 
 def questions(count, seed):
-    """`who has what`: the answer is two words to the right of the name that is asked about."""
+    """`what has NAME`: the answer is two words to the right of the name."""
     generator = np.random.default_rng(seed)
     rows = []
     for _ in range(count):
@@ -96,7 +96,7 @@ def _fast(monkeypatch):
     monkeypatch.setattr(span_scorer, "LEARNING_RATE", 2e-2)
 
 
-def test_what_the_features_know_is_found_across_windows():
+def test_answers_are_found_across_windows():
     reader = WordReader()
     data = splits()
     score = Answer().score(reader, data, NOISE)
@@ -108,7 +108,7 @@ def test_what_the_features_know_is_found_across_windows():
         assert score.outcomes[column].mean() == pytest.approx(score.metrics[name][0])
 
 
-def test_features_of_nothing_find_nothing_the_same_way_every_time():
+def test_random_features_find_nothing_deterministically():
     score, again = (
         Answer().score(WordReader(knows=False), splits(60, 60), NOISE) for _ in range(2)
     )
@@ -116,7 +116,7 @@ def test_features_of_nothing_find_nothing_the_same_way_every_time():
     assert again.details == score.details
 
 
-def test_every_word_is_read_once_where_most_can_be_seen():
+def test_every_word_comes_from_the_window_with_most_context():
     text = " ".join(f"w{i:02}" for i in range(40))
     words = words_of(text)
     owners, firsts, lasts = windows(WordReader(39), ["", text, "x"], [[], words, [(0, 1)]])
@@ -132,25 +132,25 @@ def test_every_word_is_read_once_where_most_can_be_seen():
     assert read_passages(WordReader(39), [text], 1).vectors.shape == (40, 1, 16)
 
 
-def test_a_word_longer_than_the_encoder_reads_does_not_stop_it():
+def test_a_word_longer_than_the_encoder_reads():
     passages = read_passages(WordReader(5), ["extraordinarily long words"], 0)
     assert len(passages.vectors) == 3
 
 
-def test_answers_are_compared_as_squad_does():
-    assert normalised("The  Quick, brown-fox!") == ["quick", "brownfox"]
+def test_answers_are_compared_as_in_squad():
+    assert normalise("The  Quick, brown-fox!") == ["quick", "brownfox"]
     assert overlap_f1("the quick fox", "Quick dog") == pytest.approx(0.5)
     assert overlap_f1("a the", "an") == 1.0
     assert overlap_f1("fox", "the") == 0.0
 
 
-def test_text_of_a_span_keeps_what_stands_between():
+def test_the_text_of_a_span_contains_everything_between_its_words():
     frame = pd.DataFrame({"context": ["Mr. O'Brien, of Ürümqi."]})
     assert texts_of(frame, np.array([[0, 4]])) == ["Mr. O'Brien"]
     assert texts_of(frame, np.array([[5, 99]])) == [", of Ürümqi."]
 
 
-def test_the_overlap_baseline_looks_beside_the_questions_words():
+def test_the_overlap_baseline_predicts_words_beside_the_questions_words():
     context = "the sun is far away . the moon orbits the earth every month or so . nothing else is"
     at = best_overlap("what orbits the earth", context, 1, rarity([context, "the is what a"]))
     words = [context[begin:end] for begin, end in words_of(context)]
@@ -161,7 +161,7 @@ def test_the_overlap_baseline_looks_beside_the_questions_words():
     assert baselines["majority"].value < 0.1  # a text begins with a name
 
 
-def test_another_way_of_reading_is_not_applicable():
+def test_another_probe_is_not_applicable():
     task = Answer()
     task.probe = "knn"
     with pytest.raises(NotApplicableError, match="knn"):
@@ -176,7 +176,7 @@ def test_another_way_of_reading_is_not_applicable():
         ([{"text": " ", "start": 5}], "row 7 of train"),
     ],
 )
-def test_answers_that_do_not_stand_there_are_refused(answers, message):
+def test_answers_at_a_wrong_place_are_refused(answers, message):
     data = splits(20, 20)
     data.train.at[7, "answers"] = answers
     with pytest.raises(BenchError, match=message):

@@ -40,8 +40,8 @@ def parts(tokenizer):
 
 
 def make(parts, tokenizer, scoring="masked"):
-    reading = "causal" if scoring == "causal" else "full"
-    return RunReader(*parts, tokenizer, scoring, reading)
+    pattern = "causal" if scoring == "causal" else "full"
+    return RunReader(*parts, tokenizer, scoring, pattern)
 
 
 def predicted(parts, tokens, pattern):
@@ -81,32 +81,32 @@ def slow_score(parts, tokenizer, kind, text, span, candidate):
 @pytest.mark.parametrize("kind", ["masked", "shifted", "causal"])
 def test_scores_of_words(parts, tokenizer, kind, monkeypatch):
     monkeypatch.setattr(scoring, "BATCH_LOGITS", 700)  # two predictions at a time
-    found = make(parts, tokenizer, kind).word_scores(TEXTS, SPANS, CANDIDATES)
-    wanted = [
+    scores = make(parts, tokenizer, kind).word_scores(TEXTS, SPANS, CANDIDATES)
+    expected = [
         [slow_score(parts, tokenizer, kind, text, span, word) for word in CANDIDATES]
         for text, span in zip(TEXTS, SPANS, strict=True)
     ]
-    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
-def test_the_shortlist_and_the_word_itself_are_exact(parts, tokenizer, monkeypatch):
+def test_the_shortlist_and_the_hidden_word_are_exact(parts, tokenizer, monkeypatch):
     run = make(parts, tokenizer, "causal")
     exact = run.word_scores(TEXTS, SPANS, CANDIDATES)
     monkeypatch.setattr(filling, "SHORTLIST", 1)
-    found = run.word_scores(TEXTS, SPANS, CANDIDATES)
-    is_exact = np.isclose(found, exact, rtol=1e-6)
+    scores = run.word_scores(TEXTS, SPANS, CANDIDATES)
+    is_exact = np.isclose(scores, exact, rtol=1e-6)
     own = [CANDIDATES.index(text[slice(*span)]) for text, span in zip(TEXTS, SPANS, strict=True)]
     assert is_exact[np.arange(3), own].all()
-    assert is_exact[np.arange(3), found.argmax(1)].all() or (found.max(1) > exact.max(1)).any()
+    assert is_exact[np.arange(3), scores.argmax(1)].all() or (scores.max(1) > exact.max(1)).any()
     assert not is_exact.all()
 
 
-def test_a_word_that_no_row_holds_is_never_likeliest(parts, tokenizer):
+def test_a_word_too_long_for_a_row_is_never_likeliest(parts, tokenizer):
     long = "unbelievably" * 20
     for kind in ("masked", "causal"):
-        found = make(parts, tokenizer, kind).word_scores(TEXTS, SPANS, [*CANDIDATES, long])
-        assert np.isneginf(found[:, -1]).all()
-        assert np.isfinite(found[:, :-1]).all()
+        scores = make(parts, tokenizer, kind).word_scores(TEXTS, SPANS, [*CANDIDATES, long])
+        assert np.isneginf(scores[:, -1]).all()
+        assert np.isfinite(scores[:, :-1]).all()
 
 
 def test_every_mask_is_filled_with_probabilities(parts, tokenizer):
@@ -137,10 +137,10 @@ def test_a_causal_run_continues(parts, tokenizer):
     assert len(filled.places) == 1
     assert filled.text.startswith("the bat")
     assert len(tokenizer.encode([filled.text])[0].ids) > 2
-    assert run.fill("the bat [MASK] over", k=3) == filled  # it sees nothing of what is right
+    assert run.fill("the bat [MASK] over", k=3) == filled  # it cannot see the right side
 
 
-def test_what_cannot_be_filled_says_so(parts, tokenizer):
+def test_texts_that_cannot_be_filled_are_refused(parts, tokenizer):
     with pytest.raises(BenchError, match=r"nothing to fill in .* write \[MASK\]"):
         make(parts, tokenizer).fill("the bat")
     with pytest.raises(BenchError, match=r"has \d+ tokens and this run reads 22"):

@@ -15,8 +15,8 @@ from bench.pretraining.batch import Attention
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.heads import TokenHead
 from bench.probing.reader import batching as rows_module
-from bench.probing.reader import cache as cache_module
 from bench.probing.reader import likelihood as scoring_module
+from bench.probing.reader import reader as reader_module
 from bench.probing.reader.batching import batches
 from bench.probing.reader.reader import RunReader
 from bench.probing.task import NotApplicableError
@@ -55,8 +55,8 @@ def parts(tokenizer):
 
 def make(parts, tokenizer, scoring="masked", attention="native"):
     encoder, head = parts
-    reading = "causal" if scoring == "causal" else "full"
-    return RunReader(encoder, head, tokenizer, scoring, reading, attention)
+    pattern = "causal" if scoring == "causal" else "full"
+    return RunReader(encoder, head, tokenizer, scoring, pattern, attention)
 
 
 def row(tokenizer, text, room=30):
@@ -79,18 +79,18 @@ def states(encoder, tokens, pattern):
         ("causal", "bidirectional", "full"),
     ],
 )
-def test_pooled_features_are_those_of_each_text_alone(
+def test_pooled_features_equal_those_of_each_text_alone(
     parts, tokenizer, scoring, attention, pattern
 ):
-    found = make(parts, tokenizer, scoring, attention).features(TEXTS)
-    assert found.pooled.dtype == np.float32
+    result = make(parts, tokenizer, scoring, attention).features(TEXTS)
+    assert result.pooled.dtype == np.float32
     for i, text in enumerate(TEXTS):
         _, tokens = row(tokenizer, text)
         own = states(parts[0], tokens, pattern)[:, 1:-1]
         if not text:
             own = states(parts[0], tokens, pattern)[:, :1]
-        wanted = np.stack((own.mean(1), own[:, 0], own[:, -1]), axis=1)
-        np.testing.assert_allclose(found.pooled[i], wanted, atol=1e-5)
+        expected = np.stack((own.mean(1), own[:, 0], own[:, -1]), axis=1)
+        np.testing.assert_allclose(result.pooled[i], expected, atol=1e-5)
 
 
 def test_batch_composition_does_not_change_features(parts, tokenizer, monkeypatch):
@@ -100,11 +100,11 @@ def test_batch_composition_does_not_change_features(parts, tokenizer, monkeypatc
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_a_word_is_read_at_its_first_token(parts, tokenizer):
-    asked = [[(8, 12), (22, 34)], [], [(13, 16)], [], [(0, 1)], [(83, 86)]]
-    found = make(parts, tokenizer).features(TEXTS, asked)
+def test_the_vector_of_a_word_is_that_of_its_first_token(parts, tokenizer):
+    words = [[(8, 12), (22, 34)], [], [(13, 16)], [], [(0, 1)], [(83, 86)]]
+    result = make(parts, tokenizer).features(TEXTS, words)
     expected = []
-    for text, spans in zip(TEXTS, asked, strict=True):
+    for text, spans in zip(TEXTS, words, strict=True):
         encoded, tokens = row(tokenizer, text)
         hidden = states(parts[0], tokens, "full")
         for begin, end in spans:
@@ -114,9 +114,9 @@ def test_a_word_is_read_at_its_first_token(parts, tokenizer):
                 if s < end and e > begin and i < 30
             ]
             expected.append(hidden[:, overlaps[0] + 1 if overlaps else 0])
-    np.testing.assert_allclose(found.spans, np.stack(expected), atol=1e-5)
-    assert len(tokenizer.encode([TEXTS[5]])[0].ids) > 30  # the last word asked was cut off
-    assert found.truncated == 1
+    np.testing.assert_allclose(result.spans, np.stack(expected), atol=1e-5)
+    assert len(tokenizer.encode([TEXTS[5]])[0].ids) > 30  # the cut removed the last word
+    assert result.truncated == 1
     (encoded,) = tokenizer.encode([TEXTS[0]])
     assert TEXTS[0][22:34] == "unbelievably"
     assert ((encoded.starts < 34) & (encoded.ends > 22)).sum() > 1
@@ -134,17 +134,17 @@ def test_every_text_is_encoded_once(parts, tokenizer):
     np.testing.assert_array_equal(again.pooled[: len(TEXTS)], first.pooled[::-1])
     np.testing.assert_array_equal(same.spans, first.spans)
     run.features(TEXTS[:1], [[(4, 7)]])
-    assert encoder.tokens_read > read  # another word was asked
+    assert encoder.tokens_read > read  # another word was requested
 
 
 def test_the_cache_is_bounded(parts, tokenizer, monkeypatch):
     encoder, run = parts[0], make(parts, tokenizer)
     one = run.features(TEXTS[:1]).pooled.nbytes
-    monkeypatch.setattr(cache_module, "MAX_BYTES", 3 * one)
+    monkeypatch.setattr(reader_module, "MAX_BYTES", 3 * one)
     first = run.features(TEXTS)
     assert run._cache.bytes <= 3 * one
     read = encoder.tokens_read
-    run.features(TEXTS[-3:])  # the last ones are still there, the first are not
+    run.features(TEXTS[-3:])  # the last ones are still in memory, the first are not
     assert encoder.tokens_read == read
     np.testing.assert_allclose(run.features(TEXTS).pooled, first.pooled, atol=1e-6)
     assert encoder.tokens_read > read
@@ -174,13 +174,13 @@ def slow_likelihood(parts, tokenizer, text, policy, shift=0):
 def test_pseudo_log_likelihood(parts, tokenizer, policy, scoring, batch_tokens, monkeypatch):
     monkeypatch.setattr(rows_module, "CPU_BATCH_TOKENS", batch_tokens)
     monkeypatch.setattr(scoring_module, "BATCH_LOGITS", 700)  # two tokens at a time
-    found = make(parts, tokenizer, scoring).log_likelihood(TEXTS, policy)
+    result = make(parts, tokenizer, scoring).log_likelihood(TEXTS, policy)
     shift = 1 if scoring == "shifted" else 0
-    wanted = [slow_likelihood(parts, tokenizer, text, policy, shift) for text in TEXTS]
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    expected = [slow_likelihood(parts, tokenizer, text, policy, shift) for text in TEXTS]
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
-def test_the_second_policy_reads_only_what_the_first_has_not(parts, tokenizer):
+def test_the_second_policy_computes_only_what_the_first_has_not(parts, tokenizer):
     run = make(parts, tokenizer)
     start = parts[0].tokens_read
     original = run.log_likelihood(TEXTS, "original")
@@ -205,8 +205,8 @@ def test_hiding_the_rest_of_a_word_changes_only_words_of_several_tokens(parts, t
 
 def test_chain_rule(parts, tokenizer):
     encoder, head = parts
-    found = make(parts, tokenizer, "causal").log_likelihood(TEXTS, "original")
-    for text, (nats, count) in zip(TEXTS, found, strict=True):
+    result = make(parts, tokenizer, "causal").log_likelihood(TEXTS, "original")
+    for text, (nats, count) in zip(TEXTS, result, strict=True):
         _, tokens = row(tokenizer, text)
         total = 0.0
         for i in range(1, len(tokens) - 1):
@@ -227,7 +227,7 @@ def test_special_tokens_inside_a_text_are_not_scored():
     assert run.log_likelihood(["abc", "aξc", "ξ"], "original")[:, 1].tolist() == [3, 2, 0]
 
 
-def test_what_cannot_be_scored_says_so(parts, tokenizer):
+def test_a_reader_without_predictions_is_not_applicable(parts, tokenizer):
     encoder, head = parts
     for run in (
         RunReader(encoder, None, tokenizer, "masked"),
@@ -238,7 +238,7 @@ def test_what_cannot_be_scored_says_so(parts, tokenizer):
             run.log_likelihood(TEXTS, "original")
 
 
-def test_the_encoder_is_left_as_it_was(parts, tokenizer):
+def test_the_encoder_does_not_change(parts, tokenizer):
     encoder, _ = parts
     before = copy.deepcopy(encoder.state_dict())
     state = torch.random.get_rng_state()
@@ -251,8 +251,8 @@ def test_the_encoder_is_left_as_it_was(parts, tokenizer):
 
 
 @given(st.lists(st.integers(2, 300), max_size=80), st.integers(1, 2_000))
-def test_batches_hold_everything_once_and_stay_small(lengths, limit):
-    found = [index.tolist() for index in batches(lengths, limit)]
-    assert sorted(i for index in found for i in index) == list(range(len(lengths)))
-    for index in found:
+def test_batches_contain_everything_once_within_the_limit(lengths, limit):
+    result = [index.tolist() for index in batches(lengths, limit)]
+    assert sorted(i for index in result for i in index) == list(range(len(lengths)))
+    for index in result:
         assert len(index) == 1 or len(index) * max(lengths[i] for i in index) <= limit

@@ -12,54 +12,54 @@ from pathlib import Path
 
 import pytest
 
-from bench.reporting.figures import workers as painting
-from bench.reporting.figures.gallery import Gallery
+from bench.reporting.figures import workers
 from bench.reporting.figures.style import Figure
+from bench.reporting.figures.workers import ReportFigures
 from tests.reporting.figures.test_figures import compare, make_results
 
 DOTS = Figure("dots", "t", "c", "a", "csv", "svg", b"png")
 
 
-def drawn_by(parent: int, asked_again: str) -> Figure | None:
-    """Only this process draws it; others end."""
+def draw_in_parent(parent: int, drawing: str) -> Figure | None:
+    """Draw in the parent process; any other process ends."""
     if os.getpid() != parent:
         os._exit(1)
     return DOTS
 
 
-def test_a_painter_that_is_killed_is_replaced() -> None:
-    drawings = [functools.partial(drawn_by, os.getpid(), name) for name in "ab"]
-    with painting.painters() as painter:
-        assert list(painter(drawings)) == [DOTS, DOTS]
-        assert list(painter(drawings)) == [DOTS, DOTS]  # and no other is waited for
+def test_if_a_worker_is_killed_this_process_draws() -> None:
+    drawings = [functools.partial(draw_in_parent, os.getpid(), name) for name in "ab"]
+    with workers.drawing_processes() as draw:
+        assert list(draw(drawings)) == [DOTS, DOTS]
+        assert list(draw(drawings)) == [DOTS, DOTS]  # without waiting for another worker
 
 
 @pytest.mark.parametrize("error", [OSError("no semaphores"), NotImplementedError()])
-def test_where_no_process_can_be_started_this_one_draws(
+def test_if_no_process_can_be_started_this_process_draws(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(painting, "ProcessPoolExecutor", refuse)
-    with painting.painters() as painter:
-        assert painter is painting.paint
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", refuse)
+    with workers.drawing_processes() as draw:
+        assert draw is workers.draw_here
 
 
-def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    with painting.painters():
+    with workers.drawing_processes():
         assert "PYTHONSAFEPATH" not in os.environ
 
 
 @pytest.mark.slow
-def test_painters_do_not_outlive_who_started_them() -> None:
+def test_workers_end_with_their_parent() -> None:
     script = (
         "import functools, sys, time\n"
-        "from bench.reporting.figures.workers import painters\n"
-        "with painters() as painter:\n"
-        "    painter([functools.partial(time.sleep, 600)] * 2)\n"
-        "    print('begun', flush=True)\n"
+        "from bench.reporting.figures.workers import drawing_processes\n"
+        "with drawing_processes() as draw:\n"
+        "    draw([functools.partial(time.sleep, 600)] * 2)\n"
+        "    print('started', flush=True)\n"
         "    time.sleep(600)\n"
     )
     started = subprocess.Popen(
@@ -68,9 +68,9 @@ def test_painters_do_not_outlive_who_started_them() -> None:
     )  # fmt: skip
     assert started.stdout is not None
     try:
-        assert started.stdout.readline() == b"begun\n"
+        assert started.stdout.readline() == b"started\n"
         started.kill()
-        started.communicate(timeout=60)  # whoever lives holds the pipe open
+        started.communicate(timeout=60)  # a living worker keeps the pipe open
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, signal.SIGKILL)
@@ -94,24 +94,24 @@ def test_an_interrupt_is_silent(seconds: float, tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     time.sleep(seconds)
-    os.killpg(started.pid, signal.SIGINT)  # as ^C: to all of them
-    said = started.communicate(timeout=60)[0]
-    assert b"Traceback" not in said, said
-    assert started.returncode in (130, 0)  # 0: it was done before
+    os.killpg(started.pid, signal.SIGINT)  # to all processes, as ^C
+    output = started.communicate(timeout=60)[0]
+    assert b"Traceback" not in output, output
+    assert started.returncode in (130, 0)  # 0: it had already finished
 
 
 @pytest.mark.slow
-def test_painters_draw_the_same_bytes(tmp_path: Path) -> None:
+def test_workers_draw_the_same_bytes(tmp_path: Path) -> None:
     tables = compare(make_results(tmp_path, ["token", "span"])).tables
-    with painting.painters() as painter:
-        ((beside,), (here,)) = Gallery(painter).of(tables), Gallery().of(tables)
-        names = [(figure.name, figure.csv, figure.svg, figure.png) for figure in beside]
-    assert names == [(figure.name, figure.csv, figure.svg, figure.png) for figure in here]
-    assert [name for name, *_ in names] == ["cost", "scores", "heat_map", "layers", "curves"]
+    with workers.drawing_processes() as draw:
+        ((by_workers,), (here,)) = ReportFigures(draw).of(tables), ReportFigures().of(tables)
+        files = [(figure.name, figure.csv, figure.svg, figure.png) for figure in by_workers]
+    assert files == [(figure.name, figure.csv, figure.svg, figure.png) for figure in here]
+    assert [name for name, *_ in files] == ["cost", "scores", "heat_map", "layers", "curves"]
 
 
 @pytest.mark.slow
-def test_modules_where_the_user_stands_are_not_imported(tmp_path: Path) -> None:
+def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path) -> None:
     make_results(tmp_path / "results", ["token"])
     for name in ("token", "seaborn", "selectors"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'w')")

@@ -1,5 +1,5 @@
-"""The report as a browser shows it. A copy without the page's policy is measured by a script that
-the test adds; the page itself is only watched. Skipped where there is no Chromium.
+"""The report in a browser. The test adds a measuring script to a copy of the page without the
+content security policy; the page itself is only loaded. Skipped if Chromium is not installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.reporting.figures.test_figures import HOSTILE, compare, make_results
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here"),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 QUIET = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -47,22 +47,22 @@ function contrast(node, ink) {
   const pair = [light(parse(ink)), light(ground(node))].sort((a, b) => b - a);
   return (pair[0] + 0.05) / (pair[1] + 0.05);
 }
-const found = {
+const result = {
   width: innerWidth, page: document.documentElement.scrollWidth,
-  requests: performance.getEntriesByType('resource').map(entry => entry.name),
+  requests: performance.getEntriesByType('resource').map(item => item.name),
   dark: matchMedia('(prefers-color-scheme: dark)').matches, poor: [],
 };
 const seen = 'p, li, a, td, th, dd, dt, h1, h2, h3, caption, summary, figcaption, code, pre, span';
 for (const node of document.querySelectorAll(seen)) {
   const ratio = contrast(node, getComputedStyle(node).color);
-  if (ratio < 4.5) found.poor.push([node.tagName, node.textContent.slice(0, 40), ratio]);
+  if (ratio < 4.5) result.poor.push([node.tagName, node.textContent.slice(0, 40), ratio]);
 }
 for (const node of document.querySelectorAll('svg text')) {
-  if (node.closest('[id="heat_map"]')) continue;  // its numbers stand on the cells' own colours
+  if (node.closest('[id="heat_map"]')) continue;  // its numbers are on the colours of the cells
   const ratio = contrast(node.closest('svg'), getComputedStyle(node).fill);
-  if (ratio < 4.5) found.poor.push(['text', node.textContent.slice(0, 40), ratio]);
+  if (ratio < 4.5) result.poor.push(['text', node.textContent.slice(0, 40), ratio]);
 }
-parent.postMessage(JSON.stringify(found), '*');
+parent.postMessage(JSON.stringify(result), '*');
 </script>
 """
 FRAME = """<!DOCTYPE html><title>frame</title><pre id="measured"></pre>
@@ -73,11 +73,11 @@ addEventListener('message', event => {
 </script>
 <iframe src="measured.html" width="{width}" height="900" style="border: 0"></iframe>
 """
-"""A browser's window is 500 pixels wide at least; a frame in it may be narrower."""
+"""The window of a browser is at least 500 pixels wide; a frame in it can be narrower."""
 
 
 def visit(path: Path, profile: Path, *flags: str) -> tuple[str, list[str]]:
-    """The document after it was shown, and what the console said."""
+    """The document after loading, and the lines of the console."""
     assert CHROMIUM is not None
     done = subprocess.run(
         [CHROMIUM, *QUIET, *flags, f"--user-data-dir={profile}", path.as_uri()],
@@ -86,16 +86,16 @@ def visit(path: Path, profile: Path, *flags: str) -> tuple[str, list[str]]:
     return done.stdout, re.findall(r".*CONSOLE.*", done.stderr)
 
 
-def measured(path: Path, profile: Path, flag: str, width: int) -> dict[str, Any]:
+def measure(path: Path, profile: Path, flag: str, width: int) -> dict[str, Any]:
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", path.read_text())
     copy = path.with_name("measured.html")
     copy.write_text(text.replace("</body>", f"{MEASURE}</body>"))
     frame = path.with_name("frame.html")
     frame.write_text(FRAME.replace("{width}", str(width)))
     document, _ = visit(frame, profile, flag)
-    found = re.search(r'<pre id="measured">(.+?)</pre>', document, re.DOTALL)
-    assert found is not None, document[-500:]
-    return json.loads(html.unescape(found[1]))  # type: ignore[no-any-return]
+    result = re.search(r'<pre id="measured">(.+?)</pre>', document, re.DOTALL)
+    assert result is not None, document[-500:]
+    return json.loads(html.unescape(result[1]))  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_the_console_is_silent(report: Path, tmp_path: Path) -> None:
     assert console == []
 
 
-def test_the_policy_stops_what_should_not_be_there(report: Path, tmp_path: Path) -> None:
+def test_the_policy_blocks_images_and_scripts(report: Path, tmp_path: Path) -> None:
     bad = report.with_name("bad.html")
     bad.write_text(
         report.read_text().replace(
@@ -126,13 +126,13 @@ def test_the_policy_stops_what_should_not_be_there(report: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(("scheme", "number"), [("light", 1), ("dark", 0)])
 @pytest.mark.parametrize("width", [400, 1280])
-def test_it_fits_and_can_be_read(
+def test_it_fits_the_width_and_has_contrast(
     report: Path, tmp_path: Path, scheme: str, number: int, width: int
 ) -> None:
     flag = f"--blink-settings=preferredColorScheme={number}"
-    found = measured(report, tmp_path / "profile", flag, width)
-    assert found["width"] == width
-    assert found["page"] <= width
-    assert found["dark"] is (scheme == "dark")
-    assert found["requests"] == []
-    assert found["poor"] == []
+    result = measure(report, tmp_path / "profile", flag, width)
+    assert result["width"] == width
+    assert result["page"] <= width
+    assert result["dark"] is (scheme == "dark")
+    assert result["requests"] == []
+    assert result["poor"] == []

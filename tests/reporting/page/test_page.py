@@ -13,21 +13,20 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.errors import BenchError
 from bench.registry import Registry
-from bench.reporting.blocks import table_blocks
-from bench.reporting.comparison import Comparison
 from bench.reporting.page import facts as page_facts
 from bench.reporting.page import page
 from bench.reporting.page.corruption import Corruptions, corruptions
+from bench.reporting.rendering.blocks import table_blocks
+from bench.reporting.table_set import TableSet
 from bench.settings import code_sha256
 from tests.records.test_store import make_run, make_score
 from tests.reporting.figures.test_figures import HOSTILE, compare, make_results
-from tests.reporting.test_text import answers, small
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
 class Reader(HTMLParser):
-    """What a page holds: tags with attributes, tables as text, headings in order."""
+    """The content of a page: tags with attributes, tables as text, headings in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -66,13 +65,13 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+def table_set(tmp_path_factory: pytest.TempPathFactory) -> TableSet:
     return compare(make_results(tmp_path_factory.mktemp("results"), ["token", *HOSTILE[:3]]))
 
 
 @pytest.fixture(scope="module")
-def written(compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return page.write_report(compared, tmp_path_factory.mktemp("to") / "new folder", "results")
+def written(table_set: TableSet, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return page.write_report(table_set, tmp_path_factory.mktemp("to") / "new folder", "results")
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +79,13 @@ def read(written: list[Path]) -> Reader:
     return Reader(written[0].read_text(encoding="utf-8"))
 
 
-def test_the_page_shows_the_numbers_of_compare(compared: Comparison, read: Reader) -> None:
-    (table,) = compared.tables
+def test_the_page_shows_the_numbers_of_compare(table_set: TableSet, read: Reader) -> None:
+    (table,) = table_set.tables
     for block, shown in zip(table_blocks(table), read.tables, strict=True):
         assert shown == [block.header, *block.rows]
 
 
-def test_it_is_well_formed_and_can_be_walked(read: Reader) -> None:
+def test_it_is_well_formed_and_accessible(read: Reader) -> None:
     assert not read.open
     assert read.headings[0] == 1
     assert read.headings.count(1) == 1
@@ -106,7 +105,7 @@ def test_it_is_well_formed_and_can_be_walked(read: Reader) -> None:
     assert [tag for tag, _ in read.tags].count("svg") == 5
 
 
-def test_it_asks_for_nothing_and_runs_nothing(written: list[Path], read: Reader) -> None:
+def test_it_loads_nothing_and_runs_nothing(written: list[Path], read: Reader) -> None:
     text = written[0].read_text(encoding="utf-8")
     assert "default-src 'none'" in text
     for tag, attrs in read.tags:
@@ -119,7 +118,7 @@ def test_it_asks_for_nothing_and_runs_nothing(written: list[Path], read: Reader)
     assert set(re.findall(r"url\((.)", text)) <= {"#"}
 
 
-def test_strange_names_are_shown_and_nothing_more(written: list[Path]) -> None:
+def test_hostile_names_are_only_shown(written: list[Path]) -> None:
     text = written[0].read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)" in text
     assert "$\\frac{x" in text
@@ -130,7 +129,7 @@ def test_strange_names_are_shown_and_nothing_more(written: list[Path]) -> None:
     assert not any(name.startswith(("=", "+", "@")) for name in names)
 
 
-def test_figures_lie_beside_it(written: list[Path]) -> None:
+def test_figures_are_files_beside_the_page(written: list[Path]) -> None:
     names = {path.name for path in written}
     for name in ("cost", "scores", "heat_map", "layers", "curves"):
         assert {f"{name}.svg", f"{name}.png", f"{name}.csv"} <= names
@@ -138,19 +137,19 @@ def test_figures_lie_beside_it(written: list[Path]) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_records_give_the_same_bytes(compared: Comparison, written: list[Path]) -> None:
-    sections = page.sections_of(compared, "results")
-    assert page.render_page(sections, [], compared, "results").encode() == written[0].read_bytes()
+def test_the_same_records_give_the_same_bytes(table_set: TableSet, written: list[Path]) -> None:
+    sections = page.make_sections(table_set, "results")
+    assert page.render_page(sections, [], table_set, "results").encode() == written[0].read_bytes()
 
 
-def test_nothing_to_report_and_nowhere_to_write(compared: Comparison, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="no finished runs under results/runs to report"):
-        page.write_report(Comparison([], None), tmp_path, "results")
+def test_errors_of_writing(table_set: TableSet, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="no finished runs in results/runs to report"):
+        page.write_report(TableSet([], None), tmp_path, "results")
     (tmp_path / "file").write_text("")
-    entries = compared.tables[0].rows[-2:]  # the untrained and a control: nothing to draw
-    bare = dataclasses.replace(compared.tables[0], columns=[], rows=entries)
+    rows = table_set.tables[0].rows[-2:]  # the untrained encoder and a baseline: no figures
+    bare = dataclasses.replace(table_set.tables[0], columns=[], rows=rows)
     with pytest.raises(BenchError, match="--to"):
-        page.write_report(Comparison([bare], None), tmp_path / "file", "results")
+        page.write_report(TableSet([bare], None), tmp_path / "file", "results")
 
 
 def test_a_store_without_tasks_or_curves_has_a_page(tmp_path: Path) -> None:
@@ -160,39 +159,15 @@ def test_a_store_without_tasks_or_curves_has_a_page(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["report", "--out", str(tmp_path), "--no-examples"])
     assert result.exit_code == 0, result.exception
     text = (tmp_path / "report" / page.PAGE).read_text(encoding="utf-8")
-    assert "No task was asked" in text
+    assert "No task was scored" in text
     assert "<svg" not in text
 
 
-def verdict(out: Path, **keys: Any) -> str:
-    return page_facts.verdict(compare(out, **keys).tables[0])
-
-
-def test_verdicts_say_what_the_table_marks(tmp_path: Path) -> None:
-    clear = small(tmp_path / "a", {"token": 0.2, "span": 0.9, "untrained": 0.1})
-    assert verdict(clear) == "span is separably best on the one task."
-    even = small(tmp_path / "b", {"token": 0.5, "span": 0.505, "untrained": 0.1})
-    assert verdict(even).startswith("Not separable: none of the 2 objectives is above")
-    alone = small(tmp_path / "c", {"span": 0.9, "untrained": 0.1})
-    assert verdict(alone) == "On the one task, span is separably above untrained on 1 (sense)."
-    once = small(tmp_path / "d", {"token": 0.1, "span": 0.9, "untrained": 0.1}, seeds=1)
-    assert verdict(once).startswith("Not separable: with one seed")
-    nothing = small(tmp_path / "e", {"untrained": 0.1})
-    assert verdict(nothing).startswith("No pretrained objective finished")
-    for run in clear.glob("runs/*"):
-        who = run.name.split("-")[0]
-        make_score(run, "other", answers(0.5 if who != "untrained" else 0.1, "other", who, 0))
-    assert verdict(clear) == (
-        "span is separably best on 1 of 2 tasks (sense); on the other 1, who leads is not "
-        "separable."
-    )
-
-
-def test_commands_say_everything_that_sets_runs_apart(tmp_path: Path) -> None:
+def test_commands_have_all_that_distinguishes_runs(tmp_path: Path) -> None:
     for seed in range(2):
         for objective, settings in (("token", {}), ("span", {"mean_length": 4, "rate": 0.15})):
-            label = "span[mean_length=4]" if settings else objective
-            folder = make_run(tmp_path, objective, seed, label, settings, learning_rate=1e-3)
+            name = "span[mean_length=4]" if settings else objective
+            folder = make_run(tmp_path, objective, seed, name, settings, learning_rate=1e-3)
             make_score(folder, "sense", probe_settings={"limit": 50, "probe": "knn"})
     folder = make_run(tmp_path, "span", 5, learning_rate=1e-3, corpus="my texts; rm -rf .")
     (table,) = compare(tmp_path, None).tables
@@ -206,21 +181,21 @@ def test_commands_say_everything_that_sets_runs_apart(tmp_path: Path) -> None:
     assert "--seeds 5" in second
 
 
-def test_origins_that_differ_are_all_told(tmp_path: Path) -> None:
+def test_all_differing_facts_are_in_the_provenance(tmp_path: Path) -> None:
     make_run(tmp_path, "token", 0, git_commit="a" * 40, hardware="not a mapping")
     make_run(tmp_path, "token", 1, git_commit="b" * 40, versions={"torch": "2\n<b>"})
-    told = dict(page_facts.provenance(compare(tmp_path, None).tables[0]))
-    assert told["git commit"] == ["a" * 40, "b" * 40]
-    assert told["hardware"] == ["not a mapping", "unknown"]
-    assert told["versions"] == ["unknown", "torch 2?<b>"]
+    facts = dict(page_facts.provenance(compare(tmp_path, None).tables[0]))
+    assert facts["git commit"] == ["a" * 40, "b" * 40]
+    assert facts["hardware"] == ["not a mapping", "unknown"]
+    assert facts["versions"] == ["unknown", "torch 2?<b>"]
 
 
-def test_examples_are_left_out_with_a_sentence(tmp_path: Path) -> None:
+def test_missing_examples_have_a_reason(tmp_path: Path) -> None:
     make_run(tmp_path, "token")
     (table,) = compare(tmp_path, None).tables
-    found = corruptions(table, Registry(), lambda objective: "")
-    assert found.shown == []
-    assert "not in the cache" in found.missing[0]
+    result = corruptions(table, Registry(), lambda objective: "")
+    assert result.examples == []
+    assert "not in the cache" in result.missing[0]
 
 
 def test_examples_come_from_the_corpus_of_the_runs(
@@ -234,15 +209,15 @@ def test_examples_come_from_the_corpus_of_the_runs(
         make_run(tmp_path, name, 0, name, dict(spec.settings), spec=identity, **keys)
     make_run(tmp_path, "gone", spec=identity, **keys)
     (table,) = compare(tmp_path, None).tables
-    found = corruptions(table, Registry(), lambda asked: code_sha256([type(asked)]))
-    shown = {example.label: example for example in found.shown}
+    result = corruptions(table, Registry(), lambda objective: code_sha256([type(objective)]))
+    shown = {example.display_name: example for example in result.examples}
     assert set(shown) == {"token", "causal", "t5_infilling"}
-    assert "gone cannot be shown" in " ".join(found.missing)
+    assert "There is no example of gone" in " ".join(result.missing)
     assert "[MASK]" in {piece.text.strip() for piece in shown["token"].inputs}
     assert {piece.kind for piece in shown["causal"].inputs} == {"plain"}
-    assert "".join(piece.text for piece in shown["causal"].inputs).strip() == found.text
-    assert shown["causal"].asked == "every token, from those to its left"
-    assert "(15.0%)" in shown["token"].figures["predicted"]
-    other = corruptions(table, Registry(), lambda asked: "another code")
-    assert other.shown == []
+    assert "".join(piece.text for piece in shown["causal"].inputs).strip() == result.text
+    assert shown["causal"].predicted == "every token, from the tokens to its left"
+    assert "(15.0%)" in shown["token"].statistics["predicted"]
+    other = corruptions(table, Registry(), lambda objective: "another code")
+    assert other.examples == []
     assert isinstance(other, Corruptions)

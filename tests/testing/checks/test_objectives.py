@@ -274,12 +274,12 @@ def test_a_fault_fails_no_other_check(name: str) -> None:
 @pytest.mark.parametrize(
     ("cls", "says"),
     [
-        (Boundless, "expected weight to refuse NaN and what is out of range; saw weight = nan"),
+        (Boundless, "expected weight to refuse NaN and values out of range; saw weight = nan"),
         (Greedy, r"saw id 59 for the special token 8 at position \d+ of row \d"),
         (Scribbling, r"saw batch\.sentence_start changed; look at Scribbling\.corrupt \(test_"),
         (Seeding, "saw torch's global generator changed"),
         (Counting, r"saw extras\['place'\] differ for rows \[5\] of 6 taken alone"),
-        (Peeking, "expected no prediction to see what it predicts"),
+        (Peeking, "expected no prediction to see its own label"),
         (Detached, r"saw none in embeddings\.norm\.weight, layers\.0"),
         (Spending, "expected the encoder to read the declared 144 positions .*; saw 288"),
     ],

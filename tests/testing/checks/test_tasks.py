@@ -21,7 +21,7 @@ from bench.probing.families.similarity import Similarity
 from bench.probing.families.span_extraction import SpanExtraction
 from bench.probing.families.tagging import Tagging
 from bench.probing.task import NotApplicableError, Score, Splits, Task
-from bench.testing import TASK_CHECKS, KnowingReader, planted
+from bench.testing import TASK_CHECKS, KnowingReader, plant_answers
 from bench.testing.findings import Unchecked, find
 from tests.helpers.faults import by_name, failed, said
 
@@ -101,8 +101,8 @@ class Boasting(Fine):
 class Confusing(Fine):
     """Answers in another order than it was asked."""
 
-    def answered(self, splits, predicted, details):
-        return super().answered(
+    def score_predictions(self, splits, predicted, details):
+        return super().score_predictions(
             splits, np.roll(predicted, 1)[np.arange(len(predicted)) // 2], details
         )
 
@@ -164,8 +164,8 @@ def test_the_random_reader_cannot_answer_more_than_chance() -> None:
     """A task that hands its answers to whoever reads is caught by the reader that knows nothing."""
 
     class Leaking(Fine):
-        def answered(self, splits, predicted, details):
-            return super().answered(splits, list(splits.test["label"]), details)
+        def score_predictions(self, splits, predicted, details):
+            return super().score_predictions(splits, list(splits.test["label"]), details)
 
     message = find(CHECKS["random_features"], Leaking()).message
     assert "expected random features to score no more than chance; saw 1.0000" in message
@@ -266,8 +266,8 @@ def test_every_family_can_be_planted(cls: type[Task]) -> None:
 
 
 def test_an_unknown_family_is_not_checked() -> None:
-    with pytest.raises(Unchecked, match="nobody has said how to plant"):
-        planted(object.__new__(type("Other", (), {"family": "other"})), None)
+    with pytest.raises(Unchecked, match="has registered no function that plants"):
+        plant_answers(object.__new__(type("Other", (), {"family": "other"})), None)
 
 
 def test_words_have_one_state_where_only_words_are_known() -> None:

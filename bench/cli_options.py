@@ -1,0 +1,358 @@
+"""Options that several commands share, each written once, and shell completion of their values.
+
+`run` and `plan` must take the same options, or a plan would describe another experiment: the
+decorator `takes_experiment` gives a command the options of `experiment_options`.
+
+Help texts are plain text. With rich markup, typer reads a `[word]` in a help text as a style and
+drops it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def _complete(listing: str) -> Callable[[str], list[str]]:
+    """Completion of names after the last comma."""
+
+    def complete(incomplete: str) -> list[str]:
+        from bench.catalog import catalog
+
+        before, comma, last = incomplete.rpartition(",")
+        names = [item.name for item in catalog(listing)[listing]]  # type: ignore[arg-type]
+        return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
+
+    return complete
+
+
+Objectives = Annotated[
+    list[str],
+    typer.Option(
+        "--objective",
+        metavar="NAME",
+        help="Objective to pretrain with. Repeat the option or separate names by comma; `all` "
+        "takes every objective. 'span(rate=0.15|0.3)' makes one row for each value.",
+        autocompletion=_complete("objectives"),
+    ),
+]
+CorpusNames = Annotated[
+    list[str],
+    typer.Option(
+        "--corpus",
+        metavar="SOURCE",
+        help="`micro` (generated), files or folders (.txt .md .jsonl .csv .parquet), or hf:NAME.",
+        autocompletion=_complete("corpora"),
+    ),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Tasks or suites by comma; `none` only pretrains.",
+        show_default="micro, with the corpus micro",
+        autocompletion=_complete("tasks"),
+    ),
+]
+LabelFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        metavar="KIND:FILE",
+        help="Your own labels: classify:FILE, pair:FILE, tag:FILE, similarity:FILE or qa:FILE. "
+        "FILE is .csv, .tsv, .jsonl, .parquet, or a folder with train and test. Add as needed "
+        ",text=COLUMN ,label=COLUMN ,split=COLUMN ,group=COLUMN ,metric=NAME ,name=NAME. "
+        "Repeat the option for more tasks.",
+    ),
+]
+SizeName = Annotated[
+    str,
+    typer.Option(
+        "--size",
+        metavar="NAME",
+        help="Encoder size: tiny, mini, small or base.",
+        autocompletion=_complete("sizes"),
+    ),
+]
+BudgetText = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="AMOUNT",
+        help="Budget of each run: 2M (tokens), 300kpred (predictions), 1e15flop or 60s.",
+        show_default="set by --size",
+    ),
+]
+Curve = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Number of budgets of each objective, each half of the previous one, for score over "
+        "budget: 4 adds a half, a quarter and an eighth. 1 is the budget alone.",
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SEEDS", help="Pretraining seeds: 0, 0-2 or 0,3.", show_default="set by --size"
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="OWNER.SETTING=VALUE",
+        help="One setting, as span.mean_length=4 or encoder.num_layers=6. Repeat the "
+        "option for more settings.",
+    ),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Folder of task data, NAME/SPLIT.parquet.",
+        show_default="the hub",
+    ),
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A tokenizer.json, or `char`.",
+        show_default="BPE on bytes, trained on the corpus",
+    ),
+]
+TextColumn = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="The column of the text in csv, jsonl and parquet files."),
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the records.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Number of examples of each split of a task at most.",
+        show_default="no limit",
+    ),
+]
+ProbeNames = Annotated[
+    str,
+    typer.Option(
+        "--probe",
+        metavar="NAMES",
+        help="Probes by comma: linear, mlp, knn (frozen features), finetune.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+Runs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RUN", help="Run ids, prefixes of ids, or folders.", show_default="all runs"
+    ),
+]
+
+
+class Format(StrEnum):
+    """Formats of a comparison."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+    JSON = "json"
+
+
+class ListingName(StrEnum):
+    """What `bench list` lists."""
+
+    OBJECTIVES = "objectives"
+    TASKS = "tasks"
+    SUITES = "suites"
+    CORPORA = "corpora"
+    SIZES = "sizes"
+    RUNS = "runs"
+
+
+class PluginKind(StrEnum):
+    """What `bench new` makes a package of."""
+
+    OBJECTIVE = "objective"
+    TASK = "task"
+
+
+NewKind = Annotated[PluginKind, typer.Argument(metavar="KIND", help="What the package provides.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="Its name, as my_objective.")]
+Parent = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where to make its folder.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run id, a prefix of it, or its folder.")
+]
+MaskedText = Annotated[
+    str, typer.Argument(metavar="TEXT", help="Text with [MASK] where a token is missing.")
+]
+TopK = Annotated[
+    int, typer.Option("-k", "--top", metavar="N", min=1, help="Predictions at each [MASK].")
+]
+CheckedName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="An objective, a task, or KIND:FILE as for --task."),
+]
+CheckCorpus = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Text for tasks that are made from a corpus.",
+        show_default="none",
+    ),
+]
+ListingArgument = Annotated[
+    ListingName | None,
+    typer.Argument(metavar="LISTING", help="One listing.", show_default="all but the runs"),
+]
+DescribedName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="An objective, task, suite, corpus, size, `encoder`, `training`, or a run.",
+    ),
+]
+ShownObjective = Annotated[
+    str, typer.Argument(metavar="OBJECTIVE", help="The objective, with one value per setting.")
+]
+ShownText = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TEXT", help="A sentence to corrupt.", show_default="rows of the corpus"
+    ),
+]
+CorruptionSeed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the corruption.")]
+ScheduleProgress = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE", min=0.0, max=1.0, help="Share of the budget spent, for schedules."
+    ),
+]
+ShownRows = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=100,
+        help="Rows of the corpus, or epochs of the sentence.",
+        show_default="2 rows, or 3 epochs",
+    ),
+]
+SampleRows = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Rows behind the realised figures.")
+]
+FigureFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Draw the figures into a .png, .svg or .pdf.",
+        show_default="no file",
+    ),
+]
+AllowInexact = Annotated[
+    bool,
+    typer.Option(
+        "--allow-inexact",
+        help="Resume although the thread count or the version of torch changed.",
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The objective that differences are taken to.", show_default="none"
+    ),
+]
+FormatName = Annotated[Format, typer.Option(help="The output format.")]
+ColumnTasks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Tasks or suites by comma: the columns, in order.",
+        show_default="all tasks",
+    ),
+]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        help="Exit 1 if this holds significantly: 'span < token', 'glue: span < token', "
+        "'aggregate: span < token', 'span.sst2 < 0.8'. Repeat the option for more.",
+    ),
+]
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder to write to.", show_default="report/ in the folder of --out"
+    ),
+]
+ReportBaseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The objective that differences are taken to.",
+        show_default="the untrained encoder",
+    ),
+]
+ShowExamples = Annotated[
+    bool,
+    typer.Option(help="Show what each objective does to text, where the corpus is in the cache."),
+]
+
+
+def experiment_options(
+    objectives: Objectives,
+    corpus: CorpusNames = ["micro"],  # noqa: B006 (typer copies it)
+    tasks: Tasks = None,
+    task: LabelFiles = None,
+    size: SizeName = "tiny",
+    budget: BudgetText = None,
+    curve: Curve = 1,
+    seeds: Seeds = None,
+    settings: Overrides = None,
+    data: DataFolder = None,
+    tokenizer: Tokenizer = None,
+    text_column: TextColumn = "text",
+    device: Device = "auto",
+    limit: Limit = None,
+    probe: ProbeNames = "linear",
+) -> Any:
+    """The experiment that these options describe."""
+    return resolved(**locals())
+
+
+def resolved(objectives: Any, **options: Any) -> Any:
+    """The experiment of some options; None is an option that was not given."""
+    from bench.experiment import resolve
+    from bench.registry import Registry
+
+    known = {name: value for name, value in options.items() if value is not None}
+    return resolve(objectives, Registry(), **known)
+
+
+def takes_experiment(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `experiment_options` in the place of its first parameter.
+
+    typer reads the options of a command from its signature, so the two signatures are joined.
+    """
+    shared = inspect.signature(experiment_options, eval_str=True).parameters
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+    def with_options(**values: Any) -> None:
+        experiment = experiment_options(**{name: values.pop(name) for name in shared})
+        command(experiment, **values)
+
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    signature = inspect.Signature([*shared.values(), *own])
+    with_options.__signature__ = signature  # type: ignore[attr-defined]
+    return with_options

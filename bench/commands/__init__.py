@@ -1,1 +1,0 @@
-"""What `bench` does, a module for each kind of question; `bench.cli` puts them together."""

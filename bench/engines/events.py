@@ -1,0 +1,101 @@
+"""What a worker reports while it works, one JSON line per event on its standard output."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import ClassVar, Literal
+
+EventName = Literal["started", "progress", "scoring", "note", "done", "error", "ended"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """One report of one worker."""
+
+    name: ClassVar[EventName]
+
+    def to_line(self) -> str:
+        """One line of JSON."""
+        return json.dumps({"event": self.name, **vars(self)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Started(Event):
+    """The engine started the worker."""
+
+    name = "started"
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress(Event):
+    """The state of the pretraining loop."""
+
+    name = "progress"
+    share: float
+    """Share of the budget spent, 0..1."""
+    step: int
+    nats: float
+    """Training loss per prediction, in nats."""
+    tokens: int
+    tokens_per_second: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring(Event):
+    """A task is being scored."""
+
+    name = "scoring"
+    task: str
+    attention: Literal["native", "bidirectional"] = "native"
+
+
+@dataclasses.dataclass(frozen=True)
+class Note(Event):
+    """A sentence for the user."""
+
+    name = "note"
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Done(Event):
+    """The job is complete; `run_id` names the folder that exists now, if any."""
+
+    name = "done"
+    run_id: str | None
+    status: Literal["finished", "diverged"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure(Event):
+    """The job failed, with the exit code of the error."""
+
+    name = "error"
+    message: str
+    exit_code: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended(Event):
+    """The worker process is gone; the engine adds this event itself."""
+
+    name = "ended"
+
+
+_EVENTS: dict[str, type[Event]] = {
+    kind.name: kind for kind in (Started, Progress, Scoring, Note, Done, Failure, Ended)
+}
+
+
+def read_event(line: str) -> Event:
+    """The event of one line.
+
+    Raises:
+        ValueError: The line is not one that `to_line` wrote, as after a kill.
+    """
+    fields = json.loads(line)
+    try:
+        return _EVENTS[fields.pop("event")](**fields)
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"no event: {line[:80]!r}") from None

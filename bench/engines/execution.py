@@ -1,0 +1,145 @@
+"""The steps of a run: prepare the corpus, check the tasks, run all jobs on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.engines.jobs import BaselinesJob, Evaluation, Job, JobState, RunJob
+from bench.engines.local import Watcher, run_jobs
+from bench.engines.progress import ProgressBars, log_corpus, log_stages
+from bench.errors import BenchError
+from bench.experiment import UNTRAINED, Experiment
+from bench.experiment.tasks import raise_for
+
+if TYPE_CHECKING:
+    from bench.corpus.preparation import PreparedCorpus
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What became of the jobs of an experiment."""
+
+    states: list[JobState]
+    tasks: list[str]
+
+    @property
+    def exit_code(self) -> int:
+        """0: all finished; 4: some failed; else the common error code. An interrupt comes first."""
+        stopped = [state.exit_code for state in self.states if state.status == "stopped"]
+        unfinished = [state for state in self.states if state.status != "finished"]
+        if stopped or not unfinished:
+            return stopped[0] if stopped else 0
+        runs = [state for state in self.states if isinstance(state.job, RunJob)]
+        trained = [s for s in runs if s.job.spec.objective != UNTRAINED] or runs  # type: ignore[union-attr]
+        if any(state.status == "finished" for state in trained):
+            return 4
+        codes = {state.exit_code or 4 for state in trained}
+        return codes.pop() if len(codes) == 1 else 1
+
+    @property
+    def run_ids(self) -> list[str]:
+        """Ids of the runs that have a folder."""
+        return [state.run_id for state in self.states if state.run_id is not None]
+
+
+def run_experiment(
+    experiment: Experiment, out: Path, progress: bool = True, allow_inexact: bool = False
+) -> RunResult:
+    """Prepare the corpus of an experiment and do all its runs on this machine.
+
+    Args:
+        experiment: From `bench.experiment.resolve`.
+        out: Folder of the records.
+        progress: Show progress on standard error, or in a notebook.
+        allow_inexact: Resume although the thread count or the version of torch changed.
+
+    Raises:
+        BenchError: The corpus or the examples of a task cannot be used.
+    """
+    prepared = prepare(experiment, log_stages() if progress else None)
+    if progress:
+        log_corpus(experiment, prepared)
+    num_jobs = len(experiment.specs(prepared)) + bool(experiment.tasks)
+    with ProgressBars(num_jobs) if progress else nullcontext(lambda state, event: None) as watch:
+        return execute(experiment, prepared, out, watch, allow_inexact)
+
+
+def prepare(
+    experiment: Experiment, on_progress: Callable[[str, int], None] | None = None
+) -> PreparedCorpus:
+    """Token stores of the experiment's corpus, from the cache or built into it."""
+    from bench.corpus.preparation import default_cache, prepare_corpus
+
+    return prepare_corpus(
+        experiment.corpus,
+        experiment.tokenizer,
+        experiment.shape.vocab_size,
+        default_cache(),
+        on_progress,
+    )
+
+
+def execute(
+    experiment: Experiment,
+    prepared: PreparedCorpus,
+    out: Path,
+    watch: Watcher,
+    allow_inexact: bool = False,
+) -> RunResult:
+    """Do all runs of an experiment on this machine; finished work is found.
+
+    Raises:
+        BenchError: Records cannot be written to `out`, or examples of a task cannot be used.
+    """
+    from bench.probing.data.user_tasks import reference_of
+
+    try:
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(
+            f"--out {out}: records cannot be written there ({error.strerror}); name another folder"
+        ) from None
+    check_tasks(experiment, prepared)
+    trained = {name for name, objective in experiment.objectives.items() if objective.trains}
+    # The longest runs start first; short ones fill the end, when cores would be idle.
+    specs = sorted(
+        experiment.specs(prepared),
+        key=lambda spec: -spec.budget.amount * (spec.display_name in trained),
+    )
+    data, folder = experiment.data, experiment.data.folder
+    evaluation = Evaluation(
+        out=out.resolve(),
+        data=dataclasses.replace(
+            data, folder=None if folder is None else folder.resolve(), prepared=prepared.folder
+        ),
+        tasks=tuple(reference_of(task) for task in experiment.tasks.values()),
+        probes=experiment.probes,
+    )
+    is_curve = len(experiment.budgets) > 1
+    jobs: list[Job] = [RunJob(spec, evaluation, allow_inexact, is_curve) for spec in specs]
+    if experiment.tasks:
+        jobs.append(BaselinesJob(evaluation))
+    states = [JobState(job) for job in jobs]
+    run_jobs(states, experiment.workers, experiment.training.threads, watch)
+    return RunResult(states, list(experiment.tasks))
+
+
+def check_tasks(experiment: Experiment, prepared: PreparedCorpus) -> None:
+    """Load and check the examples of every task before an encoder is trained for them.
+
+    Raises:
+        BenchError: The reasons why tasks cannot be evaluated, all at once.
+    """
+    data = dataclasses.replace(experiment.data, prepared=prepared.folder)
+    errors: dict[str, BenchError] = {}
+    for name, cls in experiment.tasks.items():
+        task = cls()
+        try:
+            task.check(task.load(data))
+        except BenchError as error:
+            errors[name] = error
+    raise_for(errors, experiment.tasks, "cannot be evaluated")

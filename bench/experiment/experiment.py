@@ -1,0 +1,243 @@
+"""From what a person asks for to run specifications. Nothing is trained, built or read here.
+
+`resolve` is the one door to an experiment for the command line and for Python: it turns names into
+classes and text into settings, and checks that everything is at hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.experiment.curve import check_steps, halvings
+from bench.experiment.objectives import own_classes, read_objectives
+from bench.experiment.tasks import DEFAULT_CORPUS, read_probes, read_tasks, require_data
+from bench.settings import as_mapping, code_sha256
+from bench.spec import (
+    Budget,
+    EncoderShape,
+    RunSpec,
+    Size,
+    Training,
+    cores,
+    parse_overrides,
+    parse_seeds,
+    shape_and_training,
+    size_named,
+)
+
+if TYPE_CHECKING:
+    from bench.corpus.preparation import PreparedCorpus
+    from bench.corpus.sources import Corpus
+    from bench.pretraining.objective import Objective
+    from bench.probing.task import DataRoot, Probe, Task
+    from bench.registry import Registry
+
+_MIN_WORDS = 250_000
+_TOKENS_PER_SECOND = 50_000
+"""A rule of thumb for a budget in seconds; it only decides how large a generated corpus is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Objectives x seeds x budgets on one corpus, and the tasks that score them; all checked."""
+
+    objectives: dict[str, Objective]
+    """By display name."""
+    corpus: Corpus
+    tasks: dict[str, type[Task]]
+    size: Size
+    shape: EncoderShape
+    training: Training
+    budgets: list[Budget]
+    """The longest first; more than one make a curve."""
+    seeds: list[int]
+    data: DataRoot
+    tokenizer: str | None
+    device: str
+    probes: tuple[Probe, ...]
+
+    @property
+    def budget(self) -> Budget:
+        """The budget of a run; of a curve, the longest."""
+        return self.budgets[0]
+
+    @property
+    def workers(self) -> int:
+        """Number of runs at once: one where neighbours would share a run's seconds or its GPU."""
+        is_alone = self.budget.axis == "seconds" or self.device == "cuda"
+        return 1 if is_alone else max(1, cores() // self.training.threads)
+
+    def specs(self, prepared: PreparedCorpus) -> list[RunSpec]:
+        """One specification for each budget, seed and objective.
+
+        An objective that does not train gives one encoder under any budget, so it appears once.
+        """
+        vocab_size = prepared.tokenizer.vocabulary.size
+        shape = dataclasses.replace(self.shape, vocab_size=vocab_size)
+        return [
+            RunSpec(
+                objective=objective.name,
+                settings=as_mapping(objective),
+                objective_code=code_sha256(own_classes(objective)),
+                seed=seed,
+                size=self.size.name,
+                encoder=shape,
+                training=self.training,
+                budget=budget,
+                corpus_sha256=prepared.corpus_sha256,
+                tokenizer_sha256=prepared.tokenizer_sha256,
+                device=self.device,
+                torch_version=version("torch").split("+")[0],
+                display_name=objective.display_name,
+            )
+            for budget in self.budgets
+            for seed in self.seeds
+            for objective in self.objectives.values()
+            if objective.trains or budget == self.budget
+        ]
+
+
+def resolve(
+    objectives: Any,
+    registry: Registry,
+    *,
+    corpus: Any = DEFAULT_CORPUS,
+    tasks: Any = None,
+    task: str | Sequence[str] = (),
+    size: str = "tiny",
+    budget: str | float | Budget | None = None,
+    seeds: str | int | Iterable[int] | None = None,
+    settings: Iterable[str] | Mapping[str, Mapping[str, Any]] = (),
+    data: str | os.PathLike[str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
+    text_column: str = "text",
+    device: str = "auto",
+    limit: int | None = None,
+    probe: str | Iterable[str] = "linear",
+    curve: int = 1,
+) -> Experiment:
+    """Turn names into classes and text into settings, and check that everything is at hand.
+
+    The arguments are those of `bench.run`.
+
+    Raises:
+        BenchError: An argument names something that does not exist or does not fit; names the
+            argument and the way out.
+    """
+    from bench.probing.task import DataRoot
+
+    chosen_size = size_named(size)
+    budgets = halvings(
+        Budget.parse(chosen_size.budget if budget is None else budget), _whole("curve", curve)
+    )
+    overrides = parse_overrides(settings)
+    instances = read_objectives(objectives, overrides, registry)
+    labels = [task] if isinstance(task, str) else list(task)
+    task_classes = read_tasks(tasks, labels, corpus, registry)
+    folder = None if data is None else _path("data", data)
+    if folder is not None and not folder.is_dir():
+        raise BenchError(f"--data {folder}: no such folder (looked up from {Path.cwd()})")
+    data_root = DataRoot(
+        folder, None if limit is None else _whole("limit", limit), chosen_size.name
+    )
+    require_data(task_classes, data_root)
+    tokenizer_name = None if tokenizer is None else str(_path("tokenizer", tokenizer))
+    if tokenizer_name not in (None, "char") and not Path(str(tokenizer_name)).is_file():
+        raise BenchError(f"--tokenizer {tokenizer}: no such file; give a tokenizer.json or char")
+    shape, _ = shape_and_training(chosen_size, overrides, None)
+    # One corpus for all budgets of a curve: only the budget differs.
+    num_words = _num_words(budgets[0], shape)
+    source = _open(corpus, registry, text_column, chosen_size.name, num_words)
+    shape, training = shape_and_training(chosen_size, overrides, source.vocab_size)
+    check_steps(curve, _about_tokens(budgets[0], shape), training.batch_tokens)
+    return Experiment(
+        objectives=instances,
+        corpus=source,
+        tasks=task_classes,
+        size=chosen_size,
+        shape=shape,
+        training=training,
+        budgets=budgets,
+        seeds=parse_seeds(chosen_size.seeds if seeds is None else seeds),
+        data=data_root,
+        tokenizer=tokenizer_name,
+        device=choose_device(device),
+        probes=read_probes(probe),
+    )
+
+
+def choose_device(device: str) -> str:
+    """`auto` is the GPU where there is one.
+
+    Raises:
+        BenchError: No such device, or none of it on this machine.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise BenchError(f"--device {device!r} is none of auto, cpu, cuda")
+    if device == "cpu" or (device == "auto" and version("torch").endswith("+cpu")):
+        return "cpu"  # known without importing torch
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise BenchError("--device cuda: torch finds no CUDA device; --device cpu runs without one")
+    return "cpu"
+
+
+def _open(corpus: Any, registry: Registry, text_column: str, size: str, num_words: int) -> Corpus:
+    """The corpus of a name, of files and folders, or the given one."""
+    from bench.corpus.opening import open_corpus
+    from bench.corpus.sources import Corpus
+
+    if isinstance(corpus, Corpus):
+        return corpus
+    parts = [corpus] if isinstance(corpus, str | os.PathLike) else corpus
+    if not isinstance(parts, Iterable):
+        raise BenchError(f"corpus: give a name, files or folders, got {corpus!r}")
+    # Not through `Path`: `./micro` is a folder and `micro` a registered name.
+    names = [part if isinstance(part, str) else str(_path("corpus", part)) for part in parts]
+    return open_corpus(names, registry.of("corpus"), text_column, size, num_words)
+
+
+def _path(argument: str, value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise BenchError(f"{argument}: give a path or a name as text, got {value!r}")
+    return Path(value)
+
+
+def _whole(argument: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise BenchError(f"{argument}: give a whole number above 0, got {value!r}")
+    return value
+
+
+def _num_words(budget: Budget, shape: EncoderShape) -> int:
+    """Words that a generated corpus should have so that the budget does not repeat it.
+
+    Rounded up to a power of two, so that similar budgets share one corpus.
+    """
+    tokens = _about_tokens(budget, shape)
+    words = _MIN_WORDS
+    while words < tokens and words < 1 << 30:
+        words *= 2
+    return words
+
+
+def _about_tokens(budget: Budget, shape: EncoderShape) -> float:
+    """Approximate number of tokens that a budget reads, by rules of thumb on the other axes."""
+    from bench.pretraining.ledger import TRAINING_FACTOR, encoder_row_flops
+
+    row = TRAINING_FACTOR * encoder_row_flops(shape, shape.max_length)
+    return {
+        "tokens": budget.amount,
+        "predictions": budget.amount / 0.15,
+        "flops": budget.amount / row * shape.max_length,
+        "seconds": budget.amount * _TOKENS_PER_SECOND,
+    }[budget.axis]

@@ -1,0 +1,158 @@
+"""Tasks from names, suites, classes and files of labels, and the checks before anything runs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.probing.task import DataRoot, Probe, Task
+    from bench.registry import Registry
+
+DEFAULT_CORPUS = "micro"
+"""The generated corpus; its tasks are the default ones."""
+
+
+def read_tasks(
+    tasks: Any, labels: Sequence[str], corpus: Any, registry: Registry
+) -> dict[str, type[Task]]:
+    """Tasks by name, each once, in the given order; then those of the user's label files.
+
+    Args:
+        tasks: Names and suites as comma-separated text, classes, instances, or a list of these;
+            `none`: no task; None: the default tasks of the default corpus.
+        labels: The user's own labels, each KIND:FILE (see `bench.probing.data.user_tasks`).
+        corpus: As given for the experiment: only the default corpus has default tasks.
+        registry: The installed tasks.
+
+    Raises:
+        BenchError: An unknown name, a task that no worker could load, or no task for this corpus.
+    """
+    from bench.probing.data.user_tasks import user_task
+
+    installed = registry.of("task")
+    suites = {"all": list(installed), "none": [], **task_suites(registry)}
+    if tasks is None and labels:
+        tasks = "none"
+    if tasks is None:
+        if corpus not in (DEFAULT_CORPUS, [DEFAULT_CORPUS], (DEFAULT_CORPUS,)):
+            raise BenchError(
+                "--tasks says what to evaluate: names by comma, a suite, or none (bench list tasks "
+                f"shows all; suites: {', '.join(sorted(suites))})"
+            )
+        tasks = DEFAULT_CORPUS
+    chosen: dict[str, type[Task]] = {}
+    for name in (name for item in _flattened(tasks) for name in _names(item, suites, registry)):
+        chosen[name] = registry.get("task", name)
+    for written in labels:
+        own = user_task(written)
+        if own.name in installed or own.name in chosen:
+            raise BenchError(
+                f"--task {written} would have the name {own.name!r} of another task; give it a "
+                f"name of its own: ,name=my_{own.name}"
+            )
+        chosen[own.name] = own
+    return chosen
+
+
+def task_suites(registry: Registry) -> dict[str, list[str]]:
+    """The names of the installed tasks of each suite."""
+    suites: dict[str, list[str]] = {}
+    for name, task in registry.of("task").items():
+        for suite in getattr(task, "suites", ()):
+            suites.setdefault(suite, []).append(name)
+    return suites
+
+
+def expand_suites(tasks: str | Sequence[str], suites: Mapping[str, Sequence[str]]) -> list[str]:
+    """Task names from names and suites, each once, in the given order.
+
+    A name that is no suite is kept as it is: records may hold tasks of a user's own files.
+    """
+    parts = tasks.split(",") if isinstance(tasks, str) else [str(task) for task in tasks]
+    names = [part.strip().replace("-", "_") for part in parts if part.strip()]
+    return list(dict.fromkeys(task for name in names for task in suites.get(name, [name])))
+
+
+def read_probes(probes: str | Iterable[str]) -> tuple[Probe, ...]:
+    """Probes from comma-separated text or a list, each once, in the given order.
+
+    Raises:
+        BenchError: No such probe.
+    """
+    from bench.probing.task import PROBES
+
+    parts = probes.split(",") if isinstance(probes, str) else [str(probe) for probe in probes]
+    names = [part.strip() for part in parts if part.strip()]
+    for name in names or [str(probes)]:
+        if name not in PROBES:
+            raise BenchError(f"--probe {name!r} is none of {', '.join(PROBES)}")
+    return tuple(dict.fromkeys(names))  # type: ignore[arg-type]
+
+
+def require_data(tasks: Mapping[str, type[Task]], data: DataRoot) -> None:
+    """Report the missing data sets of all tasks at once, before anything starts.
+
+    No task is left out in silence, because a suite without some of its tasks is another suite.
+
+    Raises:
+        BenchError: A data set is missing; names the places that were searched.
+    """
+    missing: dict[str, BenchError] = {}
+    for name, task in tasks.items():
+        try:
+            task().require(data)
+        except BenchError as error:
+            missing[name] = error
+    raise_for(missing, tasks, "have no data")
+
+
+def raise_for(errors: Mapping[str, BenchError], tasks: Iterable[str], problem: str) -> None:
+    """Raise one error for all tasks that cannot be evaluated, if there are any.
+
+    Raises:
+        BenchError: The reason of the only task, or all reasons with the tasks that are left.
+    """
+    names = list(tasks)
+    if len(errors) == 1 and len(names) == 1:
+        raise next(iter(errors.values()))
+    if errors:
+        left = ",".join(name for name in names if name not in errors)
+        reasons = "".join(f"\n  {name}: {error}" for name, error in errors.items())
+        way_out = f"\nthe other tasks can be evaluated: --tasks {left}" if left else ""
+        raise BenchError(f"{len(errors)} of {len(names)} tasks {problem}{reasons}{way_out}")
+
+
+def _flattened(tasks: Any) -> list[Any]:
+    if isinstance(tasks, str):
+        return [part.strip() for part in tasks.split(",") if part.strip()]
+    if isinstance(tasks, Iterable):
+        return [item for one in tasks for item in _flattened(one)]
+    return [tasks]
+
+
+def _names(item: Any, suites: Mapping[str, Sequence[str]], registry: Registry) -> Sequence[str]:
+    """The names of the installed tasks that one item stands for."""
+    from bench.probing.task import Task
+
+    if isinstance(item, str):
+        name = item.replace("-", "_")
+        return suites[name] if name in suites else [registry.get("task", name).name]
+    cls = item if inspect.isclass(item) else type(item)
+    if not issubclass(cls, Task):
+        raise BenchError(
+            f"tasks: {item!r} is not a task; give a name, a suite, a class of bench.Task, or a "
+            "list of these (bench list tasks shows the names)"
+        )
+    name = str(getattr(cls, "name", cls.__name__))
+    installed = registry.of("task").get(name)
+    if installed is None or installed.__qualname__ != cls.__qualname__:
+        raise BenchError(
+            f"tasks: {cls.__qualname__} of module {cls.__module__} is not an installed plugin, and "
+            f"the worker processes load tasks by name; save it as tasks/{name}.py, or make a "
+            f"package with `bench new task {name}` and install it"
+        )
+    return [name]

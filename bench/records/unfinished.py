@@ -1,0 +1,111 @@
+"""Unfinished runs: checkpoints, and the check that a command resumes only its own work."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.errors import RefusedError
+from bench.pretraining.checkpoint import checkpoint_of, checkpoints, save_checkpoint
+from bench.pretraining.loop import Diverged, Pretraining, Progress
+from bench.spec import RunSpec
+from bench.storage import write_atomic
+
+CHECKPOINT_SECONDS = 30.0
+
+
+def checkpoint_seconds() -> float:
+    """Seconds between checkpoints (BENCH_CHECKPOINT_SECONDS; no result depends on it)."""
+    try:
+        return float(os.environ["BENCH_CHECKPOINT_SECONDS"])
+    except (KeyError, ValueError):
+        return CHECKPOINT_SECONDS
+
+
+def train(
+    run: Pretraining,
+    work: Path,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], BaseException | None],
+) -> tuple[str, str | None]:
+    """Train with regular checkpoints, and with one before a requested stop.
+
+    Args:
+        run: The pretraining, new or restored.
+        work: Folder of its checkpoints.
+        on_progress: Called after every step.
+        should_stop: Called between steps; a returned exception is raised after a checkpoint.
+
+    Returns:
+        `finished`, or `diverged` with the reason.
+    """
+    saved_at = time.monotonic()
+
+    def pause() -> None:
+        nonlocal saved_at
+        stop = should_stop()
+        if stop is not None or time.monotonic() - saved_at > checkpoint_seconds():
+            save_checkpoint(work, run.ledger.steps, *checkpoint_of(run))
+            saved_at = time.monotonic()
+        if stop is not None:
+            raise stop
+
+    try:
+        run.train(on_progress, pause)
+    except Diverged as diverged:
+        return "diverged", str(diverged)
+    return "finished", None
+
+
+def claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
+    """Open the folder of an unfinished run; refuse work that was started from something else.
+
+    Args:
+        work: The folder; created if it does not exist.
+        spec: Specification of the run.
+        allow_inexact: Accept another thread count or version of torch.
+
+    Returns:
+        Whether the run is inexact: its thread count or version of torch changed on the way.
+
+    Raises:
+        RefusedError: The corpus, the tokenizer or the objective's code changed, the run would not
+            be bit-exact, or the folder is damaged.
+    """
+    identity = spec.identity() | {"is_inexact": False}
+    path = work / "identity.json"
+    if not checkpoints(work):  # no checkpoint exists, so changed plugin code is accepted
+        work.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(identity).encode())
+        return False
+    try:
+        before = json.loads(path.read_bytes())
+        threads, was_inexact = before["training"]["threads"], before["is_inexact"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RefusedError(f"{path} is damaged; remove {work} to start over") from None
+    for key, name in (
+        ("corpus_sha256", "the corpus"),
+        ("tokenizer_sha256", "the tokenizer"),
+        ("objective_code", f"the code of objective {spec.objective}"),
+    ):
+        if before.get(key) != identity[key]:
+            raise RefusedError(
+                f"{name} changed since this run was started: {before.get(key)} before, "
+                f"{identity[key]} now; restore it to resume, or remove {work} to start over"
+            )
+    changes = {
+        "torch version": (before.get("torch_version"), spec.torch_version),
+        "thread count": (threads, spec.training.threads),
+    }
+    for name, (old, new) in changes.items():
+        if old != new and not allow_inexact:
+            raise RefusedError(
+                f"not bit-exact: {name} was {old} when this run was started and is {new} now; "
+                f"restore it, resume with --allow-inexact, or remove {work} to start over"
+            )
+    is_inexact = was_inexact or any(old != new for old, new in changes.values())
+    write_atomic(path, json.dumps(identity | {"is_inexact": is_inexact}).encode())
+    return bool(is_inexact)

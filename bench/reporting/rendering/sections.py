@@ -1,0 +1,30 @@
+"""The parts of a comparison as text: one section per table, then one per curve."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from bench.reporting.rendering.blocks import Block, table_blocks
+from bench.reporting.rendering.curve_blocks import curve_blocks
+from bench.reporting.table_set import TableSet
+
+
+@dataclasses.dataclass(frozen=True)
+class TextSection:
+    """A title with warnings above its grids, and notes below them."""
+
+    title: str
+    warnings: list[str]
+    blocks: list[Block]
+    notes: list[str]
+
+
+def text_sections(table_set: TableSet) -> Iterator[TextSection]:
+    """The sections of the tables, then those of the curves over several tables."""
+    for table in table_set.tables:
+        yield TextSection(table.title, table.warnings, table_blocks(table), table.notes)
+    for curve in table_set.curves:
+        numbers = [n for n, table in enumerate(table_set.tables, 1) if table in curve.tables]
+        title = f"Tables {numbers[0]} to {numbers[-1]} together: score over budget"
+        yield TextSection(title, [], curve_blocks(curve), [])

@@ -1,0 +1,174 @@
+"""The tables of a comparison: which runs share a table, and what the tables show.
+
+Runs are in one table only if they differ in nothing but objective, settings and seed. Otherwise
+there are several tables, each titled with its differences to the others. A higher score is better.
+Scores are shown x 100 if they and the chance level lie within -1..1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from threadpoolctl import threadpool_limits
+
+from bench.errors import unknown_name
+from bench.records.scores import ScoreRecord
+from bench.records.store import RunRecord
+from bench.reporting.aggregates import aggregates_of
+from bench.reporting.annotations import annotate
+from bench.reporting.columns import Column, baselines_of, columns_of
+from bench.reporting.curves import Curve, by_curve, curves_of, untrained_for
+from bench.reporting.formatting import big_number
+from bench.reporting.table import Row, Table, rows_of
+
+_BASELINE_ORDER = ("majority", "bag_of_words", "window_of_words")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class TableSet:
+    """The tables of a comparison, derived from records."""
+
+    tables: list[Table]
+    baseline: str | None
+    """Name of the row that differences are taken to."""
+    suites: dict[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    """Suite -> tasks."""
+    curves: list[Curve] = dataclasses.field(default_factory=list)
+    """Groups of tables that differ in the budget only."""
+
+    @classmethod
+    def from_records(
+        cls,
+        runs: Sequence[RunRecord],
+        baselines: Sequence[ScoreRecord] = (),
+        baseline: str | None = None,
+        tasks: Sequence[str] = (),
+        suites: Mapping[str, Sequence[str]] | None = None,
+        watch: Callable[[list[Table]], None] | None = None,
+    ) -> Self:
+        """Compare runs.
+
+        Args:
+            runs: Finished and failed runs; a run that is given twice counts once.
+            baselines: Scores that need no encoder; each joins every table with its task and data.
+            baseline: Name of the row that differences are taken to.
+            tasks: The tasks that get columns, in this order; empty: all scored tasks.
+            suites: Suite -> tasks; a suite that is a part of a table gets an aggregate of its own.
+            watch: Called with the tables before any statistic is computed.
+
+        Returns:
+            The tables, with letters, warnings, notes and aggregates.
+
+        Raises:
+            BenchError: No table has a row named `baseline`.
+            RefusedError: Outcomes on disk are damaged.
+        """
+        groups: dict[str, dict[str, RunRecord]] = {}
+        for run in runs:
+            groups.setdefault(run.data["comparison"], {}).setdefault(run.data["id"], run)
+        members = by_curve([list(group.values()) for group in groups.values()])
+        untrained = untrained_for(members)
+        # One thread: sums are then the same on every machine, and small ones need no other thread.
+        with threadpool_limits(1, "blas"):
+            tables = [
+                _table(
+                    title,
+                    rows_of([*group, *borrowed], baseline),
+                    columns_of(group, tasks),
+                    baselines,
+                    baseline,
+                )
+                for title, group, borrowed in zip(_titles(members), members, untrained, strict=True)
+            ]
+            _check_baseline(baseline, tables)
+            if watch is not None:
+                watch(tables)
+            for table in tables:
+                table.aggregates.extend(aggregates_of(table, suites or {}))
+                annotate(table, baseline)
+        return cls(tables, baseline, dict(suites or {}), curves_of(tables))
+
+
+def _check_baseline(baseline: str | None, tables: list[Table]) -> None:
+    names = {row.name for table in tables for row in table.rows}
+    if baseline is not None and tables and baseline not in names:
+        raise unknown_name("objective to compare with", baseline, names, "bench compare")
+
+
+def _table(
+    title: tuple[str, str],
+    rows: list[Row],
+    columns: list[Column],
+    baselines: Sequence[ScoreRecord],
+    baseline: str | None,
+) -> Table:
+    matching = {column.name: baselines_of(column, baselines) for column in columns}
+    names = {name for scores in matching.values() for name in scores}
+    ordered = [name for name in _BASELINE_ORDER if name in names]
+    ordered.extend(sorted(names - set(ordered)))
+    difference_to = baseline if any(row.name == baseline for row in rows) else None
+    rows.extend(Row(name, name, "baseline") for name in ordered)
+    return Table(title[1], title[0], _uniquely_named(rows), columns, matching, difference_to)
+
+
+def _uniquely_named(rows: Sequence[Row]) -> list[Row]:
+    """Rename duplicates: a display name may equal `causal, bidirectional`, or a baseline's name."""
+    unique: dict[str, Row] = {}
+    for row in rows:
+        numbered = (f"{row.name} ({number})" for number in itertools.count(2))
+        name = row.name if row.name not in unique else next(n for n in numbered if n not in unique)
+        unique[name] = dataclasses.replace(row, name=name)
+    return list(unique.values())
+
+
+def _titles(groups: list[list[RunRecord]]) -> list[tuple[str, str]]:
+    """(comparison, title) of each group: corpus, size, budget, and differences between groups."""
+    facts = [_facts(group[0]) for group in groups]
+    differing = _differing_facts(facts)
+    titles = []
+    for index, (group, fact) in enumerate(zip(groups, facts, strict=True)):
+        shown = dict.fromkeys(["corpus", "size", "budget", *differing])
+        title = ", ".join(f"{key} {fact.get(key, 'unknown')}" for key in shown)
+        if len(groups) > 1:
+            differ = ", ".join(differing) or f"comparison {group[0].data['comparison'][:8]}"
+            title = f"Table {index + 1} of {len(groups)}: {title}. Not comparable with the "
+            title += f"other{'s' if len(groups) > 2 else ''}: they differ in {differ}."
+        titles.append((group[0].data["comparison"], title))
+    return titles
+
+
+def _differing_facts(facts: Sequence[Mapping[str, str]]) -> list[str]:
+    """The facts in which groups differ, without those that another fact explains."""
+    explained = {"encoder.": "size", "training.": "size", "tokenizer": "corpus"}
+    differing = []
+    for key in dict.fromkeys(key for fact in facts for key in fact):
+        owner = next((explained[part] for part in explained if key.startswith(part)), None)
+        values: dict[Any, set[str | None]] = {}
+        for fact in facts:
+            values.setdefault(fact.get(owner or ""), set()).add(fact.get(key))
+        if any(len(distinct) > 1 for distinct in values.values()):
+            differing.append(key)
+    return differing
+
+
+def _facts(run: RunRecord) -> dict[str, str]:
+    """Everything that the runs of a table have in common, flat and readable."""
+    data = run.data
+    corpus = data.get("corpus")
+    short = data["corpus_sha256"][:8]
+    facts = {
+        "corpus": f"{corpus} ({short})" if isinstance(corpus, str) else short,
+        "size": data["size"],
+        "budget": f"{big_number(data['budget']['amount'])} {data['budget']['axis']}",
+        "tokenizer": data["tokenizer_sha256"][:8],
+    }
+    varying = {"objective", "settings", "objective_code", "seed", "display_name"}
+    for key, value in data["spec"].items():
+        if key in varying or key in data:
+            continue
+        nested = value.items() if isinstance(value, dict) else [("", value)]
+        facts |= {f"{key}.{part}" if part else key: str(leaf) for part, leaf in nested}
+    return facts

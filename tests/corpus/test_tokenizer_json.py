@@ -1,0 +1,89 @@
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from bench.corpus.tokenizer import TextTokenizer
+from bench.errors import BenchError, RefusedError
+
+
+def third_party_tokenizer(**changes: object) -> bytes:
+    """A tokenizer.json with RoBERTa's roles, an ordinary added token, truncation and dropout."""
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "b": 5, "ab": 6}
+    model = {"type": "BPE", "vocab": vocabulary, "merges": [["a", "b"]], "unk_token": "<unk>"}
+    added = [
+        {"id": 7, "content": "<mask>", "special": True, "lstrip": True, "rstrip": False},
+        {"id": 8, "content": "<name>", "special": False, "lstrip": False, "rstrip": False},
+    ]
+    for token in added:
+        token.update(single_word=False, normalized=False)
+    data = {
+        "version": "1.0",
+        "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0,
+                       "direction": "Right"},
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0],
+                           "trim_offsets": True, "add_prefix_space": True},
+        "decoder": None,
+        "model": {**model, "dropout": 0.5},
+    }  # fmt: skip
+    return json.dumps(data | changes).encode()
+
+
+def test_a_third_party_tokenizer_gets_roles_and_loses_truncation_and_dropout() -> None:
+    tokenizer = TextTokenizer(third_party_tokenizer())
+    vocabulary = tokenizer.vocabulary
+    assert (vocabulary.cls_id, vocabulary.pad_id, vocabulary.sep_id) == (0, 1, 2)
+    assert (vocabulary.unk_id, vocabulary.mask_id) == (3, 7)
+    assert vocabulary.special_ids == (0, 1, 2, 3, 7)
+    assert vocabulary.size == 9
+    for _ in range(20):  # dropout is off, so is truncation, and nothing is added
+        assert tokenizer.encode(["ab ab b"])[0].ids.tolist() == [6, 6, 5]
+
+
+def test_missing_roles_are_added() -> None:
+    added = [{"id": 7, "content": "<|endoftext|>", "special": False, "single_word": False,
+              "lstrip": False, "rstrip": False, "normalized": False}]  # fmt: skip
+    model = {"type": "BPE", "vocab": {chr(97 + i): i for i in range(7)}, "merges": []}
+    tokenizer = TextTokenizer(third_party_tokenizer(added_tokens=added, model=model))
+    vocabulary = tokenizer.vocabulary
+    assert 7 not in tokenizer.encode(["a<|endoftext|>b"])[0].ids
+    assert vocabulary.cls_id == vocabulary.sep_id == 7
+    assert vocabulary.special_ids == (7, 8, 9, 10)
+    assert {vocabulary.pad_id, vocabulary.unk_id, vocabulary.mask_id} == {8, 9, 10}
+
+
+class _Exploit:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('executed')",)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\x80\x04.",
+        pickle.dumps(_Exploit()),
+        b"[]",
+        b"{}",
+        b'{"model": {"vocab": [1]}}',
+        b"[" * 100_000,
+        third_party_tokenizer(model={"type": "BPE", "vocab": {"a": 0}, "merges": [["x", "y"]]}),
+        third_party_tokenizer(model={"type": "Spam", "vocab": {"a": 0}}),
+    ],
+)
+def test_other_payloads_are_refused(payload: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_bytes(payload)
+    with pytest.raises(RefusedError, match=r"mine\.json"):
+        TextTokenizer.from_file(path)
+
+
+def test_a_missing_tokenizer_is_an_error(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(BenchError, match="no tokenizer file"):
+            TextTokenizer.from_file(path)
