@@ -119,7 +119,7 @@ class Mixture(DrawnObjective):
         return torch.nn.ModuleList(parts[own].head(shape, vocabulary) for own, *_ in self._groups)
 
     def loss(self, encoder: Encoder, head: nn.Module, example: Example, noise: Noise) -> Loss:
-        from bench.pretraining.heads import mixed_loss
+        from bench.pretraining.heads.mixed_loss import mixed_loss
 
         assert isinstance(example, MixedExample)
         assert isinstance(head, torch.nn.ModuleList)

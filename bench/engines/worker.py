@@ -224,7 +224,7 @@ def _score_baselines(job: BaselinesJob, report: Report, stop: Stop) -> None:
 
 def _with_corpus_overlap(score: Score, splits: Splits, evaluation: Evaluation) -> Score:
     """The score with the share of test examples that overlap with the corpus."""
-    from bench.probing.data.overlap import corpus_overlap, with_overlap
+    from bench.probing.overlap import corpus_overlap, with_overlap
 
     assert evaluation.data.prepared is not None
     return with_overlap(score, corpus_overlap(evaluation.data.prepared, splits))

@@ -177,7 +177,7 @@ def test_a_full_disk_fails_the_run_and_keeps_what_was_good(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_plugin_runs_lists_and_compares(tmp_path: Path) -> None:
-    """A stranger's objective and task, by entry point, from list to table; beside a broken one."""
+    """An objective and a task of another package, from list to table, beside a broken one."""
     (tmp_path / "acme.py").write_text(
         "from typing import ClassVar\n"
         "import bench\n"

@@ -1,4 +1,4 @@
-"""Where the checkout lies, and the shared data beside it (absent on a stranger's machine)."""
+"""Where the checkout lies, and the shared data beside it (absent elsewhere)."""
 
 from pathlib import Path
 

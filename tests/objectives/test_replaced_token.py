@@ -64,7 +64,7 @@ def test_by_hand_a_correct_sample_counts_as_original(monkeypatch: pytest.MonkeyP
     batch = Batch(tokens, real, real, real, torch.tensor([0]), attention_mask=tokens > 0)
     objective = replaced_token(rate=0.4, mask_fraction=1.0)
     places = torch.tensor([[1, 3]]), torch.tensor([[10, 12]])
-    monkeypatch.setattr(type(objective), "predicted", lambda *arguments: places)
+    monkeypatch.setattr(type(objective), "predicted_positions", lambda *arguments: places)
     trial = Trial(objective)
     monkeypatch.setattr(trial.head.generator, "sample", lambda *arguments: torch.tensor([[10, 99]]))
     loss = trial.loss(batch)

@@ -1,4 +1,4 @@
-"""Everything that ships keeps the contract that strangers are held to."""
+"""Every built-in objective and task keeps the contract that plugins must keep."""
 
 from __future__ import annotations
 

@@ -43,9 +43,7 @@ def permute_sentences(
     drawn = (document << 32 | noise.bits("sentences", (rows, length))) * length + at
     sentence = torch.where(chosen, drawn, _NEVER).argsort(1)
     place = torch.where(chosen, at, length).sort(1).values
-    sentence = sentence.masked_fill(
-        place == length, length
-    )  # unused entries write to a spare column
+    sentence = sentence.masked_fill(place == length, length)  # unused slots write to a spare column
     places = torch.nn.functional.pad(at, (0, 1)).scatter(1, sentence, place)
     own_start = torch.where(starts, at, 0).cummax(1).values
     within = torch.where(text, places.gather(1, own_start) + 1, 0)  # a border stays before its text

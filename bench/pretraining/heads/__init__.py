@@ -7,7 +7,6 @@ after pretraining. Their parameters and FLOPs are reported beside the score.
 from bench.pretraining.heads.boundary import BoundaryHead, boundary_loss
 from bench.pretraining.heads.decoder import Decoder, decoder_loss
 from bench.pretraining.heads.generator import Generator, GeneratorAndDetector
-from bench.pretraining.heads.mixed_loss import mixed_loss
 from bench.pretraining.heads.token import TokenHead, at_positions, token_loss, token_nats
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "at_positions",
     "boundary_loss",
     "decoder_loss",
-    "mixed_loss",
     "token_loss",
     "token_nats",
 ]

@@ -1,8 +1,8 @@
 """The loss of a batch whose rows belong to several objectives.
 
 Objectives with the ordinary token head share one head and one pass through the encoder. Each of the
-others runs on its own rows, whose number varies from batch to batch, so a compiled encoder meets new
-shapes. The cost of such a step is counted, not estimated.
+others runs on its own rows, whose number varies from batch to batch, so a compiled encoder meets
+new shapes. The cost of such a step is counted, not estimated.
 """
 
 from __future__ import annotations

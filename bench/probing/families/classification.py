@@ -30,7 +30,7 @@ class TextClassification(ProbedTask):
         Raises:
             BenchError: The examples are unusable; names the split and the row.
         """
-        from bench.probing.data.validation import check_columns, check_labels
+        from bench.probing.validation import check_columns, check_labels
 
         check_columns(self.name, splits, ("text", "label"))
         check_labels(self.name, list(splits.train["label"]))
@@ -60,8 +60,8 @@ class TextClassification(ProbedTask):
 
     def score_predictions(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
         """The score of one label per text, by the metric of the examples."""
-        from bench.probing.data.validation import leak_mask
         from bench.probing.metrics import label_score
+        from bench.probing.validation import leak_mask
 
         labels = [str(label) for label in splits.test["label"]]
         is_leaked = leak_mask(list(splits.train["text"]), list(splits.test["text"]))

@@ -52,7 +52,7 @@ class FillIn(Task):
         Raises:
             BenchError: The examples are unusable; names the split and the row.
         """
-        from bench.probing.data.validation import check_frame
+        from bench.probing.validation import check_frame
 
         check_frame(self.name, "test", splits.test, COLUMNS)
         for i, (text, (start, end)) in enumerate(zip(*texts_and_places(splits.test), strict=True)):

@@ -36,7 +36,7 @@ class MinimalPairs(Task):
         Raises:
             BenchError: The pairs are unusable; names the row.
         """
-        from bench.probing.data.validation import check_frame
+        from bench.probing.validation import check_frame
 
         check_frame(self.name, "test", splits.test, ("good", "bad", "bucket"))
 

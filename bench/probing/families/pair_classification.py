@@ -41,7 +41,7 @@ class PairClassification(ProbedTask):
         Raises:
             BenchError: The examples are unusable; names the split and the row.
         """
-        from bench.probing.data.validation import check_columns, check_labels
+        from bench.probing.validation import check_columns, check_labels
 
         has_spans = "span" in splits.train.columns
         check_columns(self.name, splits, (*COLUMNS, *(SPANS if has_spans else ())))
@@ -92,8 +92,8 @@ class PairClassification(ProbedTask):
 
     def score_predictions(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
         """The score of one label per pair, by the metric of the examples."""
-        from bench.probing.data.validation import leak_mask
         from bench.probing.metrics import label_score
+        from bench.probing.validation import leak_mask
 
         labels = [str(label) for label in splits.test["label"]]
         is_leaked = leak_mask(as_one(splits.train), as_one(splits.test))

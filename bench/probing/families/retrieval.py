@@ -54,7 +54,7 @@ class Retrieval(Task):
         Raises:
             BenchError: The data are unusable; names the row.
         """
-        from bench.probing.data.validation import check_frame
+        from bench.probing.validation import check_frame
 
         check_frame(self.name, "train", splits.train, ("id", "text"))
         check_frame(self.name, "test", splits.test, ("text", "relevant"))

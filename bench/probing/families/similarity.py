@@ -42,7 +42,7 @@ class Similarity(ProbedTask):
         Raises:
             BenchError: The examples are unusable; names the split and the row.
         """
-        from bench.probing.data.validation import check_columns
+        from bench.probing.validation import check_columns
 
         check_columns(self.name, splits, COLUMNS)
         for split, frame in (("train", splits.train), ("test", splits.test)):
@@ -101,9 +101,9 @@ class Similarity(ProbedTask):
 
     def score_predictions(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
         """Spearman's correlation with the scores."""
-        from bench.probing.data.validation import leak_mask
         from bench.probing.families.pair_classification import as_one
         from bench.probing.metrics import rank_score
+        from bench.probing.validation import leak_mask
 
         targets = splits.test["score"].to_numpy(dtype=float)
         is_leaked = leak_mask(as_one(splits.train), as_one(splits.test))

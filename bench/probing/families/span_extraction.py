@@ -73,7 +73,7 @@ class SpanExtraction(Task):
         Raises:
             BenchError: The examples are unusable; names the split and the row.
         """
-        from bench.probing.data.validation import check_columns
+        from bench.probing.validation import check_columns
 
         check_columns(self.name, splits, COLUMNS)
         for split, frame in (("train", splits.train), ("test", splits.test)):
@@ -152,8 +152,8 @@ class SpanExtraction(Task):
     ) -> Score:
         import numpy as np
 
-        from bench.probing.data.validation import leak_mask
         from bench.probing.metrics import outcome_score, standard_error
+        from bench.probing.validation import leak_mask
 
         answers = [[str(a["text"]) for a in own] for own in splits.test["answers"]]
         pairs = list(zip(answers, predicted, strict=True))

@@ -43,7 +43,7 @@ class Tagging(ProbedTask):
         Raises:
             BenchError: The examples are unusable; names the split and the row.
         """
-        from bench.probing.data.validation import check_columns, check_labels
+        from bench.probing.validation import check_columns, check_labels
 
         check_columns(self.name, splits, ("words", "labels"))
         for split, frame in (("train", splits.train), ("test", splits.test)):
@@ -117,8 +117,8 @@ class Tagging(ProbedTask):
 
     def score_predictions(self, splits: Splits, predicted: Any, details: dict[str, Any]) -> Score:
         """The score by the metric of the examples; each sentence is an example."""
-        from bench.probing.data.validation import leak_mask
         from bench.probing.metrics import label_counts, ratio_score, span_counts
+        from bench.probing.validation import leak_mask
 
         labels = [_plain(row) for row in splits.test["labels"]]
         following = iter(predicted)

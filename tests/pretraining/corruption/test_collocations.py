@@ -106,7 +106,9 @@ def test_batches_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parted = count_runs([batch]), count_runs(parts)
     assert whole[1] == parted[1]
     for one, other in zip(whole[0], parted[0], strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(vars(one).values(), vars(other).values()))  # noqa: B905
+        assert all(
+            torch.equal(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True)
+        )
 
 
 @pytest.mark.parametrize("size", [16, 400])

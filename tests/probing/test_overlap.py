@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 
 from bench.corpus.preparation import PreparedCorpus
-from bench.probing.data import overlap
-from bench.probing.data.overlap import (
+from bench.probing import overlap
+from bench.probing.overlap import (
     corpus_overlap,
     gram_hashes,
     shares_words,
     texts_of,
     with_overlap,
 )
-from bench.probing.data.validation import leak_mask
 from bench.probing.task import Score, Splits
+from bench.probing.validation import leak_mask
 from bench.records.store import read_runs
 from bench.reporting.long_form import long_form
 from bench.reporting.table_set import TableSet

@@ -32,7 +32,7 @@ def _leak_mask(train_texts: tuple[str, ...], test_texts: tuple[str, ...]) -> Boo
     """Cached, because each baseline and each probe needs it for the same texts."""
     import numpy as np
 
-    from bench.probing.data.overlap import shares_words
+    from bench.probing.overlap import shares_words
 
     known = set(train_texts)
     is_copy = np.array([text in known for text in test_texts], dtype=bool)
