@@ -144,9 +144,10 @@ def _start(state: JobState, threads: int, reports: _Reports) -> subprocess.Popen
 
 def _read(state: JobState, process: subprocess.Popen[str], reports: _Reports) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        with contextlib.suppress(ValueError):  # half a line of a worker that was killed
-            reports.put((state, read_event(line)))
+    with process.stdout as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError):  # half a line of a worker that was killed
+                reports.put((state, read_event(line)))
 
 
 def _signal_group(process: subprocess.Popen[str], number: int) -> None:

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.speed [rounds]      (needs transformers; all at hidden 128, 4 layers,
                                            length 128, batch 64, vocabulary 4096, one thread a core)
 
-The step of bench is the whole step of the loop: rows from the store, corruption, forward, backward, update. The step of
-transformers is forward, backward and update on a batch that was masked beforehand.
+The step of bench is the whole step of the loop: rows from the store, corruption, forward, backward,
+update. The step of transformers is forward, backward and update on a batch masked beforehand.
 """
 
 from __future__ import annotations

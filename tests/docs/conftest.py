@@ -45,10 +45,10 @@ def finished_runs(shared: Path) -> Path:
 def _write(folder: Path) -> None:
     texts = folder / "my_texts"
     texts.mkdir(parents=True)
-    documents = list(Micro(num_words=240_000).documents())
+    documents = _documents()
     for name, part in (("a.txt", documents[::2]), ("b.txt", documents[1::2])):
         (texts / name).write_text("\n\n".join(part))
-    pd.DataFrame({"body": documents[:3000]}).to_csv(folder / "table.csv", index=False)
+    pd.DataFrame({"body": documents}).to_csv(folder / "table.csv", index=False)
     words = SENTENCE.split()
     sentences = [" ".join([*words[i % 7 :], f"n{i}"]) for i in range(NUM_ROWS)]
     others = [" ".join([*words[i % 5 :], f"m{i}"]) for i in range(NUM_ROWS)]
@@ -71,6 +71,15 @@ def _write(folder: Path) -> None:
          for text in (f"{i} a gate near the red wall {i}" for i in range(NUM_ROWS))],
     )  # fmt: skip
     _write_task_data(folder / "task_data", sentences, classes)
+
+
+def _documents() -> list[str]:
+    """A million generated words: enough held-out sentences for the suite `self`."""
+    sentences = [
+        text[0].upper() + text[1:].replace(" .", ".")
+        for text in Micro(num_words=1_000_000).documents()
+    ]
+    return [" ".join(sentences[i : i + 12]) for i in range(0, len(sentences), 12)]
 
 
 def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:

@@ -24,6 +24,10 @@ from bench.cli import main
 from tests.docs.pages import REFERENCE, Block, blocks, commands
 from tests.helpers.paths import ROOT
 
+pytestmark = [  # the pipe to a worker is closed by the collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 SMALL = [
     "--budget", "20k", "--seeds", "0", "--limit", "60",
     "--set", "encoder.hidden_size=32", "--set", "encoder.num_layers=2",

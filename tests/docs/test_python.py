@@ -12,6 +12,10 @@ import bench
 from tests.docs.pages import PAGES, Block, blocks
 from tests.helpers.paths import ROOT
 
+pytestmark = [  # the pipe to a worker is closed by the collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 SMALL = {"budget": "20k", "seeds": 2, "limit": 60, "device": "cpu", "progress": False}
 ENCODER = {"hidden_size": 32, "num_layers": 2}
 WITH_EXAMPLES = [page for page in PAGES if blocks("python", [page])]

@@ -31,7 +31,10 @@ def test_normalised_between_chance_and_the_best_by_hand() -> None:
     assert result.seeds == (2, 2)
     difference = result.difference("a", "b")
     assert difference is not None
-    assert (difference.mean, difference.half_width) == (pytest.approx(0.75), pytest.approx(0.0, abs=1e-9))
+    assert (difference.mean, difference.half_width) == (
+        pytest.approx(0.75),
+        pytest.approx(0.0, abs=1e-9),
+    )
     assert result.difference("a", "z") is None
     assert result.letters == {"a": "a", "b": "b"}
 

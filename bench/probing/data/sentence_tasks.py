@@ -266,8 +266,12 @@ def _length(sentence: str) -> int:
 
 
 def _word_counts(documents: Sequence[Document]) -> Counter[str]:
-    """The number of usable sentences that contain each word."""
-    return Counter(word for sentence in _usable(documents) for word in _words(sentence))
+    """The number of usable sentences that contain each word.
+
+    Sorted, because equal counts keep the order of counting, and the order of a set of texts changes
+    from process to process.
+    """
+    return Counter(word for sentence in _usable(documents) for word in sorted(_words(sentence)))
 
 
 def _alternate(classes: Sequence[list[Row]]) -> list[Row]:
