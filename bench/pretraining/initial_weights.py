@@ -1,7 +1,7 @@
 """Initial weights of the encoder and of heads, as a function of the seed and the parameter name.
 
-They come from counter-based noise and not from torch's generator. So the encoder of a seed is the
-same for every objective, for every head and on every device.
+Matrices come from counter-based noise and not from torch's generator. So the encoder of a seed is
+the same for every objective, for every head and on every device.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def initialise(module: nn.Module, seed: int, part: str) -> None:
     Weights are normal and not truncated. Their standard deviation is 0.02 for embeddings and
     1/sqrt(fan-in) for matrices, so that the scale of the output does not depend on the width.
     Matrices that write to a residual stream (`Wo`) are divided by the square root of their number.
-    Because there is no generator, an additional parameter does not change the others.
+    Because there is no generator, an additional parameter does not change the others. Vectors, such
+    as norms and biases, keep the values that their module gave them.
 
     Args:
         module: The module whose parameters are overwritten in place.
@@ -42,7 +43,7 @@ def initialise(module: nn.Module, seed: int, part: str) -> None:
     )
     for name, parameter in module.named_parameters():
         if parameter.ndim < 2:
-            continue  # torch's defaults: norms are one, biases are zero
+            continue  # not changed: norms start at one, and a module sets its own biases
         noise = Noise(seed, 0, torch.arange(parameter.shape[0]))
         first = noise.uniform(f"{part}.{name}.radius", tuple(parameter.shape))
         second = noise.uniform(f"{part}.{name}.angle", tuple(parameter.shape))

@@ -245,7 +245,7 @@ class Pretraining:
         }
         customary = at_customary_rate(self.objective)
         if customary is not None:
-            point["validation_nats_at_15"] = self._validation_loss(customary)
+            point["validation_loss_at_15"] = self._validation_loss(customary)
         self.curve.append(point)
 
     def _validation_loss(self, objective: Objective) -> float:

@@ -15,7 +15,6 @@ import yaml
 
 import bench
 from bench.cli import app
-from bench.pretraining.batch import IGNORED  # noqa: F401  # the registry needs a loaded torch
 from bench.registry import Registry
 from tests.helpers.paths import ROOT
 

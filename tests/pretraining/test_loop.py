@@ -383,7 +383,7 @@ def test_curve_has_the_loss_at_the_customary_rate_too(
 ) -> None:
     run = Pretraining(*make_spec(rate=0.4), corpus, "cpu")
     run._validate()
-    assert run.curve[0]["validation_nats_at_15"] > 0
+    assert run.curve[0]["validation_loss_at_15"] > 0
     assert isinstance(run.objective, MaskedObjective)
 
 
