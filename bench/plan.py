@@ -130,10 +130,11 @@ def _tokens_per_second(
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             speed, spec = record["tokens_per_second"], record["spec"]
-        except (ValueError, KeyError, OSError):  # damaged: `run` and `compare` report it
+            is_alike = all(spec["encoder"][k] == v for k, v in shape.items() if k != "vocab_size")
+            is_alike = is_alike and spec["device"] == experiment.device
+        except (ValueError, KeyError, TypeError, OSError):  # damaged: `run` and `compare` say so
             continue
-        is_alike = all(spec["encoder"][k] == v for k, v in shape.items() if k != "vocab_size")
-        if speed and is_alike and spec["device"] == experiment.device:
+        if speed and is_alike:
             return speed, f"as in {record['id']}"
     if experiment.device != "cpu":
         return None, "no run on this device yet"
