@@ -146,4 +146,4 @@ def test_import_of_a_heavy_package_is_noticed(
     found = examine(importlib.import_module("weighty").Fine)
     failed = [one for one in found if one.status == "failed"]
     assert [one.check for one in failed] == ["light_import"]
-    assert "saw torch used at import" in failed[0].message
+    assert "saw torch loaded at import" in failed[0].message
