@@ -7,7 +7,6 @@ so a name that any of these already uses is refused before a file is written.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import keyword
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
+import bench
 from bench.errors import BenchError
 from bench.registry import Registry
 from bench.spec import SIZES
@@ -55,7 +55,7 @@ def scaffold(kind: Kind, name: str, parent: Path, registry: Registry) -> Path:
         "article": "An" if kind == "objective" else "A",
         "class_name": "".join(part.capitalize() for part in name.split("_")) + kind.capitalize(),
         "distribution": name.replace("_", "-"),
-        "version": importlib.import_module("bench").__version__,  # an import statement is a cycle
+        "version": bench.__version__,
     }
     try:
         with new_folder(folder) as building:
@@ -72,17 +72,17 @@ def checked_name(kind: Kind, name: str, registry: Registry) -> str:
     Raises:
         BenchError: The name is invalid, or something has it already; names that.
     """
-    spelt = name.replace("-", "_")
-    if not _NAME.fullmatch(spelt):
+    python_name = name.replace("-", "_")
+    if not _NAME.fullmatch(python_name):
         raise BenchError(
             f"{name!r} is not a valid name: write 2 to 40 of a-z, 0-9, single _, a letter first, "
             "as my_objective"
         )
-    if reason := _taken(spelt, registry):
+    if reason := _taken(python_name, registry):
         raise BenchError(
-            f"{spelt!r} cannot be the name of {_article(kind)}: {reason}; choose another name"
+            f"{python_name!r} cannot be the name of {_article(kind)}: {reason}; choose another name"
         )
-    return spelt
+    return python_name
 
 
 def _taken(name: str, registry: Registry) -> str | None:

@@ -8,7 +8,7 @@
     def test_conformance(item, check):     # one test per check
         check(item)
 
-A check is a plain function: `check_hidden_tokens(Mine())` raises `Broken`, or returns nothing.
+A check is a function that returns nothing or raises `ContractError`: `check_hidden_tokens(Mine())`.
 """
 
 from bench.testing.checks.corruption import (
@@ -40,7 +40,7 @@ from bench.testing.checks.purity import (
     check_rows_independent,
     check_static_masking,
 )
-from bench.testing.checks.readers import Answers, KnowingReader, direction
+from bench.testing.checks.readers import Answers, SyntheticReader, direction
 from bench.testing.checks.tasks import (
     check_deterministic,
     check_examples,
@@ -58,7 +58,7 @@ from bench.testing.conformance import (
     examine,
     parametrize_with_checks,
 )
-from bench.testing.findings import Broken, Finding, Inapplicable, Unchecked
+from bench.testing.findings import ContractError, Finding, Inapplicable, Unchecked
 from bench.testing.samples import (
     SAMPLE_VOCABULARY,
     SCATTERED_VOCABULARY,
@@ -73,10 +73,10 @@ __all__ = [
     "SCATTERED_VOCABULARY",
     "TASK_CHECKS",
     "Answers",
-    "Broken",
+    "ContractError",
     "Finding",
     "Inapplicable",
-    "KnowingReader",
+    "SyntheticReader",
     "Unchecked",
     "check_batch_untouched",
     "check_cost",

@@ -16,8 +16,8 @@ from bench.testing.findings import (
     Finding,
     Inapplicable,
     Unchecked,
-    find,
     preserved,
+    run_check,
     short_name,
 )
 
@@ -101,7 +101,7 @@ def examine(item: Any, data: DataRoot | None = None) -> list[Finding]:
     except Exception as error:  # the constructor of a plugin may raise anything
         text = f"expected default settings to be enough; saw {type(error).__name__}: {error}"
         return [Finding("metadata", "failed", text)]
-    return [find(check, built) for check in checks]
+    return [run_check(check, built) for check in checks]
 
 
 def parametrize_with_checks(

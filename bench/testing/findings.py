@@ -23,8 +23,8 @@ from bench.errors import BenchError
 Status = Literal["passed", "failed", "not applicable", "not checked"]
 
 
-class Broken(AssertionError):
-    """The contract does not hold."""
+class ContractError(AssertionError):
+    """A check failed: the item breaks the contract."""
 
 
 class Inapplicable(Exception):
@@ -48,10 +48,10 @@ def demand(claim: bool, expected: str, seen: str, where: str) -> None:
     """Raise an error unless the claim holds.
 
     Raises:
-        Broken: The claim does not hold.
+        ContractError: The claim does not hold.
     """
     if not claim:
-        raise Broken(f"expected {expected}; saw {seen}; look at {where}")
+        raise ContractError(f"expected {expected}; saw {seen}; look at {where}")
 
 
 def place(item: Any, method: str = "") -> str:
@@ -59,13 +59,13 @@ def place(item: Any, method: str = "") -> str:
     cls = item if inspect.isclass(item) else type(item)
     for ancestor in cls.__mro__:
         if not method or method in vars(ancestor):
-            item_of_source = vars(ancestor)[method] if method else ancestor
+            definition = vars(ancestor)[method] if method else ancestor
             break
     else:
         return f"{cls.__name__}.{method}"
     name = f"{ancestor.__name__}.{method}" if method else ancestor.__name__
     try:
-        line = inspect.getsourcelines(inspect.unwrap(item_of_source))[1]
+        line = inspect.getsourcelines(inspect.unwrap(definition))[1]
         return f"{name} ({Path(inspect.getsourcefile(ancestor) or '?').name}:{line})"
     except (OSError, TypeError):  # defined at a prompt
         return name
@@ -76,7 +76,7 @@ def short_name(check: Callable[..., None]) -> str:
     return check.__name__.removeprefix("check_")
 
 
-def find(check: Callable[..., None], *arguments: Any) -> Finding:
+def run_check(check: Callable[..., None], *arguments: Any) -> Finding:
     """Run one check and return its finding; the state of the process is restored."""
     name = short_name(check)
     try:
@@ -86,7 +86,7 @@ def find(check: Callable[..., None], *arguments: Any) -> Finding:
         return Finding(name, "not applicable", str(reason))
     except Unchecked as reason:
         return Finding(name, "not checked", str(reason))
-    except (Broken, BenchError) as error:
+    except (ContractError, BenchError) as error:
         return Finding(name, "failed", str(error))
     except Exception as error:  # the code of a plugin may raise anything
         frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -102,7 +102,7 @@ def find(check: Callable[..., None], *arguments: Any) -> Finding:
 
 @contextlib.contextmanager
 def preserved() -> Iterator[None]:
-    """Restore the state of the process, so that a faulty item does not affect the next one.
+    """Restore the state of the process afterwards, so that a faulty item does not affect others.
 
     Inside, torch uses one thread: on tensors this small, more threads only wait.
     """

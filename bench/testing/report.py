@@ -85,7 +85,7 @@ def render(report: Report) -> str:
 
 
 def data_root(folder: Path | None, corpus: Sequence[str] | None, limit: int | None) -> DataRoot:
-    """Where the examples of a task come from; a corpus is prepared, or found in the cache.
+    """The source of a task's examples; a corpus is prepared, or read from the cache.
 
     Raises:
         BenchError: No such folder or corpus.
@@ -116,22 +116,22 @@ def items_named(name: str, overrides: Sequence[str] = ()) -> list[Objective | Ta
         task = user_task(name)()
         task.require(DataRoot())
         return [task]
-    registry, module_name = Registry(), name.replace("-", "_")
-    kinds = [plugin.kind for plugin in registry.plugins if plugin.name == module_name]
+    registry, python_name = Registry(), name.replace("-", "_")
+    kinds = [plugin.kind for plugin in registry.plugins if plugin.name == python_name]
     if not {"objective", "task"} & set(kinds):
         if None in kinds:
             registry.get("objective", name)  # raises, with the reason why the plugin is broken
         known = [*registry.of("objective"), *registry.of("task")]
         raise unknown_name("objective or task", name, known, "bench list")
     values = parse_overrides(overrides)
-    for owner in values.keys() - {module_name}:
+    for owner in values.keys() - {python_name}:
         raise BenchError(
-            f"--set {owner}.…: only {module_name!r} is checked, so only its settings apply"
+            f"--set {owner}.…: only {python_name!r} is checked, so only its settings apply"
         )
     items: list[Objective | Task] = []
     if "objective" in kinds:
         cls = registry.get("objective", name)
-        items.append(from_mapping(cls, values.get(module_name, {}), module_name))
+        items.append(from_mapping(cls, values.get(python_name, {}), python_name))
     if "task" in kinds:
         items.append(registry.get("task", name)())
     return items

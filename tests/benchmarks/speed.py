@@ -1,4 +1,4 @@
-"""Training and corruption speed beside transformers', in one run: quote the ratios.
+"""Speed of training and corruption compared with transformers, in one run: quote the ratios.
 
     python -m tests.benchmarks.speed [rounds]      (needs transformers; all at hidden 128, 4 layers,
                                            length 128, batch 64, vocabulary 4096, one thread a core)
@@ -32,16 +32,16 @@ HIDDEN, LAYERS, HEADS, LENGTH, ROWS, VOCABULARY = 128, 4, 4, 128, 64, 4096
 
 def seconds(step: Callable[[], object], times: int = 8) -> float:
     """The median of a few calls."""
-    found = []
+    durations = []
     for _ in range(times):
         started = time.perf_counter()
         step()
-        found.append(time.perf_counter() - started)
-    return sorted(found)[times // 2]
+        durations.append(time.perf_counter() - started)
+    return sorted(durations)[times // 2]
 
 
 def text(folder: Path) -> Path:
-    """English-looking text of a vocabulary large enough to fill 4,096 entries."""
+    """Text that resembles English, with enough words for a vocabulary of 4,096 tokens."""
     draw = np.random.default_rng(0)
     syllables = [a + b for a in "bcdfghklmnprstvw" for b in ("a", "e", "i", "o", "u", "an", "er")]
     words = ["".join(draw.choice(syllables, draw.integers(1, 4))) for _ in range(9000)]
@@ -54,7 +54,7 @@ def text(folder: Path) -> Path:
 
 
 def ours(folder: Path, objective: str) -> Pretraining:
-    """Our loop at that shape."""
+    """The training loop of bench at that shape."""
     sets = [
         f"encoder.hidden_size={HIDDEN}", f"encoder.num_layers={LAYERS}",
         f"encoder.num_heads={HEADS}", f"encoder.max_length={LENGTH}",
@@ -68,7 +68,7 @@ def ours(folder: Path, objective: str) -> Pretraining:
 
 
 def theirs(name: str) -> Callable[[], None]:
-    """A step of transformers' model at that shape."""
+    """A training step of a model of transformers at that shape."""
     from transformers import BertConfig, BertForMaskedLM, ModernBertConfig, ModernBertForMaskedLM
 
     common = {
@@ -104,12 +104,12 @@ def theirs(name: str) -> Callable[[], None]:
 def corruption(
     run: Pretraining, folder: Path, rows: int = 32, length: int = 512
 ) -> dict[str, float]:
-    """Seconds a batch: ours, and transformers' collators."""
+    """Seconds per batch: objectives of bench, and collators of transformers."""
     from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
     vocabulary = run.vocabulary
-    found = run.corpus.train.rows(np.arange(rows), length, vocabulary.cls_id, vocabulary.pad_id)
-    parts = (found.tokens, found.real, found.word_start, found.sentence_start)
+    text_rows = run.corpus.train.rows(np.arange(rows), length, vocabulary.cls_id, vocabulary.pad_id)
+    parts = (text_rows.tokens, text_rows.real, text_rows.word_start, text_rows.sentence_start)
     batch = Batch(*(torch.from_numpy(part) for part in parts), torch.arange(rows))
     times = {}
     for name in ("token", "whole_word", "span"):
@@ -140,7 +140,7 @@ def corruption(
 
 
 def main(rounds: int) -> None:
-    """Alternate ours and theirs, and print every ratio of medians."""
+    """Alternate the steps of bench and transformers, and print the ratios of medians."""
     warnings.filterwarnings("ignore")
     folder = Path(tempfile.mkdtemp())
     runs = {name: ours(folder, name) for name in ("token", "whole_word", "span", "causal")}

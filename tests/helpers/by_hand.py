@@ -1,4 +1,4 @@
-"""What tests of objectives are made of: objectives by name, rows and draws written by hand."""
+"""For tests of objectives: objectives by name, and rows and draws that are written by hand."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ SHAPE = EncoderShape(
 
 
 def write_text(folder: Path) -> None:
-    """`text.txt`: a few thousand generated words, the corpus of commands that are tried out."""
+    """Write `text.txt`, a small generated corpus for tests of commands."""
     (folder / "text.txt").write_text("\n\n".join(Micro(num_words=20_000).documents()))
 
 
 def build(name: str, **values: Any) -> Any:
-    """An objective with some settings."""
+    """An objective by name, with some settings."""
     return from_mapping(REGISTRY.get("objective", name), values, name)
 
 
 def noise_for(batch: Batch, seed: int = 0, epoch: int = 0) -> Noise:
-    """The noise that a run of this seed has for these rows."""
+    """The noise of a run with this seed for these rows."""
     return Noise(seed, epoch, batch.example_ids)
 
 
@@ -46,32 +46,32 @@ def batch_of(*rows: list[int]) -> Batch:
     )
 
 
-def drawn(batch: Batch, **streams: list[list[float]]) -> Noise:
-    """Noise whose uniform draws are given."""
+def fixed_noise(batch: Batch, **streams: list[list[float]]) -> Noise:
+    """Noise with fixed uniform draws, by stream."""
 
-    class Drawn(Noise):
+    class FixedNoise(Noise):
         def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
             return torch.tensor(streams[stream]).reshape(shape)
 
-    return Drawn(0, 0, batch.example_ids)
+    return FixedNoise(0, 0, batch.example_ids)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scripted(Noise):
-    """The same draws for every row; 99 (bits) and 0 (uniform) where the script is silent."""
+    """The same fixed draws for every row; beyond them 99 (bits) and 0 (uniform)."""
 
     draws: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
     def bits(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-        return self._given(stream, shape, 99).long()
+        return self._fixed(stream, shape, 99).long()
 
     def uniform(self, stream: str, shape: tuple[int, ...]) -> Tensor:
-        return self._given(stream, shape, 0)
+        return self._fixed(stream, shape, 0)
 
     def uniform_at(self, stream: str, columns: Tensor) -> Tensor:
-        return self._given(stream, (len(columns), 100), 0).gather(1, columns)
+        return self._fixed(stream, (len(columns), 100), 0).gather(1, columns)
 
-    def _given(self, stream: str, shape: tuple[int, ...], silent: int) -> Tensor:
-        given = torch.tensor(self.draws.get(stream, []))
-        padding = torch.full((max(0, shape[1] - len(given)),), float(silent))
-        return torch.cat((given, padding))[: shape[1]].expand(shape)
+    def _fixed(self, stream: str, shape: tuple[int, ...], default: int) -> Tensor:
+        draws = torch.tensor(self.draws.get(stream, []))
+        padding = torch.full((max(0, shape[1] - len(draws)),), float(default))
+        return torch.cat((draws, padding))[: shape[1]].expand(shape)

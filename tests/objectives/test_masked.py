@@ -17,7 +17,7 @@ from bench.pretraining.heads import BoundaryHead, token_loss
 from bench.pretraining.heads.boundary import boundaries
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import sample_batch
-from tests.helpers.by_hand import SHAPE, batch_of, build, drawn, noise_for
+from tests.helpers.by_hand import SHAPE, batch_of, build, fixed_noise, noise_for
 
 MASK, NO = VOCABULARY.mask_id, IGNORED
 
@@ -34,7 +34,7 @@ def test_all_tokens_mlm_corrupts_as_token_does_and_predicts_all() -> None:
 
 def test_masked_diffusion_by_hand() -> None:
     batch = batch_of([2, 10, 11, 12, 13, 3], [2, 20, 3, 21, 22, 0])
-    noise = drawn(
+    noise = fixed_noise(
         batch,
         rate=[[0.25], [0.75]],
         units=[[0.0, 0.3, 0.2, 0.1, 0.3, 0.0], [0.0, 0.7, 0.0, 0.8, 0.7, 0.0]],

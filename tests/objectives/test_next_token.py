@@ -13,7 +13,7 @@ from bench.pretraining.batch import IGNORED, Batch, Example
 from bench.pretraining.encoder import Encoder
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import rows_of, sample_batch
-from tests.helpers.by_hand import SHAPE, batch_of, build, drawn, noise_for
+from tests.helpers.by_hand import SHAPE, batch_of, build, fixed_noise, noise_for
 
 MASK, NO = VOCABULARY.mask_id, IGNORED
 
@@ -39,7 +39,7 @@ def who_sees_whom(example: Example) -> Tensor:
 def test_prefix_lm_by_hand() -> None:
     """Splits at 2 of 5 tokens and at 1 of 4, one of them after a separator."""
     batch = batch_of([2, 10, 11, 12, 13, 14, 3], [2, 20, 3, 21, 22, 23, 0])
-    noise = drawn(batch, split=[[0.25], [0.3]])  # 1 + floor(.25 x 4), 1 + floor(.3 x 3)
+    noise = fixed_noise(batch, split=[[0.25], [0.3]])  # 1 + floor(.25 x 4), 1 + floor(.3 x 3)
     example = build("prefix_lm").corrupt(batch, VOCABULARY, noise)
     assert torch.equal(example.inputs, batch.tokens)
     assert example.labels.tolist() == [
@@ -122,7 +122,7 @@ def test_gpt_bert_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = torch.tensor([[0, 0, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0]]).bool()
     objective = build("gpt_bert", rate=0.5, mask_fraction=1.0, random_fraction=0.0)
     monkeypatch.setattr(type(objective), "choose", lambda self, batch, noise: chosen)
-    kinds = drawn(batch, kind=[[0.5], [0.01]])
+    kinds = fixed_noise(batch, kind=[[0.5], [0.01]])
     monkeypatch.setattr(type(objective), "settled", lambda self, noise: kinds)
     monkeypatch.setattr(
         type(kinds), "uniform_at", lambda self, stream, at: torch.zeros(at.shape), raising=False

@@ -1,3 +1,5 @@
+"""`bench new`: the packages work as they are, and bad names are refused."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -42,7 +44,7 @@ def load(folder: Path) -> Any:
     return module
 
 
-def test_an_objective_is_made_that_works(tmp_path: Path) -> None:
+def test_a_new_objective_works(tmp_path: Path) -> None:
     folder = scaffold("objective", "my-block2", tmp_path, REGISTRY)
     assert folder == tmp_path / "my_block2"
     (cls,) = load(folder).bench_objectives()
@@ -53,7 +55,7 @@ def test_an_objective_is_made_that_works(tmp_path: Path) -> None:
     assert not torch.equal(example.inputs, batch.tokens)
 
 
-def test_a_task_is_made_that_works(tmp_path: Path) -> None:
+def test_a_new_task_works(tmp_path: Path) -> None:
     (cls,) = load(scaffold("task", "first_named", tmp_path, REGISTRY)).bench_tasks()
     splits = cls().load(DataRoot())
     cls().check(splits)
@@ -65,7 +67,7 @@ def test_a_task_is_made_that_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["objective", "task"])
-def test_nothing_of_a_template_is_left(kind: Any, tmp_path: Path) -> None:
+def test_no_placeholder_of_a_template_is_left(kind: Any, tmp_path: Path) -> None:
     folder = scaffold(kind, "my_thing", tmp_path, REGISTRY)
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     assert files == [
@@ -116,13 +118,13 @@ def test_no_name_leaves_the_folder(name: str) -> None:
     from bench.scaffold import checked_name
 
     try:
-        spelt = checked_name("task", name, REGISTRY)
+        python_name = checked_name("task", name, REGISTRY)
     except BenchError:
         return
-    assert re.fullmatch("[a-z][a-z0-9_]*", spelt)
+    assert re.fullmatch("[a-z][a-z0-9_]*", python_name)
 
 
-def test_what_is_there_stays_as_it_is(tmp_path: Path) -> None:
+def test_an_existing_file_stays_unchanged(tmp_path: Path) -> None:
     (tmp_path / "a_folder").mkdir()
     (tmp_path / "a_link").symlink_to(tmp_path / "nowhere")
     for name in ("a_folder", "a_link"):
@@ -137,7 +139,7 @@ def test_what_is_there_stays_as_it_is(tmp_path: Path) -> None:
             scaffold("task", "fine", tmp_path / "a_folder", REGISTRY)
 
 
-def test_the_command_says_what_to_do_next(tmp_path: Path) -> None:
+def test_the_command_prints_the_next_steps(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["new", "objective", "mine2", "--dir", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert f"pip install -e {tmp_path / 'mine2'}" in done.stdout.replace("\n", "")
@@ -145,7 +147,7 @@ def test_the_command_says_what_to_do_next(tmp_path: Path) -> None:
 
 
 def page() -> str:
-    """The page of the docs that takes a reader to an objective of their own."""
+    """The section of the documentation that makes an installable objective."""
     text = (ROOT / "docs" / "write_an_objective.md").read_text(encoding="utf-8")
     return text.split("\n## Your own objective in ten minutes\n")[1].split("\n## ")[0]
 
@@ -157,12 +159,12 @@ def blocks(text: str) -> list[str]:
 
 def commands(text: str) -> list[list[str]]:
     lines = "\n".join(blocks(text)).replace("\\\n", " ").splitlines()
-    found = [line for line in lines if re.match(r"(bench|pip|pytest) ", line)]
-    return [shlex.split(line, comments=True) for line in found]
+    command_lines = [line for line in lines if re.match(r"(bench|pip|pytest) ", line)]
+    return [shlex.split(line, comments=True) for line in command_lines]
 
 
 def test_the_page_quotes_the_template(tmp_path: Path) -> None:
-    """The rule that the page explains is the one that is made."""
+    """The method `choose` on the page is the one of the template."""
     (name,) = [words[3] for words in commands(page()) if words[:2] == ["bench", "new"]]
     folder = scaffold("objective", name, tmp_path, REGISTRY)
     source = textwrap.dedent((folder / "src" / name / "__init__.py").read_text())
@@ -172,7 +174,7 @@ def test_the_page_quotes_the_template(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment that has what this one has; its programs, offline, in `bin`."""
+    """A new environment with the packages of this one, and offline programs in `bin`."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder / "env", with_pip=False)
     python = folder / "env" / "bin" / "python"
@@ -201,9 +203,11 @@ def follow(environment: Path, words: list[str], cwd: Path) -> str:
 
 @pytest.mark.slow
 def test_the_page_can_be_followed(environment: Path, tmp_path: Path) -> None:
-    said = {shlex.join(words): follow(environment, words, tmp_path) for words in commands(page())}
-    (name,) = [words[3] for words in map(shlex.split, said) if words[:2] == ["bench", "new"]]
-    tables = [text for command, text in said.items() if command.startswith("bench compare")]
+    outputs = {
+        shlex.join(words): follow(environment, words, tmp_path) for words in commands(page())
+    }
+    (name,) = [words[3] for words in map(shlex.split, outputs) if words[:2] == ["bench", "new"]]
+    tables = [text for command, text in outputs.items() if command.startswith("bench compare")]
     assert re.search(rf"^{name} .*±", tables[-1], flags=re.MULTILINE)
     assert name in follow(environment, ["bench", "list", "objectives"], tmp_path)
 

@@ -28,7 +28,7 @@ MODULES = {item.__module__: item for item in (*OBJECTIVES.values(), *TASKS.value
 
 @functools.cache
 def real_data() -> DataRoot:
-    """What there is of labelled data and of text to make questions from."""
+    """The labelled data and the text for self-supervised tasks, as far as they are at hand."""
     folder = SHARED / "tasks"
     texts = [str(TEXTS)] if TEXTS.is_dir() else None
     return data_root(folder if folder.is_dir() else None, texts, None)
@@ -37,12 +37,12 @@ def real_data() -> DataRoot:
 @parametrize_with_checks(OBJECTIVES.values())
 def test_objective(item: Any, check: Any) -> None:
     if check.__name__ == check_light_import.__name__:
-        pytest.skip("one process for each is slow; see below")
+        pytest.skip("it starts a process; test_light_import runs it")
     check(item)
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_task_says_what_it_is(name: str) -> None:
+def test_task_metadata(name: str) -> None:
     task = TASKS[name]()
     check_task_metadata(task)
     if "require" in vars(TASKS[name]):  # others are generated, which takes a second or two
@@ -59,9 +59,9 @@ def test_light_import(module: str) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_task(name: str) -> None:
     findings = examine(TASKS[name], real_data())
-    failures = [f"{found.check}: {found.message}" for found in findings if found.status == "failed"]
+    failures = [f"{f.check}: {f.message}" for f in findings if f.status == "failed"]
     assert not failures
-    unchecked = [found.message for found in findings if found.status == "not checked"]
+    unchecked = [f.message for f in findings if f.status == "not checked"]
     if unchecked:
         pytest.skip(unchecked[0])
 

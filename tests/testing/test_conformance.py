@@ -1,4 +1,4 @@
-"""The kit's two faces: a table for a person, tests for pytest."""
+"""The two uses of the kit: a report of `bench check`, and tests for pytest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.testing import (
     OBJECTIVE_CHECKS,
     TASK_CHECKS,
-    Broken,
+    ContractError,
     Unchecked,
     checks_of,
     examine,
@@ -28,24 +28,24 @@ from bench.testing.report import ItemReport, Report, data_root, exit_code, items
 
 
 def fails(item: object) -> None:
-    """Never holds."""
+    """Always fails."""
     demand(False, "the moon", "a cheese", place(item))
 
 
 def lacks(item: object) -> None:
-    """Never at hand."""
+    """Always lacks its data."""
     raise Unchecked("no data: give some")
 
 
 def holds(item: object) -> None:
-    """Always holds."""
+    """Always passes."""
 
 
 def statuses(findings: list[Finding]) -> list[str]:
-    return [found.status for found in findings]
+    return [finding.status for finding in findings]
 
 
-def test_every_check_on_every_item_is_a_test_of_its_own() -> None:
+def test_every_check_on_every_item_is_one_test() -> None:
     cases = parametrize_with_checks([Token, Token(rate=0.3), Agreement]).args[1]
     assert len(cases) == 2 * len(OBJECTIVE_CHECKS) + len(TASK_CHECKS)
     ids = [case.id for case in cases]
@@ -55,7 +55,7 @@ def test_every_check_on_every_item_is_a_test_of_its_own() -> None:
     assert "agreement-random_features" in ids
 
 
-def test_pytest_skips_what_cannot_be_tried_and_fails_what_fails(
+def test_pytest_skips_a_check_without_data_and_reports_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kit, "OBJECTIVE_CHECKS", (holds, fails, lacks))
@@ -63,40 +63,42 @@ def test_pytest_skips_what_cannot_be_tried_and_fails_what_fails(
         case.values for case in parametrize_with_checks([Untrained]).args[1]
     )
     first(item)
-    with pytest.raises(Broken, match=r"expected the moon; saw a cheese; look at Untrained \(untr"):
+    with pytest.raises(
+        ContractError, match=r"expected the moon; saw a cheese; look at Untrained \(untr"
+    ):
         second(item)
     with pytest.raises(pytest.skip.Exception, match="give some"):
         third(item)
 
 
 def test_exit_codes_and_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {}
+    outputs = {}
     for checks, code in (((holds,), 0), ((holds, lacks), 4), ((holds, lacks, fails), 1)):
         monkeypatch.setattr(kit, "OBJECTIVE_CHECKS", checks)
         done = CliRunner().invoke(app, ["check", "untrained"])
         assert done.exit_code == code
-        found[code] = done.stdout
-    assert found[0].splitlines() == ["untrained (objective)", "  ok    holds", "1 passed"]
+        outputs[code] = done.stdout
+    assert outputs[0].splitlines() == ["untrained (objective)", "  ok    holds", "1 passed"]
     for part in ("FAIL  fails", "expected the moon; saw a cheese", "not checked: no data: give"):
-        assert part in found[1]
-    assert found[1].splitlines()[-1] == "1 passed, 1 failed, 1 not checked"
+        assert part in outputs[1]
+    assert outputs[1].splitlines()[-1] == "1 passed, 1 failed, 1 not checked"
 
 
 def test_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kit, "OBJECTIVE_CHECKS", (holds, fails))
     arguments = ["check", "token", "--set", "token.rate=0.3", "--json"]
-    found = json.loads(CliRunner().invoke(app, arguments).stdout)
-    assert found[0]["name"] == "token[rate=0.3]"
-    assert [f["status"] for f in found[0]["findings"]] == ["passed", "failed"]
+    items = json.loads(CliRunner().invoke(app, arguments).stdout)
+    assert items[0]["name"] == "token[rate=0.3]"
+    assert [f["status"] for f in items[0]["findings"]] == ["passed", "failed"]
 
 
-def test_the_same_reason_is_told_once() -> None:
+def test_a_repeated_reason_is_shown_once() -> None:
     findings = [Finding(name, "not checked", "no data: x") for name in "ab"]
-    made = Report([ItemReport("task", "t", findings)])
-    text = render(made)
+    report = Report([ItemReport("task", "t", findings)])
+    text = render(report)
     assert text.count("no data: x") == 1
     assert "as above" in text
-    assert exit_code(made) == 4
+    assert exit_code(report) == 4
 
 
 @pytest.mark.parametrize(
@@ -108,23 +110,25 @@ def test_the_same_reason_is_told_once() -> None:
         ("classify:nowhere.csv", (), "nowhere.csv"),
     ],
 )
-def test_what_cannot_be_checked_is_told(name: str, overrides: tuple[str, ...], says: str) -> None:
+def test_an_unknown_item_or_setting_is_refused(
+    name: str, overrides: tuple[str, ...], says: str
+) -> None:
     with pytest.raises(BenchError, match=says):
         items_named(name, overrides)
 
 
-def test_what_is_neither_is_refused() -> None:
+def test_another_type_and_a_missing_folder_are_refused() -> None:
     with pytest.raises(BenchError, match=r"int is neither a bench\.Objective nor a bench\.Task"):
         checks_of(3)
     with pytest.raises(BenchError, match="no such folder"):
         data_root(Path("nowhere"), None, None)
 
 
-def test_a_file_of_ones_own_is_checked(tmp_path: Path) -> None:
+def test_a_task_of_a_user_file_is_checked(tmp_path: Path) -> None:
     rows = "".join(f"text {i} of mine,{'ab'[i % 2]}\n" for i in range(120))
     (tmp_path / "mine.csv").write_text("text,label\n" + rows)
     task = items_named(f"classify:{tmp_path}/mine.csv")[0]
-    findings = {found.check: found for found in examine(task)}
+    findings = {finding.check: finding for finding in examine(task)}
     assert findings["planted_features"].status == "passed"
     assert findings["outcomes"].status == "passed"
 
@@ -133,17 +137,15 @@ def test_a_file_of_ones_own_is_checked(tmp_path: Path) -> None:
 def test_import_of_a_heavy_package_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Path(__file__).parent.joinpath("checks", "test_objectives.py").read_text()
+    source = Path(__file__).parent.joinpath("checks", "faulty_objectives.py").read_text()
     body = source[source.index("@settings\nclass Fine(") : source.index("@settings\nclass FineC")]
     head = source[source.index("from __future__") : source.index("@settings\nclass Fine(")]
-    head = head.replace("from bench.testing", "# from bench.testing")
-    head = "\n".join(line for line in head.splitlines() if "testing" not in line)
     (tmp_path / "weighty.py").write_text(f"{head}\nTABLE = torch.zeros(3)\n{body}")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     import importlib
 
-    found = examine(importlib.import_module("weighty").Fine)
-    failed = [one for one in found if one.status == "failed"]
-    assert [one.check for one in failed] == ["light_import"]
+    findings = examine(importlib.import_module("weighty").Fine)
+    failed = [finding for finding in findings if finding.status == "failed"]
+    assert [finding.check for finding in failed] == ["light_import"]
     assert "saw torch loaded at import" in failed[0].message

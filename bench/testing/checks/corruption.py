@@ -165,14 +165,14 @@ def _demand_range(
 
 def _mostly_padding(batch: Batch) -> Batch:
     """The same rows cut after three positions."""
-    is_kept = torch.arange(batch.tokens.shape[1]) < 3
+    is_before_cut = torch.arange(batch.tokens.shape[1]) < 3
     return dataclasses.replace(
         batch,
-        tokens=torch.where(is_kept, batch.tokens, VOCABULARY.pad_id),
-        real=batch.real & is_kept,
-        word_start=batch.word_start & is_kept,
-        sentence_start=batch.sentence_start & is_kept,
-        attention_mask=is_kept.expand_as(batch.real).contiguous(),
+        tokens=torch.where(is_before_cut, batch.tokens, VOCABULARY.pad_id),
+        real=batch.real & is_before_cut,
+        word_start=batch.word_start & is_before_cut,
+        sentence_start=batch.sentence_start & is_before_cut,
+        attention_mask=is_before_cut.expand_as(batch.real).contiguous(),
     )
 
 

@@ -44,8 +44,12 @@ def check_metadata(objective: Objective) -> None:
     except Exception as error:  # from pydantic, or from the plugin
         demand(False, "default settings to be valid", f"{type(error).__name__}: {error}", where)
     else:
-        seen = f"display_name {default.display_name!r} with default settings"
-        demand(default.display_name == cls.name, f"display_name to be {cls.name!r}", seen, where)
+        where = place(objective, "display_name")
+        expected = f"the property display_name to be {cls.name!r} with default settings"
+        demand(default.display_name == cls.name, expected, repr(default.display_name), where)
+        title = objective.display_name
+        begins_with_name = isinstance(title, str) and title.startswith(cls.name)
+        demand(begins_with_name, f"display_name to begin with {cls.name!r}", repr(title), where)
 
 
 def check_task_metadata(task: Task) -> None:
@@ -73,7 +77,7 @@ def check_settings(objective: Objective) -> None:
         plain = as_mapping(built)
         again = from_mapping(cls, json.loads(canonical_json(plain)), cls.name)
         demand(again == built, "settings to survive JSON", f"{plain} became {again}", where)
-        key = hash(again)  # runs are found by the settings of their objective
+        key = hash(again)  # runs are looked up by the settings of their objective
         demand(key == hash(built), "equal settings to have equal hashes", f"{plain}", where)
     demand(
         _refuses(cls, {"no_such_setting": 1}),

@@ -43,23 +43,24 @@ def plant_answers(task: Any, splits: Splits) -> tuple[Splits, Answers]:
 
 @plant_answers.register(MinimalPairs)
 def _pairs(task: MinimalPairs, splits: Splits) -> tuple[Splits, Answers]:
-    """The good sentence is likely; a sentence that is good here and bad there is left out."""
+    """Good sentences are likely. Those that are good in one pair and bad in another are dropped."""
     test = splits.test
     good, bad = test["good"], test["bad"]
-    kept = test[~test["good"].isin(bad) & ~test["bad"].isin(good)]
-    nats = dict.fromkeys(kept["bad"], -30.0) | dict.fromkeys(kept["good"], -1.0)
-    return dataclasses.replace(splits, test=kept.reset_index(drop=True)), Answers(nats=nats)
+    consistent = test[~test["good"].isin(bad) & ~test["bad"].isin(good)]
+    nats = dict.fromkeys(consistent["bad"], -30.0) | dict.fromkeys(consistent["good"], -1.0)
+    splits = dataclasses.replace(splits, test=consistent.reset_index(drop=True))
+    return splits, Answers(nats=nats)
 
 
 @plant_answers.register(FillIn)
 def _hidden_words(task: FillIn, splits: Splits) -> tuple[Splits, Answers]:
-    """The hidden word stands in its text."""
-    return splits, Answers(knows_hidden_words=True)
+    """The reader takes the hidden word from the text, so no features are needed."""
+    return splits, Answers(has_hidden_words=True)
 
 
 @plant_answers.register(Retrieval)
 def _documents(task: Retrieval, splits: Splits) -> tuple[Splits, Answers]:
-    """A query points the way of its best document, the only one that is then wanted."""
+    """A query has the features of its best document, which stays its only relevant document."""
     vectors: dict[Place, Any] = {(t, None): direction("document", t) for t in splits.train["text"]}
     best = [
         max(gains_of(some).items(), key=lambda item: item[1]) for some in splits.test["relevant"]
@@ -67,14 +68,14 @@ def _documents(task: Retrieval, splits: Splits) -> tuple[Splits, Answers]:
     text_of = dict(zip(map(str, splits.train["id"]), splits.train["text"], strict=True))
     for text, (name, _) in zip(splits.test["text"], best, strict=True):
         vectors[text, None] = vectors[text_of[name], None]
-    wanted: list[Any] = [dict([one]) for one in best]
-    test = splits.test.assign(relevant=wanted)
+    relevant: list[Any] = [dict([one]) for one in best]
+    test = splits.test.assign(relevant=relevant)
     return dataclasses.replace(splits, test=test), Answers(vectors=vectors)
 
 
 @plant_answers.register(SpanExtraction)
 def _spans(task: SpanExtraction, splits: Splits) -> tuple[Splits, Answers]:
-    """The words of an answer say where it begins and ends; one question a text."""
+    """The features of a word say whether an answer starts or ends there; one question per text."""
     vectors: dict[Place, Any] = {}
     frames = []
     for frame in (splits.train, splits.test):
@@ -86,10 +87,10 @@ def _spans(task: SpanExtraction, splits: Splits) -> tuple[Splits, Answers]:
             stop = start + len(str(answers[0]["text"]))
             inside = [i for i, (a, b) in enumerate(words) if a < stop and b > start]
             for i, (a, b) in enumerate(words):
-                said = direction("inside" if i in inside else "outside")
-                said = said + (i == inside[0]) * direction("first")
-                said = said + (i == inside[-1]) * direction("last")
-                vectors[context[offset:end], (a - offset, b - offset)] = said
+                vector = direction("inside" if i in inside else "outside")
+                vector = vector + (i == inside[0]) * direction("first")
+                vector = vector + (i == inside[-1]) * direction("last")
+                vectors[context[offset:end], (a - offset, b - offset)] = vector
         vectors |= {(question, None): direction("question") for question in frame["question"]}
     train, test = frames
     return dataclasses.replace(splits, train=train, test=test), Answers(vectors=vectors)

@@ -45,22 +45,22 @@ class Answers:
     """The features of a text, or of a word of it."""
     nats: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """The log-likelihood of a text."""
-    knows_hidden_words: bool = False
+    has_hidden_words: bool = False
     """Whether `word_scores` gives the hidden word the highest score."""
 
 
 @dataclasses.dataclass
-class KnowingReader:
-    """Features that are random, equal for equal places of equal texts, or planted.
+class SyntheticReader:
+    """A reader whose features are random or planted; equal places of equal texts have equal ones.
 
     Args:
         answers: The planted answers.
-        knows_words: A word has the same features in every text: its identity without context.
+        has_word_features: A word has the same features in every text, whatever its context.
         scoring: The kind of prediction; None: no prediction.
     """
 
     answers: Answers = dataclasses.field(default_factory=Answers)
-    knows_words: bool = False
+    has_word_features: bool = False
     scoring: Literal["masked", "shifted", "causal"] | None = "masked"
 
     def features(
@@ -100,7 +100,7 @@ class KnowingReader:
         for text, (start, end) in zip(texts, spans, strict=True):
             generator = np.random.default_rng(zlib.crc32(f"{start} {text}".encode()))
             scores = generator.uniform(-20, -10, len(candidates))
-            if self.answers.knows_hidden_words and text[start:end] in candidates:
+            if self.answers.has_hidden_words and text[start:end] in candidates:
                 scores[list(candidates).index(text[start:end])] = -1.0
             rows.append(scores)
         return np.array(rows)
@@ -122,6 +122,6 @@ class KnowingReader:
         blind = direction(text, span)
         known = self.answers.vectors.get((text, span))
         if known is None:
-            is_word = self.knows_words and span is not None
+            is_word = self.has_word_features and span is not None
             known = direction(text[slice(*span)]) if is_word and span is not None else blind
         return np.stack((direction("layer 0", text, span), known))

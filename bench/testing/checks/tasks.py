@@ -23,7 +23,7 @@ from bench.pretraining.noise import Noise
 from bench.probing.task import DataRoot, NotApplicableError, Score, Splits, Task
 from bench.settings import canonical_json
 from bench.testing.checks.planting import plant_answers
-from bench.testing.checks.readers import KnowingReader
+from bench.testing.checks.readers import SyntheticReader
 from bench.testing.findings import Inapplicable, Unchecked, demand, place
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def check_deterministic(task: Task, data: DataRoot | None = None) -> None:
     seen = f"{splits.sha256[:8]} and then {again.sha256[:8]}"
     fits = splits.sha256 == again.sha256
     demand(fits, "the same fingerprint of the same data", seen, place(task, "load"))
-    one, other = _blind(task, _bounded(data)), task.score(KnowingReader(), again, _noise())
+    one, other = _blind(task, _bounded(data)), task.score(SyntheticReader(), again, _noise())
     fits = one.value == other.value and one.outcomes.equals(other.outcomes)
     seen = f"{one.value:.6g} and then {other.value:.6g}"
     demand(fits, "the same score of the same reader", seen, place(task, "score"))
@@ -143,7 +143,7 @@ def check_random_features(task: Task, data: DataRoot | None = None) -> None:
     if chance <= blind.value + margin:
         return
     majority = task.baselines(splits, _noise()).get("majority", blind)
-    words = task.score(KnowingReader(knows_words=True), splits, _noise())
+    words = task.score(SyntheticReader(has_word_features=True), splits, _noise())
     guessed = max(blind.value, majority.value, words.value)
     seen = f"{guessed:.4f} at best without context, and chance {chance}"
     expected = "chance to be the score of guessing"
@@ -153,7 +153,7 @@ def check_random_features(task: Task, data: DataRoot | None = None) -> None:
 def check_planted_features(task: Task, data: DataRoot | None = None) -> None:
     """Planted answers score almost everything."""
     splits, answers = plant_answers(task, examples_of(task, data))
-    score = task.score(KnowingReader(answers), splits, _noise())
+    score = task.score(SyntheticReader(answers), splits, _noise())
     chance = task.chance_of(splits) or 0.0
     bar = chance + NEAR_TOP * (1 - chance)
     seen = f"{score.value:.4f} over {len(score.outcomes)} examples"
@@ -165,7 +165,7 @@ def check_not_applicable(task: Task, data: DataRoot | None = None) -> None:
     """For a run that predicts no tokens, the task scores features or is not applicable, never 0."""
     few = dataclasses.replace(_bounded(data), limit=FEW_EXAMPLES)
     splits, where = examples_of(task, few), place(task, "score")
-    reader = _Recording(scoring=None)
+    reader = _RecordingReader(scoring=None)
     try:
         score = task.score(reader, splits, _noise())
     except NotApplicableError:
@@ -221,7 +221,7 @@ def _loaded(task: Task, data: DataRoot) -> Splits:
 @functools.lru_cache(maxsize=4)
 def _blind(task: Task, data: DataRoot) -> Score:
     """The score of random features; computed once for all checks."""
-    return task.score(KnowingReader(), examples_of(task, data), _noise())
+    return task.score(SyntheticReader(), examples_of(task, data), _noise())
 
 
 def _bounded(data: DataRoot | None) -> DataRoot:
@@ -233,7 +233,7 @@ def _noise() -> Noise:
     return Noise(0, 0, torch.arange(1))
 
 
-class _Recording(KnowingReader):
+class _RecordingReader(SyntheticReader):
     """Records whether it refused to predict."""
 
     refused = False

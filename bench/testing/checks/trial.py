@@ -1,4 +1,4 @@
-"""An objective on trial: a small encoder, its head, sample rows, and the inputs of the encoder."""
+"""The setup for checks of an objective: a small encoder, the head, sample rows, tensor helpers."""
 
 from __future__ import annotations
 
@@ -181,6 +181,6 @@ def first(numbers: Tensor) -> int | None:
 
 
 def spot_of(mask: Tensor) -> str:
-    """The first position where a mask is true, in words."""
+    """The first position where a mask is true, as text for a message."""
     rows, at = mask.nonzero(as_tuple=True)
     return f"position {first(at)} of row {first(rows)}"

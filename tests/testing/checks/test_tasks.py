@@ -1,4 +1,4 @@
-"""A fault planted for every check of a task: it fails that check and passes all others."""
+"""A fault for every check of a task: it fails that check and passes all others."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from bench.probing.families.similarity import Similarity
 from bench.probing.families.span_extraction import SpanExtraction
 from bench.probing.families.tagging import Tagging
 from bench.probing.task import NotApplicableError, Score, Splits, Task
-from bench.testing import TASK_CHECKS, KnowingReader, plant_answers
-from bench.testing.findings import Unchecked, find
-from tests.helpers.faults import by_name, failed, said
+from bench.testing import TASK_CHECKS, SyntheticReader, plant_answers
+from bench.testing.findings import Unchecked, run_check
+from tests.helpers.faults import by_name, failed_checks, failure_message
 
 COUNT = 60
 _loads = itertools.count()
 
 
 def frames(columns) -> Splits:
-    """Two splits of as many rows, told apart by their first column."""
-    made = [pd.DataFrame(columns(split)) for split in ("train", "test")]
-    return Splits(*made, sha256="0" * 64)
+    """Two splits with the columns that a function gives for the name of the split."""
+    splits = [pd.DataFrame(columns(split)) for split in ("train", "test")]
+    return Splits(*splits, sha256="0" * 64)
 
 
 class Fine(TextClassification):
-    """Even or odd numbers; nothing is wrong with it."""
+    """A correct task: even or odd numbers."""
 
     name: ClassVar[str] = "fine"
     summary: ClassVar[str] = "even or odd"
@@ -54,7 +54,7 @@ class Fine(TextClassification):
 
 
 class FinePairs(MinimalPairs):
-    """Sentences that are good or bad; nothing is wrong with it."""
+    """A correct task: good or bad sentences."""
 
     name: ClassVar[str] = "fine_pairs"
     summary: ClassVar[str] = "good or bad"
@@ -65,12 +65,12 @@ class FinePairs(MinimalPairs):
         return frames(lambda split: rows | {"bucket": ["all"] * COUNT})
 
 
-class Unsaid(Fine):
+class Undescribed(Fine):
     source: ClassVar[str] = ""
 
 
 class Silent(Fine):
-    """Needs a file, and says so only when everything has begun."""
+    """Needs a file, and reports a missing one in `load` instead of `require`."""
 
     def load(self, data):
         if data.folder is not None:
@@ -90,8 +90,8 @@ class Wavering(Fine):
 
 class Forgetting(Fine):
     def score(self, reader, splits, noise):
-        found = super().score(reader, splits, noise)
-        return dataclasses.replace(found, outcomes=found.outcomes.iloc[::3])
+        score = super().score(reader, splits, noise)
+        return dataclasses.replace(score, outcomes=score.outcomes.iloc[::3])
 
 
 class Boasting(Fine):
@@ -99,7 +99,7 @@ class Boasting(Fine):
 
 
 class Confusing(Fine):
-    """Answers in another order than it was asked."""
+    """Assigns predictions to the wrong examples."""
 
     def score_predictions(self, splits, predicted, details):
         return super().score_predictions(
@@ -108,7 +108,7 @@ class Confusing(Fine):
 
 
 class Zeroing(FinePairs):
-    """A zero where the run cannot be asked."""
+    """Scores 0 where the task does not apply to the run."""
 
     def score(self, reader, splits, noise):
         try:
@@ -119,15 +119,15 @@ class Zeroing(FinePairs):
 
 class Training(Fine):
     def score(self, reader, splits, noise):
-        found = super().score(reader, splits, noise)
+        score = super().score(reader, splits, noise)
         if hasattr(reader, "encoder"):
             with torch.no_grad():
                 next(reader.encoder.parameters()).add_(1e-3)
-        return found
+        return score
 
 
 FAULTS = {
-    "task_metadata": Unsaid,
+    "task_metadata": Undescribed,
     "missing_data": Silent,
     "examples": Unmarked,
     "deterministic": Wavering,
@@ -146,39 +146,39 @@ def test_every_check_has_its_fault() -> None:
 
 @pytest.mark.parametrize("cls", [Fine, FinePairs])
 def test_a_correct_task_passes(cls: type[Task]) -> None:
-    assert failed(cls(), CHECKS) == []
+    assert failed_checks(cls(), CHECKS) == []
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_fails_its_check(name: str) -> None:
-    said(FAULTS[name](), CHECKS[name])
+    failure_message(FAULTS[name](), CHECKS[name])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_fails_no_other_check(name: str) -> None:
-    assert failed(FAULTS[name](), CHECKS) == [name]
+    assert failed_checks(FAULTS[name](), CHECKS) == [name]
 
 
-def test_the_random_reader_cannot_answer_more_than_chance() -> None:
-    """A task that hands its answers to whoever reads is caught by the reader that knows nothing."""
+def test_random_features_above_chance_are_a_leak() -> None:
+    """A task that scores its own labels is detected with random features."""
 
     class Leaking(Fine):
         def score_predictions(self, splits, predicted, details):
             return super().score_predictions(splits, list(splits.test["label"]), details)
 
-    message = find(CHECKS["random_features"], Leaking()).message
+    message = run_check(CHECKS["random_features"], Leaking()).message
     assert "expected random features to score no more than chance; saw 1.0000" in message
 
 
-def test_data_that_is_not_there_is_not_a_pass() -> None:
+def test_missing_data_is_not_checked() -> None:
     class Elsewhere(Fine):
         def require(self, data):
             raise BenchError("no test split: give --data DIR")
 
-    found = find(CHECKS["outcomes"], Elsewhere())
-    assert found.status == "not checked"
-    assert found.message == "no data: no test split: give --data DIR"
+    finding = run_check(CHECKS["outcomes"], Elsewhere())
+    assert finding.status == "not checked"
+    assert finding.message == "no data: no test split: give --data DIR"
 
 
 class Tags(Tagging):
@@ -211,12 +211,12 @@ class Alike(Similarity):
 
     def load(self, data):
         couples = Couples().load(data)
-        made = [f.assign(score=np.linspace(0, 5, COUNT)) for f in (couples.train, couples.test)]
-        return Splits(*made, sha256="0" * 64)
+        splits = [f.assign(score=np.linspace(0, 5, COUNT)) for f in (couples.train, couples.test)]
+        return Splits(*splits, sha256="0" * 64)
 
 
-class Finding(Retrieval):
-    name, summary, source, chance = "finding", "", "", 0.08
+class Documents(Retrieval):
+    name, summary, source, chance = "documents", "", "", 0.08
 
     def load(self, data):
         documents = {"id": [f"d{i}" for i in range(COUNT)], "text": [f"t{i}" for i in range(COUNT)]}
@@ -257,11 +257,11 @@ class Passages(SpanExtraction):
         )
 
 
-@pytest.mark.parametrize("cls", [Tags, Couples, Alike, Finding, Gaps, Passages])
+@pytest.mark.parametrize("cls", [Tags, Couples, Alike, Documents, Gaps, Passages])
 def test_every_family_can_be_planted(cls: type[Task]) -> None:
     task = cls()
-    assert find(CHECKS["planted_features"], task).status == "passed"
-    blind = find(CHECKS["random_features"], task)
+    assert run_check(CHECKS["planted_features"], task).status == "passed"
+    blind = run_check(CHECKS["random_features"], task)
     assert blind.status == "passed", blind.message
 
 
@@ -270,10 +270,10 @@ def test_an_unknown_family_is_not_checked() -> None:
         plant_answers(object.__new__(type("Other", (), {"family": "other"})), None)
 
 
-def test_words_have_one_state_where_only_words_are_known() -> None:
+def test_word_features_do_not_depend_on_context() -> None:
     texts, spans = ["a bank", "the bank"], [[(2, 6)], [(4, 8)]]
-    blind = KnowingReader().features(texts, spans).spans
-    words = KnowingReader(knows_words=True).features(texts, spans).spans
+    blind = SyntheticReader().features(texts, spans).spans
+    words = SyntheticReader(has_word_features=True).features(texts, spans).spans
     assert blind is not None
     assert words is not None
     assert not np.allclose(blind[0], blind[1])
