@@ -50,7 +50,7 @@ class T5Infilling(DecodedObjective):
     source: ClassVar[str] = "Raffel et al. 2020, sec. 3.1.4 and 3.3.4"
 
     rate: Rate = 0.15
-    """Share of a row's ordinary tokens that are hidden; at least one; `0.30->0.15` moves."""
+    """Share of a row's ordinary tokens to hide, at least one; `0.30->0.15` changes linearly."""
     mean_length: Annotated[float, Field(ge=1.0, le=100.0)] = 3.0
     """Mean length of a span in tokens, which determines the number of spans."""
     roll: bool = True

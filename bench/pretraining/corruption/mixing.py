@@ -124,10 +124,10 @@ def merge_rows(examples: Sequence[Example], member: Int[Tensor, " B"]) -> Exampl
     b = torch.arange(rows, device=member.device)
     slots = max(example.labels.shape[1] for example in examples)
 
-    def chosen(tensors: Sequence[Tensor]) -> Tensor:
+    def select(tensors: Sequence[Tensor]) -> Tensor:
         return torch.stack(tuple(tensors))[member, b]
 
-    def padded(tensor: Tensor, value: int) -> Tensor:
+    def pad(tensor: Tensor, value: int) -> Tensor:
         return torch.nn.functional.pad(tensor, (0, slots - tensor.shape[1]), value=value)
 
     positions = [at.expand(rows, -1) if e.positions is None else e.positions for e in examples]
@@ -142,15 +142,15 @@ def merge_rows(examples: Sequence[Example], member: Int[Tensor, " B"]) -> Exampl
     ]
     is_full = all(one.pattern == "full" for one in patterns)
     return Example(
-        chosen([e.inputs for e in examples]),
+        select([e.inputs for e in examples]),
         Attention(
             "full" if is_full else "prefix",
-            None if all(one.attention_mask is None for one in patterns) else chosen(attention_mask),
-            None if is_full else chosen([_prefix(one, rows, length, member) for one in patterns]),
+            None if all(one.attention_mask is None for one in patterns) else select(attention_mask),
+            None if is_full else select([_prefix(one, rows, length, member) for one in patterns]),
         ),
-        chosen([padded(e.labels, IGNORED) for e in examples]),
-        chosen([padded(where, 0) for where in positions]),
-        None if all(e.origins is None for e in examples) else chosen(origins),
+        select([pad(e.labels, IGNORED) for e in examples]),
+        select([pad(where, 0) for where in positions]),
+        None if all(e.origins is None for e in examples) else select(origins),
         {"member": member},
     )
 
