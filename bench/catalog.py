@@ -14,7 +14,8 @@ from bench.errors import BenchError, unknown_name
 from bench.experiment.tasks import task_suites
 from bench.registry import PLURALS, Kind, Plugin, Registry
 from bench.settings import Knob, as_mapping, knobs
-from bench.spec import SIZES, EncoderShape, Training
+from bench.sizes import SIZES
+from bench.spec import EncoderShape, Training
 
 if TYPE_CHECKING:
     from bench.reporting.run_summary import RunSummary
@@ -107,7 +108,12 @@ def describe(name: str, out: Path) -> Item | RunSummary:
         BenchError: Nothing has that name, or it is a broken plugin.
         RefusedError: The record of a run of that name is damaged.
     """
-    for owner, settings in (("encoder", EncoderShape), ("training", Training)):
+    owners = {"encoder": EncoderShape, "training": Training}
+    if name in ("probe", "finetune"):
+        from bench.probing.protocol import FinetuneSettings, ProbeSettings
+
+        owners = {"probe": ProbeSettings, "finetune": FinetuneSettings}
+    for owner, settings in owners.items():
         if name == owner:
             summary = (inspect.getdoc(settings) or "").splitlines()[0]
             return Item(owner, "settings", summary, settings=tuple(knobs(settings)))
@@ -127,7 +133,7 @@ def describe(name: str, out: Path) -> Item | RunSummary:
     if module_name in suites:
         return suites[module_name]
     known = [plugin.name for plugin in registry.plugins]
-    known += ["encoder", "training", *SIZES, *suites]
+    known += ["encoder", "training", "probe", "finetune", *SIZES, *suites]
     runs = [path.name for path in (out / "runs").glob("*-*")]
     if any(run.startswith(name) for run in runs) or (Path(name) / "run.json").is_file():
         from bench.reporting.run_summary import run_named, summarize

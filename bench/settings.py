@@ -143,6 +143,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
     for name in values:
         if name not in names:
             raise unknown_name(f"setting of {owner}", name, names, f"bench describe {owner}")
+    values = {name: _listed(cls, name, value) for name, value in values.items()}
     try:
         return cls(**values)
     except pydantic.ValidationError as error:
@@ -152,6 +153,25 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
         raise BenchError(
             f"{where}: {first['msg']}{got}; bench describe {owner} shows every setting"
         ) from None
+
+
+def changed(value: T, overrides: Mapping[str, Any], owner: str) -> T:
+    """The settings with those overrides that name a field of theirs.
+
+    Raises:
+        BenchError: A value is out of range.
+    """
+    names = {field.name for field in dataclasses.fields(value)}  # type: ignore[arg-type]
+    own = {name: each for name, each in overrides.items() if name in names}
+    return from_mapping(type(value), as_mapping(value) | own, owner) if own else value
+
+
+def _listed(cls: type, name: str, value: Any) -> Any:
+    """Text for a field that is a list, as `0.1,1`, becomes a list."""
+    default = next(f.default for f in dataclasses.fields(cls) if f.name == name)
+    if isinstance(value, str) and isinstance(default, tuple):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
 
 def canonical_json(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a run is: sizes, budgets, seeds, and the identity of a run.
+"""What a run is: encoder, training, budget, seeds, and the identity of a run.
 
 Everything here is plain values. The identity of a run is the canonical JSON of everything that
 determines its weights, and of nothing about tasks. Its sha256 names the folder, so the same command
@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from bench.errors import BenchError, unknown_name
+from bench.errors import BenchError
 from bench.settings import (
     Fraction,
     PositiveFloat,
@@ -49,6 +49,8 @@ class EncoderShape:
     """Positions of a row."""
     vocab_size: PositiveInt
     """Vocabulary size of the tokenizer that is trained; a given tokenizer brings its own."""
+    rotary_theta: PositiveFloat = 160_000.0
+    """Base of the wavelengths of rotary positions."""
 
     @model_validator(mode="after")
     def _heads_fit(self) -> EncoderShape:
@@ -84,78 +86,6 @@ class Training:
     """Norm to which larger gradients are scaled down."""
     threads: PositiveInt = 1
     """CPU threads of a run. They change the last bits, so they are part of the identity."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """One setting of `--size`: encoder shape, hyperparameters, default budget and seeds."""
-
-    name: str
-    summary: str
-    encoder: EncoderShape
-    training: Training
-    budget: str
-    """The default budget of a run."""
-    seeds: str
-    """The default seeds of a comparison."""
-
-
-def _size(
-    name: str, summary: str, shape: tuple[int, ...], training: tuple[float, int, int], budget: str
-) -> Size:
-    hidden, layers, heads, length, vocab = shape
-    rate, batch, threads = training
-    return Size(
-        name,
-        summary,
-        EncoderShape(
-            hidden_size=hidden,
-            num_layers=layers,
-            num_heads=heads,
-            mlp_size=hidden * 3 // 2,
-            max_length=length,
-            vocab_size=vocab,
-        ),
-        Training(learning_rate=rate, batch_tokens=batch, threads=threads),
-        budget,
-        "0-2",
-    )
-
-
-SIZES = {
-    size.name: size
-    for size in (
-        # Many small steps: with 4,096 tokens per step a tiny encoder stays on the unigram plateau.
-        _size(
-            "tiny",
-            "64 wide, 3 layers: minutes on a CPU",
-            (64, 3, 4, 64, 2048),
-            (4e-3, 512, 1),
-            "1.6M",
-        ),
-        _size(
-            "mini",
-            "128 wide, 4 layers: for a CPU with patience",
-            (128, 4, 4, 128, 4096),
-            (2e-3, 4096, 2),
-            "20M",
-        ),
-        _size(
-            "small",
-            "384 wide, 12 layers: for a GPU",
-            (384, 12, 6, 256, 16384),
-            (1e-3, 65536, 8),
-            "1G",
-        ),
-        _size(
-            "base",
-            "768 wide, 22 layers: ModernBERT-base's shape",
-            (768, 22, 12, 512, 32768),
-            (5e-4, 262144, 16),
-            "10G",
-        ),
-    )
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,17 +162,6 @@ def _seeds_of_text(text: str) -> list[int]:
             raise BenchError(f"seeds {text!r}: write 0, 0-2 or 0,3,7-9 (got {part!r})")
         seeds.extend(range(first, last + 1))
     return sorted(set(seeds))
-
-
-def size_named(name: str) -> Size:
-    """The size of a name.
-
-    Raises:
-        BenchError: No such size.
-    """
-    if name not in SIZES:
-        raise unknown_name("size", name, SIZES, "bench list sizes")
-    return SIZES[name]
 
 
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -358,40 +277,6 @@ class RunSpec:
                 "budget": Budget(**plain["budget"]),
             }
         )
-
-
-def shape_and_training(
-    size: Size, overrides: Overrides, vocab_size: int | None
-) -> tuple[EncoderShape, Training]:
-    """The numbers of a size with the overrides, and threads capped by the available cores.
-
-    Args:
-        size: The size.
-        overrides: Settings of `encoder` and `training`.
-        vocab_size: The preference of the corpus, if it has one; an override takes precedence.
-
-    Raises:
-        BenchError: An unknown setting or an impossible value.
-    """
-    encoder: dict[str, Any] = as_mapping(size.encoder)
-    if vocab_size is not None:
-        encoder["vocab_size"] = vocab_size
-    given = overrides.get("encoder", {})
-    encoder |= given
-    hidden_size = str(given.get("hidden_size", ""))
-    if hidden_size.isdigit() and "mlp_size" not in given:
-        encoder["mlp_size"] = int(hidden_size) * 3 // 2
-    training = as_mapping(size.training) | dict(overrides.get("training", {}))
-    if "threads" not in overrides.get("training", {}):
-        training["threads"] = min(int(training["threads"]), cores())
-    shape = from_mapping(EncoderShape, encoder, "encoder")
-    numbers = from_mapping(Training, training, "training")
-    if numbers.batch_tokens < shape.max_length:
-        raise BenchError(
-            f"training.batch_tokens {numbers.batch_tokens} is smaller than one row of "
-            f"encoder.max_length {shape.max_length} tokens; raise the one or lower the other"
-        )
-    return shape, numbers
 
 
 def cores() -> int:

@@ -10,14 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
+from bench.sizes import SIZES, shape_and_training, size_named
 from bench.spec import (
-    SIZES,
     Budget,
     RunSpec,
     parse_overrides,
     parse_seeds,
-    shape_and_training,
-    size_named,
 )
 
 

@@ -31,6 +31,8 @@ class Evaluation:
     tasks: tuple[str, ...] = ()
     """Registered names, or KIND:FILE for a user's labels."""
     probes: tuple[Probe, ...] = ("linear",)
+    probe_settings: tuple[Mapping[str, Mapping[str, Any]], ...] = ({},)
+    """Settings by owner (`probe`, `finetune`); each task is scored with each of them."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads."""
@@ -45,6 +47,7 @@ class Evaluation:
             },
             "tasks": list(self.tasks),
             "probes": list(self.probes),
+            "probe_settings": list(self.probe_settings),
         }
 
     @classmethod
@@ -54,7 +57,11 @@ class Evaluation:
         for key in ("folder", "prepared"):
             data[key] = None if data[key] is None else Path(data[key])
         return cls(
-            Path(plain["out"]), DataRoot(**data), tuple(plain["tasks"]), tuple(plain["probes"])
+            Path(plain["out"]),
+            DataRoot(**data),
+            tuple(plain["tasks"]),
+            tuple(plain["probes"]),
+            tuple(plain["probe_settings"]),
         )
 
 

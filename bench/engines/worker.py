@@ -167,8 +167,9 @@ def _score(
 
     readers: dict[str, Reader] = {}
     attentions, evaluation = _attentions(objective.attention), job.evaluation
-    for reference in evaluation.tasks:
+    for reference, settings in itertools.product(evaluation.tasks, evaluation.probe_settings):
         task: Task = task_class(reference, registry)()
+        task.configure(settings)
         splits = task.load(evaluation.data)
         probes = evaluation.probes if task.probes else (task.probe,)
         for task.probe, attention in itertools.product(probes, attentions):

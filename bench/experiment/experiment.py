@@ -16,19 +16,23 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.experiment.curve import check_steps, halvings
 from bench.experiment.objectives import own_classes, read_objectives
-from bench.experiment.tasks import DEFAULT_CORPUS, read_probes, read_tasks, require_data
+from bench.experiment.tasks import (
+    DEFAULT_CORPUS,
+    read_probe_settings,
+    read_probes,
+    read_tasks,
+    require_data,
+)
 from bench.settings import as_mapping, code_sha256
+from bench.sizes import Size, shape_and_training, size_named
 from bench.spec import (
     Budget,
     EncoderShape,
     RunSpec,
-    Size,
     Training,
     cores,
     parse_overrides,
     parse_seeds,
-    shape_and_training,
-    size_named,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +65,8 @@ class Experiment:
     tokenizer: str | None
     device: str
     probes: tuple[Probe, ...]
+    probe_settings: tuple[dict[str, dict[str, Any]], ...] = ({},)
+    """Settings of `probe` and `finetune` by owner; each task is scored with each of them."""
 
     @property
     def budget(self) -> Budget:
@@ -169,6 +175,7 @@ def resolve(
         tokenizer=tokenizer_name,
         device=choose_device(device),
         probes=read_probes(probe),
+        probe_settings=read_probe_settings(overrides, task_classes),
     )
 
 

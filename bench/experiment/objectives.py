@@ -51,7 +51,13 @@ def read_objectives(
     for item in [*listed, UNTRAINED]:
         for objective in _instances(item, overrides, registry):
             instances.setdefault(objective.display_name, objective)
-    owners = ["encoder", "training", *dict.fromkeys(one.name for one in instances.values())]
+    owners = [
+        "encoder",
+        "training",
+        "probe",
+        "finetune",
+        *dict.fromkeys(one.name for one in instances.values()),
+    ]
     for owner in overrides:
         if owner not in owners:
             raise BenchError(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
     from bench.probing.task import DataRoot, Probe, Task
     from bench.registry import Registry
+    from bench.spec import Overrides
 
 DEFAULT_CORPUS = "micro"
 """The generated corpus; its tasks are the default ones."""
@@ -91,6 +94,40 @@ def read_probes(probes: str | Iterable[str]) -> tuple[Probe, ...]:
         if name not in PROBES:
             raise BenchError(f"--probe {name!r} is none of {', '.join(PROBES)}")
     return tuple(dict.fromkeys(names))  # type: ignore[arg-type]
+
+
+def read_probe_settings(
+    overrides: Overrides, tasks: Mapping[str, type[Task]]
+) -> tuple[dict[str, dict[str, Any]], ...]:
+    """Every combination of the settings of `probe` and `finetune`: `32|128` are two values.
+
+    Raises:
+        BenchError: No task of the experiment has such a setting, or a value is out of range.
+    """
+    from bench.probing.protocol import FinetuneSettings, ProbeSettings
+
+    known: dict[str, dict[str, Any]] = {"probe": {}, "finetune": {}}
+    for settings in (ProbeSettings, *(type(task.probe_settings) for task in tasks.values())):
+        if dataclasses.is_dataclass(settings):
+            known["probe"] |= {field.name: field for field in dataclasses.fields(settings)}
+    known["finetune"] = {field.name: field for field in dataclasses.fields(FinetuneSettings)}
+    chosen: dict[tuple[str, str], list[Any]] = {}
+    for owner in known:
+        for name, value in overrides.get(owner, {}).items():
+            if name not in known[owner]:
+                raise unknown_name(
+                    f"setting of {owner}", name, known[owner], f"bench describe {owner}"
+                )
+            chosen[owner, name] = value.split("|") if isinstance(value, str) else [value]
+    combinations = []
+    for values in itertools.product(*chosen.values()):
+        combination: dict[str, dict[str, Any]] = {}
+        for (owner, name), value in zip(chosen, values, strict=True):
+            combination.setdefault(owner, {})[name] = value
+        for task in tasks.values():
+            task().configure(combination)
+        combinations.append(combination)
+    return tuple(combinations)
 
 
 def require_data(tasks: Mapping[str, type[Task]], data: DataRoot) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.pretraining.batch import Attention
     from bench.spec import EncoderShape
 
-ROTARY_THETA = 160_000.0
 NORM_EPSILON = 1e-5
 
 Rotary = tuple[Tensor, Tensor]
@@ -115,7 +114,9 @@ class Encoder(nn.Module):
             self.embeddings = Embeddings(shape)
             self.layers = nn.ModuleList(Layer(shape, index) for index in range(shape.num_layers))
             self.final_norm = norm(shape.hidden_size)
-        cosine, sine = rotary_tables(shape.max_length, shape.hidden_size // shape.num_heads)
+        cosine, sine = rotary_tables(
+            shape.max_length, shape.hidden_size // shape.num_heads, shape.rotary_theta
+        )
         self.cosine: Tensor
         self.sine: Tensor
         self.register_buffer("cosine", cosine, persistent=False)
@@ -226,9 +227,9 @@ def norm(width: int) -> nn.LayerNorm:
     return nn.LayerNorm(width, eps=NORM_EPSILON, bias=False)
 
 
-def rotary_tables(max_length: int, head_size: int) -> tuple[Tensor, Tensor]:
+def rotary_tables(max_length: int, head_size: int, theta: float) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the angles of every position, each float32 [max_length, head_size / 2]."""
-    frequencies = ROTARY_THETA ** (-torch.arange(0, head_size, 2).float() / head_size)
+    frequencies = theta ** (-torch.arange(0, head_size, 2).float() / head_size)
     angles = torch.arange(max_length).float()[:, None] * frequencies[None, :]
     return angles.cos(), angles.sin()
 

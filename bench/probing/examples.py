@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.probing.task import POOLINGS
-
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
@@ -25,8 +23,6 @@ Targets = Sequence[str] | np.ndarray
 """Names of classes; or numbers, as an array of floats."""
 Join = Callable[[Any, Any], tuple[Any, ...]]
 """The features of a pair from its two vectors, arrays or tensors; the caller concatenates them."""
-
-FIRST_TOKEN = ("first sub-token",)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,6 +57,11 @@ class LabelledFeatures:
         other = self.others[rows, layer, pooling].astype(np.float64)
         return np.concatenate(self.join(own, other), axis=1)
 
+    @property
+    def width(self) -> int:
+        """The number of columns at one layer and pooling."""
+        return int(self.at(0, 0, np.arange(1)).shape[1])
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
@@ -86,9 +87,9 @@ class Examples:
         return np.repeat(np.arange(len(self.texts)), [len(words) for words in self.spans])
 
     @property
-    def poolings(self) -> Sequence[str]:
-        """The names along the third axis of `LabelledFeatures.features`."""
-        return POOLINGS if self.spans is None else FIRST_TOKEN
+    def num_texts(self) -> int:
+        """The number of texts; both of a pair count."""
+        return len(self.texts) + len(self.pairs or ())
 
     def encode(self, reader: Reader) -> tuple[LabelledFeatures, int]:
         """The frozen features, and the number of texts that were cut."""
@@ -110,7 +111,7 @@ def _encode(
     if spans is None:
         return features.pooled, features.truncated
     assert features.spans is not None  # spans were requested
-    return features.spans[:, :, None], features.truncated
+    return features.spans, features.truncated
 
 
 def ordered_join(u: Any, v: Any) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -104,6 +104,8 @@ class Linear:
             fitted, model = self._fit(x[~is_dev], y[~is_dev], c, data.settings, model)
             score = criterion_score(fitted.predict(x[is_dev]), y[is_dev], data.criterion)
             tried.append([c, score])
+            if [pair[1] < best_score(tried) for pair in tried[-2:]] == [True, True]:
+                break
         return best(tried), tried
 
     def fit(self, data: ProbeData, parameter: float) -> FittedProbe:
@@ -308,3 +310,42 @@ def _fitted_network(model: nn.Module, center: float, scale: float, is_number: bo
 def best(tried: list[list[float]]) -> float:
     """The first parameter of the greatest score."""
     return max(tried, key=lambda pair: (pair[1], -tried.index(pair)))[0]
+
+
+def best_score(tried: list[list[float]]) -> float:
+    """The greatest score."""
+    return max(score for _, score in tried)
+
+
+def layer_weights(
+    layers: Sequence[Float[np.ndarray, "T W"]], y: np.ndarray, steps: int = 100
+) -> tuple[float, ...]:
+    """The weights of a mean of layers, learned with a linear probe (Peters et al. 2018).
+
+    Weights are a softmax of one number for each layer; they and the probe are fitted together by
+    L-BFGS with a small penalty on the probe.
+    """
+    import torch
+
+    x = torch.from_numpy(np.stack(layers))
+    targets = torch.from_numpy(y).float() if y.dtype.kind == "f" else torch.from_numpy(y)
+    if y.dtype.kind == "f":
+        targets = (targets - targets.mean()) / targets.std().clamp(min=1e-6)
+    outputs = 1 if y.dtype.kind == "f" else int(y.max()) + 1
+    logits = torch.zeros(len(x), requires_grad=True)
+    weights = torch.zeros(x.shape[2], outputs, requires_grad=True)
+    bias = torch.zeros(outputs, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [logits, weights, bias], max_iter=steps, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        mixed = torch.einsum("s,stw->tw", logits.softmax(0), x)
+        value: torch.Tensor = loss_of(mixed @ weights + bias, targets)
+        value = value + 1e-3 * weights.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return tuple(logits.detach().softmax(0).tolist())

@@ -1,10 +1,11 @@
 """The probe protocol: fit on train with choices made on its dev part, predict the test split once.
 
-Layer and pooling are chosen on a dev part of the training split, then the method's one parameter;
-the probe is then refitted on the whole training split and predicts the test split once. All layers
-and poolings are screened by least squares on the labels, which has a closed form: the screening
-ranks them and does not have to fit them well. With logistic regressions instead, the screening was
-most of the cost. Features are standardised with the statistics of the training part.
+Features are read out in several ways (`bench.probing.readouts`): one layer and pooling, all layers
+side by side, all layers and poolings side by side. The readout and the method's one parameter are
+chosen on a dev part of the training split; the probe is then refitted on the whole training split.
+One layer alone costs accuracy (measured on question classification: 59 against 70 % with all), and
+a wide probe learns more by itself, so the details report the best single layer beside the chosen
+readout, each with its selectivity.
 """
 
 from __future__ import annotations
@@ -14,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.probing.methods import ProbeData, ridge
+from bench.probing.methods import ProbeData
 from bench.probing.protocol import Criterion, ProbeSettings, criterion_score
-from bench.probing.sampling import chosen_units, dev_part, random_labels
+from bench.probing.readouts import FeatureReadout, readouts, screen
+from bench.probing.sampling import dev_part, random_labels
+from bench.probing.task import POOLINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from jaxtyping import Bool, Float
-
     from bench.pretraining.noise import Noise
     from bench.probing.examples import LabelledFeatures
     from bench.probing.methods import Method
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 def probe(
     train: LabelledFeatures,
     test: LabelledFeatures,
-    poolings: Sequence[str],
     noise: Noise,
     settings: ProbeSettings,
     method: Method,
@@ -40,44 +38,72 @@ def probe(
     """Fit on `train`, predict `test` once.
 
     Returns:
-        The predicted labels (or numbers), and how they came about: the chosen layer (0:
-        embeddings), pooling and parameter with all that were tried, and selectivity: the probe's
-        own score minus its score on random labels, one per type (Hewitt & Liang 2019).
+        The predicted labels (or numbers), and how they came about: the chosen readout, layer (0:
+        embeddings), pooling and parameter with all that were tried; selectivity, the probe's
+        score by the criterion minus its score on random labels, one per type (Hewitt & Liang
+        2019); and `single`, the same for the best single layer.
     """
     classes, y, targets = encode_labels(train.labels, test.labels)
     is_dev = dev_part(train.units, y, noise, settings.dev_fraction)
     grid = screen(train, y, is_dev, noise, settings, criterion)
-    layer, pooling = (int(i) for i in np.unravel_index(grid.argmax(), grid.shape))
-    x, x_test = standardise(train.at(layer, pooling), test.at(layer, pooling))
-    data = ProbeData(x, y, is_dev, noise, settings, criterion)
-    parameter, tried = method.choose(data)
-    fitted = method.fit(data, parameter)
-    predicted = fitted.predict(x_test)
     z, z_test = random_labels(train.types, test.types, y, noise)
-    random_predicted = method.fit(dataclasses.replace(data, y=z), parameter).predict(x_test)
-    own: Criterion = "spearman" if classes is None else "accuracy"
-    score = criterion_score(predicted, targets, own)
-    random_score = criterion_score(random_predicted, z_test, own)
-    details = {
-        "layer": layer,
-        "pooling": poolings[pooling],
-        "poolings": list(poolings),
+    candidates = []
+    for readout in readouts(train, grid, y, is_dev, settings):
+        data = ProbeData(readout.train(train), y, is_dev, noise, settings, criterion)
+        parameter, tried = method.choose(data)
+        candidates.append(Candidate(readout, parameter, tried))
+    chosen = max(candidates, key=lambda one: one.dev)
+
+    def finish(candidate: Candidate) -> tuple[np.ndarray, dict[str, Any]]:
+        x, x_test = candidate.readout.both(train, test)
+        data = ProbeData(x, y, is_dev, noise, settings, criterion)
+        fitted = method.fit(data, candidate.parameter)
+        predicted = fitted.predict(x_test)
+        fitted_on_random = method.fit(dataclasses.replace(data, y=z), candidate.parameter)
+        score = criterion_score(predicted, targets, criterion)
+        random_score = criterion_score(fitted_on_random.predict(x_test), z_test, criterion)
+        return predicted, {
+            **candidate.readout.describe(),
+            method.parameter: candidate.parameter,
+            f"{method.parameter}_grid": candidate.tried,
+            "dev": candidate.dev,
+            criterion: score,
+            f"random_label_{criterion}": random_score,
+            "selectivity": score - random_score,
+            **fitted.report,
+        }
+
+    predicted, report = finish(chosen)
+    single = next((one for one in candidates if one.readout.name == "layer"), chosen)
+    details = report | {
+        "poolings": list(POOLINGS),
         "grid": grid.tolist(),
         "criterion": criterion,
         "method": method.name,
-        method.parameter: parameter,
-        f"{method.parameter}_grid": tried,
+        "readouts": {one.readout.name: one.dev for one in candidates},
         "train_labels": len(y),
         "dev_labels": int(is_dev.sum()),
-        own: score,
-        f"random_label_{own}": random_score,
-        "selectivity": score - random_score,
-        **fitted.report,
     }
+    if single is not chosen:
+        details["single"] = finish(single)[1]
     if classes is None:
         return predicted, details
     details["unseen_test_labels"] = int((targets < 0).sum())
     return classes[predicted], details
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidate:
+    """A readout with the parameter that is best for it."""
+
+    readout: FeatureReadout
+    parameter: float
+    tried: list[list[float]]
+
+    @property
+    def dev(self) -> float:
+        """The best dev score."""
+        return max(score for _, score in self.tried)
 
 
 def encode_labels(
@@ -93,42 +119,3 @@ def encode_labels(
     names = np.asarray(test_labels, dtype=str)
     place = np.searchsorted(classes, names).clip(max=len(classes) - 1)
     return classes, y, np.where(classes[place] == names, place, -1)
-
-
-def screen(
-    train: LabelledFeatures,
-    y: np.ndarray,
-    is_dev: Bool[np.ndarray, " T"],
-    noise: Noise,
-    settings: ProbeSettings,
-    criterion: Criterion,
-) -> Float[np.ndarray, "S P"]:
-    """The dev score of each layer and pooling, by ridge regression on a few examples."""
-    counts = np.bincount(train.units)
-    few = chosen_units(counts, noise, "probe.screen", settings.screen_examples)
-    rows = np.flatnonzero(np.isin(train.units, few))
-    y, is_dev = y[rows], is_dev[rows]
-    targets = y[:, None] if y.dtype.kind == "f" else np.eye(y.max() + 1)[y]
-    grid = np.empty(train.grid_shape)
-    for layer, pooling in np.ndindex(grid.shape):
-        everything = train.at(layer, pooling, rows)
-        x, x_dev = standardise(everything[~is_dev], everything[is_dev])
-        outputs = ridge(x, targets[~is_dev], settings.screen_penalty)(x_dev)
-        predicted = outputs[:, 0] if y.dtype.kind == "f" else outputs.argmax(1)
-        grid[layer, pooling] = criterion_score(predicted, y[is_dev], criterion)
-    return grid
-
-
-def standardise(
-    x: Float[np.ndarray, "T W"], further: Float[np.ndarray, "R W"]
-) -> tuple[Float[np.ndarray, "T W"], Float[np.ndarray, "R W"]]:
-    """Both by the mean and deviation of the first; a feature that never varies becomes 0.
-
-    In float32, with which logistic regression takes half the time.
-    """
-    mean, scale = x.mean(0), x.std(0)
-    is_constant = scale < 1e-12
-    scale[is_constant] = 1.0
-    z, z_further = (((rows - mean) / scale).astype(np.float32) for rows in (x, further))
-    z_further[:, is_constant] = 0.0
-    return z, z_further

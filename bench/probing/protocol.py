@@ -15,6 +15,10 @@ Criterion = Literal["accuracy", "matthews", "spearman"]
 """The score on dev that choices maximise: `matthews` where one label is so frequent that accuracy
 says little, `spearman` where the labels are numbers."""
 
+Readout = Literal["layer", "mix", "layers", "all"]
+"""The input of a probe: one layer and pooling; a weighted mean of the layers at one pooling; all
+layers at one pooling, side by side; or all layers and poolings, side by side."""
+
 
 @settings
 class ProbeSettings:
@@ -28,13 +32,35 @@ class ProbeSettings:
     """Maximum number of labels in the screening of layers and poolings."""
     screen_penalty: PositiveFloat = 100.0
     """The ridge penalty of that screening."""
-    c_grid: tuple[PositiveFloat, ...] = (0.001, 0.01, 0.1, 1.0)
-    """Inverse regularisations tried at the chosen layer and pooling."""
+    readouts: tuple[Readout, ...] = ("layer", "layers", "all")
+    """The inputs of which the one with the best dev score is chosen."""
+    max_columns: PositiveInt = 8_192
+    """Maximum number of columns of `layers` and `all`: of more layers, evenly spaced ones."""
+    c_grid: tuple[PositiveFloat, ...] = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+    """Inverse regularisations tried, the smallest first; two in a row that are worse end the
+    search."""
     max_iterations: PositiveInt = 500
     """Maximum number of lbfgs iterations; a probe that stops there reports it."""
     max_work: PositiveFloat = 1e10
     """Maximum of examples x features x classes x iterations of a fit: with a thousand classes the
     fit stops early and reports it."""
+
+
+@settings
+class FinetuneSettings:
+    """The numbers of fine-tuning, the same for every objective."""
+
+    learning_rates: tuple[PositiveFloat, ...] = ()
+    """Peak learning rates tried with the first seed; empty: 0.02, 0.06 and 0.2 divided by the
+    encoder's width (BERT's range, 2.6e-5 to 2.6e-4, for 768)."""
+    max_epochs: PositiveInt = 20
+    """Maximum number of epochs; a seed that is best at the last one is reported."""
+    patience: PositiveInt = 3
+    """A seed stops after this number of epochs without a better dev score."""
+    seeds: PositiveInt = 3
+    """Seeds of the head and of the order of the texts, at the chosen learning rate."""
+    batch_texts: PositiveInt = 32
+    """Texts of a step."""
 
 
 def criterion_score(predicted: np.ndarray, targets: np.ndarray, criterion: Criterion) -> float:

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from bench.settings import as_mapping
+from bench.settings import as_mapping, changed
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import torch
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
     from bench.pretraining.noise import Noise
     from bench.probing.reader.batching import Row, Span
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raise this number whenever the evaluation computes other values from the same features. The code
 of this module is part of every score's key, so a score of the old protocol is never mistaken for
 one of the new protocol."""
@@ -93,10 +93,10 @@ class Features:
 
     pooled: Float[np.ndarray, "N S 3 D"]
     """Mean, first and last over a text's tokens, in the order of `POOLINGS`."""
-    spans: Float[np.ndarray, "T S D"] | None = None
-    """The first sub-token of each requested word, in the order of the request."""
+    spans: Float[np.ndarray, "T S 3 D"] | None = None
+    """The same over the tokens of each requested word, in the order of the request."""
     truncated: int = 0
-    """The number of texts that are longer than the encoder reads."""
+    """The number of texts that are cut, because they are longer than all windows together."""
 
 
 class Reader(Protocol):
@@ -110,10 +110,6 @@ class Reader(Protocol):
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
     ) -> Features:
         """Frozen features; `spans` requests words by character range [start, end)."""
-        ...
-
-    def readable(self, texts: Sequence[str]) -> Int[np.ndarray, " N"]:
-        """The number of characters of each text that the encoder reads, from its beginning."""
         ...
 
     def log_likelihood(
@@ -198,7 +194,7 @@ class Task(ABC):
     """The numbers of train and test examples, as published or as generated."""
     suites: ClassVar[tuple[str, ...]] = ()
     """Names under which `--tasks` selects several tasks at once."""
-    probe_settings: ClassVar[Any] = None
+    probe_settings: Any = None
     """Settings of the family's probe (part of the score's key); None where nothing is fitted."""
     probes: ClassVar[tuple[Probe, ...]] = ()
     """The probes by which it can be evaluated; empty where nothing is fitted."""
@@ -209,6 +205,19 @@ class Task(ABC):
         """The settings and the probe as plain values: part of the score's key."""
         values = {} if self.probe_settings is None else as_mapping(self.probe_settings)
         return values | ({"probe": self.probe} if self.probes else {})
+
+    def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Change settings of the probe.
+
+        Args:
+            settings: Values by owner (`probe`, and `finetune` where the encoder can be fine-tuned)
+                and setting. A setting that this task does not have changes nothing.
+
+        Raises:
+            BenchError: A value is out of range.
+        """
+        if self.probe_settings is not None:
+            self.probe_settings = changed(self.probe_settings, settings.get("probe", {}), "probe")
 
     def require(self, data: DataRoot) -> None:  # noqa: B027  # generated data requires nothing
         """Check that the data set is at hand, without loading it.

@@ -10,10 +10,12 @@ pairs. Claims over several tasks are corrected (Holm).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
+from bench.records.store import RunRecord
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
 from bench.reporting.formatting import decimal, listing, width
@@ -23,6 +25,8 @@ from bench.statistics.pairwise import letters, minimum_detectable_difference
 _MORE_SEEDS = "repeat with --seeds 0-2 or more"
 _OVERLAP_SHARE = 0.01
 """An overlap of less than this share of the test examples gets no note."""
+_CUT_SHARE = 0.005
+"""A smaller share of cut texts gets no warning."""
 _MAX_CLEAN_SCORES = 4
 """Scores on the other examples that one note lists."""
 
@@ -64,6 +68,8 @@ def _warnings(table: Table, baseline: str | None) -> list[str]:
     if limited:
         warnings.append(f"LIMITED: scored on a part of the examples only: {', '.join(limited)}")
     warnings.extend(_collapsed_finetuning(table))
+    warnings.extend(_limits_of_finetuning(table))
+    warnings.extend(_truncated(table))
     if baseline is not None and table.difference_to is None:
         warnings.append(f"no {baseline} among these runs, so no differences to it are shown")
     return warnings
@@ -83,6 +89,51 @@ def _collapsed_finetuning(table: Table) -> list[str]:
         and score.variant in variants
         and score.data["attention"] == row.attention
         for is_all in [len(collapsed) == len(score.data["details"]["seeds"])]
+    ]
+
+
+def _scores_of(table: Table) -> Iterator[tuple[Column, Row, RunRecord, Mapping[str, Any]]]:
+    """(headline column, row, run, details) of every score in the table."""
+    columns = {column.variant: column for column in table.columns if column.is_headline}
+    for row in table.rows:
+        for run in row.finished:
+            for score in run.scores:
+                column = columns.get(score.variant)
+                if column is not None and score.data["attention"] == row.attention:
+                    yield column, row, run, score.data["details"]
+
+
+def _limits_of_finetuning(table: Table) -> list[str]:
+    """Where fine-tuning was best at the highest or lowest learning rate, or at the last epoch."""
+    edges: dict[str, list[str]] = {}
+    last: dict[str, list[str]] = {}
+    for column, row, _, details in _scores_of(table):
+        for key, rows in (("is_edge", edges), ("is_at_last_epoch", last)):
+            if details.get(key) is True:
+                rows.setdefault(column.name, []).append(row.name)
+    return [
+        f"{column}: fine-tuning was best at the {place} for "
+        f"{listing(list(dict.fromkeys(names)))}; {way_out}"
+        for rows, place, way_out in (
+            (edges, "highest or lowest learning rate", "widen --set finetune.learning_rates="),
+            (last, "last epoch", "raise --set finetune.max_epochs="),
+        )
+        for column, names in rows.items()
+    ]
+
+
+def _truncated(table: Table) -> list[str]:
+    """Columns whose texts are longer than what was read of them."""
+    shares: dict[str, float] = {}
+    for column, _, _, details in _scores_of(table):
+        if details.get("texts"):
+            share = details.get("truncated_texts", 0) / details["texts"]
+            shares[column.name] = max(share, shares.get(column.name, 0.0))
+    return [
+        f"{column}: {share:.1%} of the texts are longer than what was read of them, and were cut "
+        "(baselines without an encoder read all); raise --set encoder.max_length="
+        for column, share in shares.items()
+        if share >= _CUT_SHARE
     ]
 
 

@@ -68,7 +68,7 @@ def read_cells(
                 status="ok",
                 sample=sample,
                 interval=next(intervals),
-                selectivity=sum(numbers) / len(numbers) if numbers else None,
+                selectivity=sum(numbers) / len(numbers) if numbers and column.is_headline else None,
                 examples=max(one["examples"] for one in data),
                 overlap=_overlap(data, column.metric_key),
             )

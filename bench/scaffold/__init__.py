@@ -20,7 +20,7 @@ from typing import Literal
 import bench
 from bench.errors import BenchError
 from bench.registry import Registry
-from bench.spec import SIZES
+from bench.sizes import SIZES
 from bench.storage import new_folder
 
 Kind = Literal["objective", "task"]

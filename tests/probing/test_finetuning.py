@@ -18,7 +18,7 @@ from bench.probing.families.pair_classification import PairClassification
 from bench.probing.families.probed import mean_score
 from bench.probing.families.similarity import Similarity
 from bench.probing.families.tagging import Tagging
-from bench.probing.finetuning import constant_loss, schedule_factor
+from bench.probing.finetuning import constant_loss
 from bench.probing.metrics import label_score
 from bench.probing.reader.reader import RunReader
 from bench.probing.task import Splits
@@ -35,6 +35,7 @@ def task_of(family, columns):
     names = {"name": "small", "summary": "", "source": "", "chance": 0.5, "load": load}
     task = type("Small", (family,), names)()
     task.probe = "finetune"
+    task.configure({"finetune": {"max_epochs": 6, "learning_rates": (0.003, 0.03)}})
     return task, columns
 
 
@@ -63,12 +64,6 @@ def reader():
         vocab_size=tokenizer.vocabulary.size,
     )  # fmt: skip
     return RunReader(Encoder(shape, 0), None, tokenizer, None)
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch):
-    monkeypatch.setattr(finetuning, "MAX_EPOCHS", 4)
-    monkeypatch.setattr(finetuning, "RATE_TIMES_WIDTH", 0.4)
 
 
 def splits():
@@ -100,9 +95,9 @@ def test_the_same_every_time_and_different_by_seed(reader):
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_the_details_name_collapsed_seeds(reader, monkeypatch):
-    monkeypatch.setattr(finetuning, "RATE_TIMES_WIDTH", 1e5)
+def test_the_details_name_collapsed_seeds(reader):
     task, _ = task_of(TextClassification, ())
+    task.configure({"finetune": {"learning_rates": (1e4,)}})
     score = task.score(reader, splits(), NOISE)
     assert score.details["collapsed_seeds"] == [0, 1, 2]
     assert score.details["seeds_averaged"] == 3  # no other seeds exist
@@ -111,8 +106,8 @@ def test_the_details_name_collapsed_seeds(reader, monkeypatch):
 def test_a_collapsed_seed_is_excluded_from_the_mean(reader, monkeypatch):
     train = finetuning.Tuning.train
 
-    def train_and_collapse(self, is_dev, criterion):
-        report = train(self, is_dev, criterion)
+    def train_and_collapse(self, *arguments):
+        report = train(self, *arguments)
         return report | {"collapsed": self.noise.seed == 1}
 
     monkeypatch.setattr(finetuning.Tuning, "train", train_and_collapse)
@@ -124,13 +119,34 @@ def test_a_collapsed_seed_is_excluded_from_the_mean(reader, monkeypatch):
 
 
 def test_the_weights_of_the_best_epoch_on_dev_are_used(reader, monkeypatch):
-    scores = iter([0.9, 0.1, 0.1, 0.1] * 3)
+    scores = iter([0.9, 0.1, 0.1, 0.1])
     monkeypatch.setattr(finetuning, "criterion_score", lambda *arguments: next(scores))
-    monkeypatch.setattr(finetuning, "SEEDS", 1)
     task, _ = task_of(TextClassification, ())
+    task.configure({"finetune": {"seeds": 1, "learning_rates": (0.01,), "patience": 2}})
     (seed,) = task.score(reader, splits(), NOISE).details["seeds"]
     assert (seed["epochs"], seed["dev"]) == (1, 0.9)
-    assert len(seed["curve"]) == 1 + finetuning.PATIENCE
+    assert len(seed["curve"]) == 1 + 2
+
+
+def test_learning_rate_and_epochs_are_chosen_on_dev_with_equal_trials(reader):
+    task, _ = task_of(TextClassification, ())
+    task.configure({"finetune": {"learning_rates": (1e-6, 0.01), "max_epochs": 3}})
+    details = task.score(reader, splits(), NOISE).details
+    assert [rate for rate, _ in details["learning_rates"]] == [1e-6, 0.01]
+    assert details["learning_rate"] == 0.01
+    assert details["is_edge"]
+    assert {seed["learning_rate"] for seed in details["seeds"]} == {0.01}
+    last = [seed["epochs"] == 3 for seed in details["seeds"]]
+    assert details["is_at_last_epoch"] == any(last)
+    assert details["truncated_texts"] == 0
+
+
+def test_the_default_learning_rates_scale_with_the_width(reader):
+    task, _ = task_of(TextClassification, ())
+    task.configure({"finetune": {"learning_rates": (), "max_epochs": 1, "seeds": 1}})
+    details = task.score(reader, splits(), NOISE).details
+    tried = [rate for rate, _ in details["learning_rates"]]
+    assert tried == [product / 16 for product in finetuning.RATES_TIMES_WIDTH]
 
 
 def test_the_mean_over_seeds_is_a_mean_over_examples():
@@ -143,10 +159,6 @@ def test_the_mean_over_seeds_is_a_mean_over_examples():
     assert score.outcomes["accuracy"].tolist() == [1, 1, 0.5, 0.5]
 
 
-def test_learning_rates_and_constant_predictions():
-    rates = [schedule_factor(step, 100) for step in range(100)]
-    assert np.argmax(rates) == 9
-    assert max(rates) == 1.0
-    assert rates[-1] < 0.02
+def test_constant_predictions():
     assert constant_loss(torch.tensor([0, 1, 0, 1])) == pytest.approx(np.log(2))
     assert constant_loss(torch.tensor([0.0, 2.0])) == pytest.approx(1.0)

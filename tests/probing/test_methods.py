@@ -10,8 +10,8 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from bench.pretraining.noise import Noise
 from bench.probing.methods import Linear, Neighbours, Perceptron, ProbeData, method_of, vote
-from bench.probing.probes import standardise
 from bench.probing.protocol import ProbeSettings
+from bench.probing.readouts import standardise
 
 NOISE = Noise(3, 0, torch.arange(1))
 SETTINGS = ProbeSettings()

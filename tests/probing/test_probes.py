@@ -10,14 +10,14 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.errors import BenchError
 from bench.pretraining.noise import Noise
-from bench.probing import probes
+from bench.probing import probes, readouts
 from bench.probing.examples import LabelledFeatures
 from bench.probing.methods import Linear, ProbeData, ridge
 from bench.probing.protocol import ProbeSettings
 from bench.settings import as_mapping, from_mapping
 
 NOISE = Noise(7, 0, torch.arange(1))
-SETTINGS = ProbeSettings()
+SETTINGS = ProbeSettings(readouts=("layer",))
 POOLINGS = ("mean", "first", "last")
 
 
@@ -35,7 +35,7 @@ def labelled(count, seed, strength, classes=2, layer=1, pooling=2):
 
 def probe(train, test, settings=SETTINGS, noise=NOISE, method=None):
     method = method or Linear()
-    predicted, details = probes.probe(train, test, POOLINGS, noise, settings, method)
+    predicted, details = probes.probe(train, test, noise, settings, method)
     return predicted.tolist(), details
 
 
@@ -98,7 +98,7 @@ def test_the_screening_uses_few_examples(monkeypatch):
         sizes.append(len(x))
         return ridge(x, *arguments)
 
-    monkeypatch.setattr(probes, "ridge", recording_ridge)
+    monkeypatch.setattr(readouts, "ridge", recording_ridge)
     settings = ProbeSettings(screen_examples=100)
     probe(labelled(500, 1, 1.0), labelled(50, 2, 1.0), settings)
     assert len(sizes) == 9  # 3 layers x 3 poolings
@@ -145,6 +145,69 @@ def test_features_of_no_variance_and_one_class_are_no_error():
 
 
 def test_settings_are_validated():
-    assert as_mapping(SETTINGS)["c_grid"] == [0.001, 0.01, 0.1, 1.0]
+    assert as_mapping(SETTINGS)["c_grid"] == [0.001, 0.01, 0.1, 1.0, 10.0, 100.0]
     with pytest.raises(BenchError, match=r"probe\.dev_fraction"):
         from_mapping(ProbeSettings, {"dev_fraction": 0.9}, "probe")
+
+
+def spread(count, seed):
+    """A label that no layer has alone: the parity of one direction's place decides the layer."""
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, 2, count)
+    features = generator.normal(size=(count, 3, 3, 8)).astype(np.float32)
+    features[:, :, 0, 0] += (y - 0.5)[:, None]  # each layer's mean pooling has a little of it
+    return LabelledFeatures(
+        features, y.astype(str).tolist(), [f"{seed} {i}" for i in range(count)], np.arange(count)
+    )
+
+
+def test_layers_side_by_side_are_chosen_where_each_has_a_part():
+    train, test = spread(2_000, 1), spread(2_000, 2)
+    _, details = probe(train, test, ProbeSettings(readouts=("layer", "layers", "mix", "all")))
+    dev = details["readouts"]
+    assert min(dev["layers"], dev["mix"], dev["all"]) > dev["layer"] + 0.03
+    assert details["readout"] != "layer"
+    assert details["accuracy"] > details["single"]["accuracy"] + 0.03
+    assert details["single"]["readout"] == "layer"
+    assert {"selectivity", "c", "dev"} <= details["single"].keys()
+
+
+def test_the_layer_mix_weights_the_layers_that_hold_the_label():
+    _, details = probe(
+        labelled(800, 1, 2.0), labelled(400, 2, 2.0), ProbeSettings(readouts=("mix",))
+    )
+    weights = details["layer_weights"]
+    assert np.argmax(weights) == 1
+    assert weights[1] > 0.6
+    assert sum(weights) == pytest.approx(1.0)
+    assert details["accuracy"] > 0.9
+
+
+def test_wide_readouts_take_evenly_spaced_layers():
+    settings = ProbeSettings(readouts=("all",), max_columns=48)  # two layers of 3 x 8 columns
+    _, details = probe(labelled(300, 1, 2.0), labelled(100, 2, 2.0), settings)
+    assert details["layer"] == [0, 2]
+    assert details["pooling"] == "mean+first+last"
+
+
+def test_rare_labels_are_screened_with_equal_weight():
+    generator = np.random.default_rng(0)
+    y = (generator.random(2_000) < 0.04).astype(int)
+    features = generator.normal(size=(2_000, 2, 3, 8)).astype(np.float32)
+    features[:, 1, :, 0] += 1.5 * y[:, None]
+    train = LabelledFeatures(
+        features, y.astype(str).tolist(), [str(i) for i in range(2_000)], np.arange(2_000)
+    )
+    _, details = probes.probe(train, train, NOISE, SETTINGS, Linear(), "matthews")
+    assert details["layer"] == 1
+    assert np.min(details["grid"][1]) > 0.05
+
+
+def test_the_search_of_the_penalty_ends_after_two_worse_values():
+    train = labelled(100, 3, 0.3)
+    _, details = probe(train, labelled(50, 4, 0.3))
+    tried = details["c_grid"]
+    assert len(tried) <= len(SETTINGS.c_grid)
+    best = max(score for _, score in tried)
+    if len(tried) < len(SETTINGS.c_grid):
+        assert [score < best for _, score in tried[-2:]] == [True, True]

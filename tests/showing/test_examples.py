@@ -18,7 +18,7 @@ from bench.settings import from_mapping, settings
 from bench.showing.examples import Demonstration, ShowOptions, select_objective, show
 from bench.showing.json_values import as_json
 from bench.showing.text import demonstration_lines
-from bench.spec import SIZES
+from bench.sizes import SIZES
 
 REGISTRY = Registry()
 SHAPE = dataclasses.replace(SIZES["tiny"].encoder, hidden_size=16, num_heads=2, max_length=32)

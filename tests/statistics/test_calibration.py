@@ -31,7 +31,7 @@ from bench.probing.reader.reader import RunReader
 from bench.probing.task import DataRoot
 from bench.records.run_folder import execute, load_run
 from bench.registry import Registry
-from bench.spec import SIZES
+from bench.sizes import SIZES
 
 REGISTRY = Registry()
 NOISE = Noise(0, 0, torch.arange(1))

@@ -83,7 +83,9 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(shape) for _ in range(num_layers))
         self.final_norm = norm(shape.hidden_size)
         self.bias = nn.Parameter(torch.zeros(shape.vocab_size + num_sentinels))
-        cosine, sine = rotary_tables(target_length, shape.hidden_size // shape.num_heads)
+        cosine, sine = rotary_tables(
+            target_length, shape.hidden_size // shape.num_heads, shape.rotary_theta
+        )
         self.cosine: Tensor
         self.sine: Tensor
         self.register_buffer("cosine", cosine, persistent=False)

@@ -47,7 +47,9 @@ class Generator(nn.Module):
         self.norm = norm(shape.hidden_size)
         self.bias = nn.Parameter(torch.zeros(shape.vocab_size))
         cosine, sine = rotary_tables(
-            shape.max_length, generator_shape.hidden_size // generator_shape.num_heads
+            shape.max_length,
+            generator_shape.hidden_size // generator_shape.num_heads,
+            shape.rotary_theta,
         )
         self.cosine: Tensor
         self.sine: Tensor

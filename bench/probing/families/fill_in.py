@@ -44,7 +44,7 @@ class FillIn(Task):
 
     family: ClassVar[str] = "fill in"
     metric: ClassVar[str] = "accuracy"
-    probe_settings: ClassVar[FillInSettings] = FillInSettings()
+    probe_settings: FillInSettings = FillInSettings()
 
     def check(self, splits: Splits) -> None:
         """Check columns, missing values, words inside their texts, enough rows, two words.

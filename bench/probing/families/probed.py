@@ -12,12 +12,13 @@ import dataclasses
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.probing.protocol import Criterion, ProbeSettings
+from bench.probing.protocol import Criterion, FinetuneSettings, ProbeSettings
 from bench.probing.sampling import chosen_units
 from bench.probing.task import PROBES, Probe, Reader, Score, Splits, Task
+from bench.settings import as_mapping, changed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -32,7 +33,8 @@ CRITERIA: dict[str, Criterion] = {"accuracy": "accuracy", "spearman": "spearman"
 class ProbedTask(Task):
     """A task that a probe of features predicts, or the encoder after fine-tuning."""
 
-    probe_settings: ClassVar[ProbeSettings] = ProbeSettings()
+    probe_settings: ProbeSettings = ProbeSettings()
+    finetune_settings: FinetuneSettings = FinetuneSettings()
     probes: ClassVar[tuple[Probe, ...]] = PROBES
 
     @abstractmethod
@@ -49,6 +51,22 @@ class ProbedTask(Task):
 
         return np.ones(len(frame), dtype=np.int64)
 
+    def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Change settings of the probe and of fine-tuning.
+
+        Raises:
+            BenchError: A value is out of range.
+        """
+        super().configure(settings)
+        own = settings.get("finetune", {})
+        self.finetune_settings = changed(self.finetune_settings, own, "finetune")
+
+    def identity(self) -> dict[str, Any]:
+        """The settings and the probe as plain values, with those of fine-tuning if it is used."""
+        return super().identity() | (
+            as_mapping(self.finetune_settings) if self.probe == "finetune" else {}
+        )
+
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
         """Fit on train, at most `max_train_examples` labels of it; predict test."""
         self.check(splits)
@@ -56,10 +74,20 @@ class ProbedTask(Task):
         rows = chosen_units(self.num_labels(splits.train), noise, "probe.train", limit)
         train, test = self.examples(splits.train.iloc[rows]), self.examples(splits.test)
         criterion = CRITERIA.get(self.metric_of(splits), "matthews")
+        texts = {"texts": sum(one.num_texts for one in (train, test))}
         if self.probe == "finetune":
             from bench.probing.finetuning import finetune
 
-            by_seed, details = finetune(reader, train, test, noise, self.probe_settings, criterion)
+            by_seed, details = finetune(
+                reader,
+                train,
+                test,
+                noise,
+                self.probe_settings,
+                criterion,
+                self.finetune_settings,
+            )
+            details |= texts
             return mean_score([self.score_predictions(splits, each, details) for each in by_seed])
         from bench.probing.methods import method_of
         from bench.probing.probes import probe
@@ -68,14 +96,13 @@ class ProbedTask(Task):
         predicted, details = probe(
             features,
             test_features,
-            train.poolings,
             noise,
             self.probe_settings,
             method_of(self.probe),
             criterion,
         )
-        truncated = {"truncated_texts": cut + cut_test}
-        return self.score_predictions(splits, predicted, details | truncated)
+        details |= texts | {"truncated_texts": cut + cut_test}
+        return self.score_predictions(splits, predicted, details)
 
 
 def mean_score(scores: Sequence[Score]) -> Score:

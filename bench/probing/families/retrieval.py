@@ -46,7 +46,7 @@ class Retrieval(Task):
     family: ClassVar[str] = "retrieval"
     metric: ClassVar[str] = "ndcg@10"
     chance: ClassVar[float | None] = 0.0
-    probe_settings: ClassVar[RetrievalSettings] = RetrievalSettings()
+    probe_settings: RetrievalSettings = RetrievalSettings()
 
     def check(self, splits: Splits) -> None:
         """Check columns, missing values, unique ids, a relevant document for each query.
@@ -103,6 +103,7 @@ class Retrieval(Task):
             "poolings": list(POOLINGS),
             "grid": grid.tolist(),
             "dev_queries": len(dev),
+            "texts": len(splits.train) + len(splits.test),
             "truncated_texts": queries.truncated + documents.truncated,
         }
         reported = np.flatnonzero(~is_dev)

@@ -64,7 +64,7 @@ class SpanExtraction(Task):
     family: ClassVar[str] = "span extraction"
     metric: ClassVar[str] = "f1"
     chance: ClassVar[float | None] = 0.0
-    probe_settings: ClassVar[SpanSettings] = SpanSettings()
+    probe_settings: SpanSettings = SpanSettings()
     probes: ClassVar[tuple[Probe, ...]] = ("linear",)
 
     def check(self, splits: Splits) -> None:

@@ -35,7 +35,7 @@ class Tagging(ProbedTask):
 
     family: ClassVar[str] = "tagging"
     metric: ClassVar[str] = "accuracy"
-    probe_settings: ClassVar[ProbeSettings] = ProbeSettings(max_train_examples=8_000)
+    probe_settings: ProbeSettings = ProbeSettings(max_train_examples=8_000)
 
     def check(self, splits: Splits) -> None:
         """Check columns, lengths, missing values, at least two classes, enough rows.

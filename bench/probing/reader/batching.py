@@ -1,8 +1,9 @@
-"""Texts as rows of token ids: `[CLS] tokens [SEP]`, cut to the encoder's length, and batched."""
+"""Texts as rows of token ids: `[CLS] tokens [SEP]`, cut or in windows, batched and pooled."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,13 @@ CPU_BATCH_TOKENS = 4_096
 GPU_BATCH_TOKENS = 32_768
 
 
+MAX_WINDOWS = 64
+"""Windows of a text at most; tokens after them are cut. 64 of 62 tokens each read 2,000 tokens."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:
-    """One text as the encoder reads it."""
+    """One text, or one window of it, as the encoder reads it."""
 
     tokens: Int[np.ndarray, " L"]
     words: Int[np.ndarray, " L"]
@@ -34,32 +39,70 @@ class Row:
     ends: Int[np.ndarray, " L-2"]
     truncated: bool
 
-    def first_tokens(self, spans: Sequence[Span]) -> Int[np.ndarray, " T"]:
-        """The position of each word's first token; 0, the [CLS], if the cut removed the word."""
+    def places(self, spans: Sequence[Span]) -> Int[np.ndarray, "T 2"]:
+        """The positions of each word's first and last token; 0, the [CLS], for a word outside."""
         begin, end = np.asarray(spans, dtype=np.int64).reshape(-1, 2).T
         first = np.searchsorted(self.ends, begin, side="right")
-        starts = np.append(self.starts, np.iinfo(np.int32).max)
-        return np.where(starts[first] < end, first + 1, 0)
+        last = np.searchsorted(self.starts, end, side="left")
+        is_inside = (first < last)[:, None]
+        return np.where(is_inside, np.stack((first + 1, last), axis=1), 0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Window:
+    """A row of a text that is longer than the encoder reads; the only row of a shorter one."""
+
+    text: int
+    """The index of the text."""
+    row: Row
+    low: int
+    high: int
+    """The positions [low, high) whose features the text takes from this window."""
 
 
 def read_rows(tokenizer: TextTokenizer, texts: Sequence[str], max_length: int) -> list[Row]:
     """Tokenise and cut; special tokens inside a text keep their place but belong to no word."""
+    return [window.row for window in _windows(tokenizer, texts, max_length, 1)]
+
+
+def read_windows(tokenizer: TextTokenizer, texts: Sequence[str], max_length: int) -> list[Window]:
+    """All of each text: windows as long as the encoder reads, which overlap by half.
+
+    A token in two windows takes its features from the one whose ends are farther away (the
+    "maximum context" of BERT on SQuAD). Only tokens after `MAX_WINDOWS` windows are cut.
+    """
+    return _windows(tokenizer, texts, max_length, MAX_WINDOWS)
+
+
+def _windows(
+    tokenizer: TextTokenizer, texts: Sequence[str], max_length: int, at_most: int
+) -> list[Window]:
     vocabulary, room = tokenizer.vocabulary, max_length - 2
-    is_special, rows = np.zeros(vocabulary.size, dtype=bool), []
+    is_special, found = np.zeros(vocabulary.size, dtype=bool), []
     is_special[list(vocabulary.special_ids)] = True
-    for encoded in tokenizer.encode(texts):
-        ids = encoded.ids[:room]
-        words = np.where(is_special[ids], -1, np.cumsum(encoded.word_start[:room]))
-        rows.append(
-            Row(
-                tokens=np.concatenate(([vocabulary.cls_id], ids, [vocabulary.sep_id])),
-                words=np.concatenate(([-1], words, [-1])),
-                starts=encoded.starts[:room],
-                ends=encoded.ends[:room],
-                truncated=len(encoded.ids) > room,
+    for text, encoded in enumerate(tokenizer.encode(texts)):
+        count, stride = len(encoded.ids), max(1, room // 2)
+        starts = [0]
+        while starts[-1] + room < count and len(starts) < at_most:
+            starts.append(min(starts[-1] + stride, count - room))
+        is_cut = starts[-1] + room < count
+        words = np.where(is_special[encoded.ids], -1, np.cumsum(encoded.word_start))
+        # The border between two windows is the middle of their overlap.
+        borders = [(a + room + b + 1) // 2 for a, b in itertools.pairwise(starts)]
+        borders = [0, *borders, min(starts[-1] + room, count)]
+        for start, low, high in zip(starts, borders[:-1], borders[1:], strict=True):
+            part = slice(start, start + room)
+            row = Row(
+                tokens=np.concatenate(
+                    ([vocabulary.cls_id], encoded.ids[part], [vocabulary.sep_id])
+                ),
+                words=np.concatenate(([-1], words[part], [-1])),
+                starts=encoded.starts[part],
+                ends=encoded.ends[part],
+                truncated=is_cut,
             )
-        )
-    return rows
+            found.append(Window(text, row, low - start + 1, high - start + 1))
+    return found
 
 
 def pad(
@@ -95,12 +138,33 @@ def batches(
 
 
 def pool(
-    hidden: Float[Tensor, "B S L D"], num_tokens: Int[Tensor, " B"]
+    hidden: Float[Tensor, "B S L D"], low: Int[Tensor, " B"], high: Int[Tensor, " B"]
 ) -> Float[Tensor, "B S 3 D"]:
-    """Mean, first and last of each text's tokens; the [CLS] of a text without tokens."""
+    """Mean, first and last of the positions [low, high); the [CLS] where there are none."""
     b = torch.arange(len(hidden), device=hidden.device)
-    first = (num_tokens > 0).long()
+    low, high = torch.where(low < high, low, 0), torch.where(low < high, high, 1)
     column = torch.arange(hidden.shape[2], device=hidden.device)
-    is_pooled = (column >= first[:, None]) & (column <= num_tokens[:, None])
+    is_pooled = (column >= low[:, None]) & (column < high[:, None])
     mean = (hidden * is_pooled[:, None, :, None]).sum(2) / is_pooled.sum(1)[:, None, None]
-    return torch.stack((mean, hidden[b, :, first], hidden[b, :, num_tokens]), dim=2)
+    return torch.stack((mean, hidden[b, :, low], hidden[b, :, high - 1]), dim=2)
+
+
+def pool_words(
+    hidden: Float[Tensor, "B S L D"], rows: Int[np.ndarray, " T"], places: Int[np.ndarray, "T 2"]
+) -> Float[Tensor, "T S 3 D"]:
+    """Mean, first and last of each word's tokens.
+
+    Args:
+        hidden: The states of a batch.
+        rows: The row of each word.
+        places: The positions of its first and last token.
+    """
+    device = hidden.device
+    b, first, last = (torch.from_numpy(x).to(device) for x in (rows, *places.T))
+    counts = places[:, 1] - places[:, 0] + 1
+    owner = torch.from_numpy(np.repeat(np.arange(len(rows)), counts)).to(device)
+    offset = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+    tokens = hidden[b[owner], :, first[owner] + torch.from_numpy(offset).to(device)]
+    sums = tokens.new_zeros(len(rows), *tokens.shape[1:]).index_add_(0, owner, tokens)
+    mean = sums / torch.from_numpy(counts).to(device)[:, None, None]
+    return torch.stack((mean, hidden[b, :, first], hidden[b, :, last]), dim=2)

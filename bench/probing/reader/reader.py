@@ -1,9 +1,10 @@
 """A finished run as tasks may use it: frozen features, sentence scores, hidden words.
 
-A text is the row `[CLS] tokens [SEP]`, cut to the encoder's length. Rows go through the encoder
-sorted by length in batches of bounded size, and a text goes through once, however many tasks and
-layers use it. Pooling covers the text's own tokens: the states of [CLS] and [SEP] say little about
-the text, and averaging them in would favour the objectives that train them.
+A text is the row `[CLS] tokens [SEP]`; a text longer than the encoder reads is several rows that
+overlap by half, so that no word is lost. Rows go through the encoder sorted by length in batches of
+bounded size, and a text goes through once, however many tasks and layers use it. Pooling covers the
+text's own tokens: the states of [CLS] and [SEP] say little about the text, and averaging them in
+would favour the objectives that train them.
 
 Features stay in memory between tasks, up to a bound; the least recently used are dropped first.
 They are float32: half precision would lose 0.1 % of a feature's size, and a feature whose mean is
@@ -21,7 +22,16 @@ import numpy as np
 import torch
 
 from bench.pretraining.batch import Attention
-from bench.probing.reader.batching import Span, batch_tokens, batches, pad, pool, read_rows
+from bench.probing.reader.batching import (
+    Span,
+    Window,
+    batch_tokens,
+    batches,
+    pad,
+    pool,
+    pool_words,
+    read_windows,
+)
 from bench.probing.reader.likelihood import TokenScorer
 from bench.probing.reader.trainable import EncoderCopy
 from bench.probing.task import Features, NotApplicableError
@@ -46,7 +56,7 @@ class TextFeatures:
     """The features of one text."""
 
     pooled: Float[np.ndarray, "S 3 D"]
-    words: Float[np.ndarray, "T S D"]
+    words: Float[np.ndarray, "T S 3 D"]
     truncated: bool
 
 
@@ -128,17 +138,6 @@ class RunReader:
             truncated=sum(features.truncated for features in everything),
         )
 
-    def readable(self, texts: Sequence[str]) -> Int[np.ndarray, " N"]:
-        """The number of characters of each text that the encoder reads, from its beginning."""
-        rows = read_rows(self.tokenizer, texts, self.encoder.shape.max_length)
-        return np.array(
-            [
-                int(row.ends[-1]) if row.truncated else len(text)
-                for row, text in zip(rows, texts, strict=True)
-            ],
-            dtype=np.int64,
-        )
-
     def log_likelihood(
         self, texts: Sequence[str], policy: Literal["original", "word_l2r"] = "original"
     ) -> Float[np.ndarray, "N 2"]:
@@ -197,19 +196,80 @@ class RunReader:
     def _encode(self, keys: Sequence[tuple[str, Words]]) -> dict[tuple[str, Words], TextFeatures]:
         """The features of texts, and of words in them."""
         device = self.encoder.embeddings.tok_embeddings.weight.device
-        rows = read_rows(self.tokenizer, [text for text, _ in keys], self.encoder.shape.max_length)
-        features: dict[tuple[str, Words], TextFeatures] = {}
-        for index in batches([len(row.tokens) for row in rows], batch_tokens(device)):
+        texts = [text for text, _ in keys]
+        windows = read_windows(self.tokenizer, texts, self.encoder.shape.max_length)
+        parts: list[list[WindowFeatures]] = [[] for _ in keys]
+        own_words = _words_of(windows, [words for _, words in keys])
+        for index in batches([len(w.row.tokens) for w in windows], batch_tokens(device)):
+            batch = [windows[i] for i in index]
             tokens, _, attention_mask = pad(
-                [rows[i] for i in index], self.tokenizer.vocabulary.pad_id, device
+                [window.row for window in batch], self.tokenizer.vocabulary.pad_id, device
             )
             states = self.encoder.hidden_states(tokens, Attention(self._pattern, attention_mask))
             hidden = torch.stack(states, dim=1).float()
-            num_tokens = torch.tensor([len(rows[i].tokens) - 2 for i in index], device=device)
-            pooled = pool(hidden, num_tokens).cpu().numpy()
-            for b, i in enumerate(index):
-                at = torch.from_numpy(rows[i].first_tokens(keys[i][1])).to(device)
-                words = hidden[b][:, at].transpose(0, 1).cpu().numpy()
+            low, high = (
+                torch.tensor([getattr(window, end) for window in batch], device=device)
+                for end in ("low", "high")
+            )
+            pooled = pool(hidden, low, high).cpu().numpy()
+            chosen = [own_words[i] for i in index]
+            owner = np.repeat(np.arange(len(batch)), [len(order) for order, _ in chosen])
+            places = np.concatenate([places for _, places in chosen])
+            words = pool_words(hidden, owner, places).cpu().numpy()
+            for b, (i, window) in enumerate(zip(index, batch, strict=True)):
                 # A copy: a view would keep the features of its whole batch alive.
-                features[keys[i]] = TextFeatures(pooled[b].copy(), words, rows[i].truncated)
-        return features
+                own = WindowFeatures(i, window, pooled[b].copy(), chosen[b][0], words[owner == b])
+                parts[window.text].append(own)
+        return {key: _joined(own) for key, own in zip(keys, parts, strict=True)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WindowFeatures:
+    """The features of one window of a text."""
+
+    place: int
+    window: Window
+    pooled: Float[np.ndarray, "S 3 D"]
+    order: Int[np.ndarray, " T"]
+    """The indices of its words among the words requested of the text."""
+    words: Float[np.ndarray, "T S 3 D"]
+
+
+def _words_of(
+    windows: Sequence[Window], spans: Sequence[Words]
+) -> list[tuple[Int[np.ndarray, " T"], Int[np.ndarray, "T 2"]]]:
+    """Indices and places of the words that each text takes from each of its windows.
+
+    The first window of a text also has the words that no window contains, at the [CLS].
+    """
+    chosen: list[tuple[np.ndarray, np.ndarray]] = []
+    first_window = 0
+    for i, window in enumerate(windows):
+        if i and windows[i - 1].text != window.text:
+            first_window = i
+        places = window.row.places(spans[window.text])
+        is_own = (places[:, 0] >= window.low) & (places[:, 0] < window.high)
+        chosen.append((np.flatnonzero(is_own), places[is_own]))
+        if i + 1 == len(windows) or windows[i + 1].text != window.text:
+            orders = [order for order, _ in chosen[first_window:]]
+            missing = np.setdiff1d(np.arange(len(places)), np.concatenate(orders))
+            order, places = chosen[first_window]
+            at_cls = np.zeros((len(missing), 2), dtype=np.int64)
+            chosen[first_window] = (
+                np.concatenate((order, missing)),
+                np.concatenate((places, at_cls)),
+            )
+    return chosen
+
+
+def _joined(parts: list[WindowFeatures]) -> TextFeatures:
+    """The features of a text from those of its windows."""
+    parts.sort(key=lambda part: part.place)
+    counts = [max(part.window.high - part.window.low, 1) for part in parts]
+    pooled = parts[0].pooled
+    if len(parts) > 1:
+        mean = np.average([part.pooled[:, 0] for part in parts], axis=0, weights=counts)
+        pooled = np.stack((mean, pooled[:, 1], parts[-1].pooled[:, 2]), axis=1).astype(np.float32)
+    order = np.concatenate([part.order for part in parts])
+    words = np.concatenate([part.words for part in parts])[np.argsort(order, kind="stable")]
+    return TextFeatures(pooled, words, parts[0].window.row.truncated)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from bench.pretraining.batch import Attention
-from bench.probing.reader.batching import Row, Span, pad, pool, read_rows
+from bench.probing.reader.batching import Row, Span, pad, pool, pool_words, read_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -52,13 +52,15 @@ class EncoderCopy:
     def vectors(
         self, rows: Sequence[Row], spans: Sequence[Sequence[Span]] | None = None
     ) -> Float[Tensor, "T D"]:
-        """The last layer's mean of each text; with `spans`, each word's first sub-token."""
+        """The last layer's mean of each text; with `spans`, each word's mean."""
         tokens, _, attention_mask = pad(rows, self._tokenizer.vocabulary.pad_id, self.device)
-        hidden: Tensor = self.encoder(tokens, Attention(self._pattern, attention_mask))
+        hidden: Tensor = self.encoder(tokens, Attention(self._pattern, attention_mask))[:, None]
         if spans is None:
-            num_tokens = torch.tensor([len(row.tokens) - 2 for row in rows], device=self.device)
-            pooled: Tensor = pool(hidden[:, None], num_tokens)[:, 0, 0]
+            low = torch.ones(len(rows), dtype=torch.long, device=self.device)
+            high = torch.tensor([len(row.tokens) - 1 for row in rows], device=self.device)
+            pooled: Tensor = pool(hidden, low, high)[:, 0, 0]
             return pooled
-        at = [row.first_tokens(words) for row, words in zip(rows, spans, strict=True)]
-        owner = np.repeat(np.arange(len(rows)), [len(places) for places in at])
-        return hidden[torch.from_numpy(owner), torch.from_numpy(np.concatenate(at))]
+        places = [row.places(words) for row, words in zip(rows, spans, strict=True)]
+        owner = np.repeat(np.arange(len(rows)), [len(own) for own in places])
+        words: Tensor = pool_words(hidden, owner, np.concatenate(places))[:, 0, 0]
+        return words

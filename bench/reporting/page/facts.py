@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.reporting.formatting import printable
 from bench.settings import as_mapping
-from bench.spec import SIZES
+from bench.sizes import SIZES
 
 if TYPE_CHECKING:
     from bench.reporting.table import Row, Table

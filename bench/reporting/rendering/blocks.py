@@ -168,8 +168,10 @@ def _selectivity_block(table: Table) -> Block:
         rows.append([row.name, *texts])
     header = ["objective", *(column.name for column in columns)]
     legend = (
-        "score minus the score of the same probe on shuffled labels: the part that the probe "
-        "cannot learn without the features"
+        "score of the probe minus the score of the same probe on random labels, one per word or "
+        "text: the part that the probe cannot learn by itself. By the criterion of the probe's "
+        "choices: accuracy, Spearman's correlation, or Matthews' correlation of the labels in "
+        "columns of F1"
     )
     return Block("selectivity", header, rows, legend=legend)
 

@@ -18,7 +18,7 @@ from bench.probing.reader.batching import Span
 from bench.probing.task import Features, NotApplicableError
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
     from bench.probing.task import TrainableEncoder
 
@@ -75,12 +75,10 @@ class SyntheticReader:
         ]
         return Features(
             pooled=np.repeat(pooled[:, :, None], 3, axis=2),
-            spans=None if spans is None else np.array(words).reshape(-1, 2, WIDTH),
+            spans=None
+            if spans is None
+            else np.repeat(np.array(words).reshape(-1, 2, 1, WIDTH), 3, axis=2),
         )
-
-    def readable(self, texts: Sequence[str]) -> Int[np.ndarray, " N"]:
-        """All characters of each text."""
-        return np.array([len(text) for text in texts])
 
     def log_likelihood(
         self, texts: Sequence[str], policy: Literal["original", "word_l2r"]

@@ -27,7 +27,7 @@ from bench.corpus.trainer import train_tokenizer
 from bench.errors import BenchError
 from bench.probing.task import DataRoot
 from bench.registry import Registry
-from bench.spec import SIZES
+from bench.sizes import SIZES
 
 CLASS_OF_VERB = {
     verb: name

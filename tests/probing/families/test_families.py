@@ -70,7 +70,7 @@ class FakeReader:
                 left = text[:begin].split(" ")[-2:-1]
                 word = text[begin:end]
                 vectors.append([vector(word), vector(word) + 2 * vector(*left)])
-        return Features(pooled, np.array(vectors), 0)
+        return Features(pooled, np.repeat(np.array(vectors)[:, :, None], 3, axis=2), 0)
 
     def log_likelihood(self, texts, policy):
         self.calls.append(policy)

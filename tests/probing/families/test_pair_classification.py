@@ -76,7 +76,9 @@ class PairReader:
             for text, own in zip(texts, words, strict=True)
             for span in own or ()
         ]
-        return Features(np.array(pooled), None if spans is None else np.array(vectors), 0)
+        if spans is None:
+            return Features(np.array(pooled), None, 0)
+        return Features(np.array(pooled), np.repeat(np.array(vectors)[:, :, None], 3, axis=2), 0)
 
 
 def pair_frame(count, seed, kinds=4):
@@ -120,7 +122,9 @@ def test_random_features_are_at_chance():
 def test_the_score_equals_scikit_learn_by_hand(task):
     data = pair_splits(300, 150)
     reader = PairReader(lambda text: vector(text.split(" ")[0]) + 0.7 * vector(text))
-    score = task().score(reader, data, NOISE)
+    one_layer = task()
+    one_layer.configure({"probe": {"readouts": "layer"}})
+    score = one_layer.score(reader, data, NOISE)
     layer, pooling = score.details["layer"], POOLINGS.index(score.details["pooling"])
     rows = []
     for frame in (data.train, data.test):
@@ -154,7 +158,7 @@ def test_a_label_about_one_word_of_each_text():
     reader = PairReader(vector)
     score = Same().score(reader, Splits(*frames, "0" * 64), NOISE)
     assert score.value > 0.95
-    assert score.details["pooling"] == "first sub-token"
+    assert score.details["poolings"] == ["mean", "first", "last"]
     assert reader.requests[0] == (frames[0]["text"][0], ((1, 2),))
     frames[1].at[3, "span_pair"] = (0, 99)
     with pytest.raises(BenchError, match=r"row 3 of test has span_pair \[0, 99\)"):

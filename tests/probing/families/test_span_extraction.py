@@ -18,7 +18,7 @@ from bench.probing.families.span_extraction import (
     rarity,
     texts_of,
 )
-from bench.probing.reader.passages import read_passages, windows, words_of
+from bench.probing.reader.passages import read_passages, words_of
 from bench.probing.task import Features, NotApplicableError, Splits
 
 NOISE = Noise(0, 0, torch.arange(1))
@@ -39,17 +39,13 @@ def vector(seen, width=16):
 
 
 class WordReader:
-    """Reads `room` characters. Layer 0 is noise; layer 1 encodes the question's name."""
+    """Layer 0 is noise; layer 1 encodes the question's name."""
 
-    def __init__(self, room=60, knows=True):
-        self.room, self.knows = room, knows
-        self.longest = self.drawn = 0
-
-    def readable(self, texts):
-        return np.array([min(len(text), self.room) for text in texts])
+    def __init__(self, knows=True):
+        self.knows = knows
+        self.drawn = 0
 
     def features(self, texts, spans=None):
-        self.longest = max(self.longest, *(len(text) for text in texts))
         pooled = np.array([[[vector(text)] * 3, [self.of(text.split(" ")[-1])] * 3]
                            for text in texts])  # fmt: skip
         if spans is None:
@@ -60,7 +56,7 @@ class WordReader:
                 before = text[:begin].split(" ")[-3:-2] or [""]  # `NAME has THING`
                 words.append([vector(f"{text} {begin}"), self.of(before[0])])
                 assert text[begin:end].strip()
-        return Features(pooled, np.array(words), 0)
+        return Features(pooled, np.repeat(np.array(words)[:, :, None], 3, axis=2), 0)
 
     def of(self, word):
         """Names have vectors of their own, so the words after them can be recognised."""
@@ -96,11 +92,8 @@ def _fast(monkeypatch):
     monkeypatch.setattr(span_scorer, "LEARNING_RATE", 2e-2)
 
 
-def test_answers_are_found_across_windows():
-    reader = WordReader()
-    data = splits()
-    score = Answer().score(reader, data, NOISE)
-    assert reader.longest <= 60 < min(len(context) for context in data.test["context"])
+def test_answers_are_found():
+    score = Answer().score(WordReader(), splits(), NOISE)
     assert score.details["layer"] == 1
     assert score.value > 0.9
     assert list(score.metrics) == ["f1", "exact_match"]
@@ -116,25 +109,13 @@ def test_random_features_find_nothing_deterministically():
     assert again.details == score.details
 
 
-def test_every_word_comes_from_the_window_with_most_context():
+def test_passages_have_one_vector_for_every_word():
     text = " ".join(f"w{i:02}" for i in range(40))
-    words = words_of(text)
-    owners, firsts, lasts = windows(WordReader(39), ["", text, "x"], [[], words, [(0, 1)]])
-    assert set(owners) == {1, 2}
-    spans = [ends for owner, *ends in zip(owners, firsts, lasts, strict=True) if owner == 1]
-    assert spans[:3] == [[0, 9], [5, 14], [10, 19]]
-    assert spans[-1][1] == 39
-    passages = read_passages(WordReader(39), ["", text, "x"], None)
+    passages = read_passages(WordReader(), ["", text, "x"], None)
     assert passages.begin.tolist() == [0, 0, 40, 41]
     assert passages.vectors.shape == (41, 2, 16)
-    own = [vector(f"{text[20:59]} {16}")]  # w09: four words from the end of one, five in the other
-    np.testing.assert_array_equal(passages.vectors[9, 0], own[0])
-    assert read_passages(WordReader(39), [text], 1).vectors.shape == (40, 1, 16)
-
-
-def test_a_word_longer_than_the_encoder_reads():
-    passages = read_passages(WordReader(5), ["extraordinarily long words"], 0)
-    assert len(passages.vectors) == 3
+    np.testing.assert_array_equal(passages.vectors[9, 0], vector(f"{text} 36"))
+    assert read_passages(WordReader(), [text], 1).vectors.shape == (40, 1, 16)
 
 
 def test_answers_are_compared_as_in_squad():

@@ -71,6 +71,27 @@ def states(encoder, tokens, pattern):
     return torch.stack(hidden)[:, 0].numpy()
 
 
+def token_states(encoder, tokenizer, text, pattern, room=30, cls=False):
+    """The states of each token, from the window whose ends are farthest away; or of the [CLS]."""
+    vocabulary = tokenizer.vocabulary
+    ids = tokenizer.encode([text])[0].ids.tolist()
+    starts = [0]
+    while starts[-1] + room < len(ids):
+        starts.append(min(starts[-1] + room // 2, len(ids) - room))
+    windows = [
+        states(encoder, [vocabulary.cls_id, *ids[s : s + room], vocabulary.sep_id], pattern)
+        for s in starts
+    ]
+    if cls or not ids:
+        return windows[0][:, 0] if cls else windows[0][:, :1]
+    columns = []
+    for token in range(len(ids)):
+        margins = [min(token - s, s + room - 1 - token) for s in starts]
+        best = int(np.argmax(margins))
+        columns.append(windows[best][:, token - starts[best] + 1])
+    return np.stack(columns, axis=1)
+
+
 @pytest.mark.parametrize(
     ("scoring", "attention", "pattern"),
     [
@@ -85,12 +106,11 @@ def test_pooled_features_equal_those_of_each_text_alone(
     result = make(parts, tokenizer, scoring, attention).features(TEXTS)
     assert result.pooled.dtype == np.float32
     for i, text in enumerate(TEXTS):
-        _, tokens = row(tokenizer, text)
-        own = states(parts[0], tokens, pattern)[:, 1:-1]
-        if not text:
-            own = states(parts[0], tokens, pattern)[:, :1]
+        own = token_states(parts[0], tokenizer, text, pattern)
         expected = np.stack((own.mean(1), own[:, 0], own[:, -1]), axis=1)
         np.testing.assert_allclose(result.pooled[i], expected, atol=1e-5)
+    assert result.truncated == 0
+    assert len(tokenizer.encode([TEXTS[5]])[0].ids) > 30  # a text of several windows
 
 
 def test_batch_composition_does_not_change_features(parts, tokenizer, monkeypatch):
@@ -100,26 +120,33 @@ def test_batch_composition_does_not_change_features(parts, tokenizer, monkeypatc
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_the_vector_of_a_word_is_that_of_its_first_token(parts, tokenizer):
-    words = [[(8, 12), (22, 34)], [], [(13, 16)], [], [(0, 1)], [(83, 86)]]
+def test_a_word_has_the_mean_the_first_and_the_last_of_its_tokens(parts, tokenizer):
+    words = [[(8, 12), (22, 34)], [], [(13, 16)], [], [(0, 1)], [(4, 10), (83, 86)]]
     result = make(parts, tokenizer).features(TEXTS, words)
     expected = []
     for text, spans in zip(TEXTS, words, strict=True):
-        encoded, tokens = row(tokenizer, text)
-        hidden = states(parts[0], tokens, "full")
+        (encoded,) = tokenizer.encode([text])
+        hidden = token_states(parts[0], tokenizer, text, "full")
         for begin, end in spans:
-            overlaps = [
-                i
-                for i, (s, e) in enumerate(zip(encoded.starts, encoded.ends, strict=True))
-                if s < end and e > begin and i < 30
-            ]
-            expected.append(hidden[:, overlaps[0] + 1 if overlaps else 0])
+            (own,) = np.nonzero((encoded.starts < end) & (encoded.ends > begin))
+            expected.append(
+                np.stack((hidden[:, own].mean(1), hidden[:, own[0]], hidden[:, own[-1]]), axis=1)
+            )
     np.testing.assert_allclose(result.spans, np.stack(expected), atol=1e-5)
-    assert len(tokenizer.encode([TEXTS[5]])[0].ids) > 30  # the cut removed the last word
-    assert result.truncated == 1
     (encoded,) = tokenizer.encode([TEXTS[0]])
     assert TEXTS[0][22:34] == "unbelievably"
     assert ((encoded.starts < 34) & (encoded.ends > 22)).sum() > 1
+
+
+def test_what_all_windows_together_cannot_read_is_counted(parts, tokenizer, monkeypatch):
+    monkeypatch.setattr(rows_module, "MAX_WINDOWS", 2)
+    text = "the crane ate unbelievably dark jam " * 8
+    whole = make(parts, tokenizer).features(
+        [text, TEXTS[0]], [[(len(text) - 4, len(text) - 1)], []]
+    )
+    assert whole.truncated == 1
+    cls = token_states(parts[0], tokenizer, text, "full", cls=True)
+    np.testing.assert_allclose(whole.spans[0], np.stack([cls] * 3, axis=1), atol=1e-5)
 
 
 def test_every_text_is_encoded_once(parts, tokenizer):
