@@ -71,14 +71,22 @@ def make_plan(experiment: Experiment, out: Path) -> Plan:
         experiment: From `bench.experiment.resolve`.
         out: Folder of the records.
     """
-    from bench.corpus.preparation import default_cache, find_prepared
+    from bench.corpus.preparation import default_cache, find_prepared, open_prepared
 
     shape, training, budget = experiment.shape, experiment.training, experiment.budget
     row = TRAINING_FACTOR * encoder_row_flops(shape, shape.max_length)
+    prepared = find_prepared(
+        experiment.corpus, experiment.tokenizer, shape.vocab_size, default_cache()
+    )
+    if prepared is not None:
+        budget = budget.in_tokens(
+            open_prepared(prepared).train.num_rows(shape.max_length) * shape.max_length
+        )
     speed, speed_source = _tokens_per_second(experiment, out, row / shape.max_length)
     tokens = {
         "tokens": budget.amount,
         "predictions": None,
+        "epochs": None,
         "flops": budget.amount / row * shape.max_length,
         "seconds": None if speed is None else budget.amount * speed,
     }[budget.axis]
@@ -89,9 +97,6 @@ def make_plan(experiment: Experiment, out: Path) -> Plan:
     waves = -(-len(trained) * len(experiment.seeds) // experiment.workers)
     parameters = encoder_parameters(shape)
     extra = {one.display_name: one.extra_cost(shape).parameters for one in trained}
-    prepared = find_prepared(
-        experiment.corpus, experiment.tokenizer, shape.vocab_size, default_cache()
-    )
     points = len(experiment.budgets)
     num_encoders = len(experiment.objectives) + (points - 1) * len(trained)
     num_runs = num_encoders * len(experiment.seeds)
@@ -104,7 +109,7 @@ def make_plan(experiment: Experiment, out: Path) -> Plan:
         size=experiment.size.name,
         device=experiment.device,
         threads=training.threads,
-        budget=str(budget),
+        budget=str(experiment.budget),
         curve=curve,
         encoder_parameters=parameters,
         extra_parameters=extra,

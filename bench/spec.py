@@ -26,10 +26,11 @@ from bench.settings import (
     sha256_json,
 )
 
-RECIPE = 3
+RECIPE = 4
 """The version of the training code: raised when the same settings give other weights."""
 
 Axis = Literal["tokens", "predictions", "flops", "seconds"]
+"""What a run may spend."""
 _MAX_SEEDS = 1000
 
 
@@ -82,6 +83,8 @@ class Training:
     """AdamW's first moment."""
     beta2: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.98
     """AdamW's second moment."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the outputs of embeddings, attention and MLP that are zero in training."""
     clip_norm: PositiveFloat = 1.0
     """Norm to which larger gradients are scaled down."""
     threads: PositiveInt = 1
@@ -92,7 +95,8 @@ class Training:
 class Budget:
     """The amount that a run may spend, on one axis."""
 
-    axis: Axis
+    axis: Axis | Literal["epochs"]
+    """Epochs are turned into tokens as soon as the corpus is prepared (`in_tokens`)."""
     amount: float
 
     _UNITS: ClassVar = {
@@ -101,12 +105,13 @@ class Budget:
         "pred": "predictions",
         "flop": "flops",
         "s": "seconds",
+        "epoch": "epochs",
     }
     _SCALES: ClassVar = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 
     @classmethod
     def parse(cls, budget: str | float | Budget) -> Budget:
-        """Read `2M`, `300kpred`, `1e15flop` or `60s`; a number is an amount of tokens.
+        """Read `2M`, `300kpred`, `1e15flop`, `60s` or `10epochs`; a number is an amount of tokens.
 
         Raises:
             BenchError: Not a budget, or not above 0.
@@ -116,18 +121,26 @@ class Budget:
         is_number = isinstance(budget, int | float) and not isinstance(budget, bool)
         text = f"{budget!r}" if is_number else budget
         match = re.fullmatch(
-            r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([kmgbt]?)(tok|pred|flop|s|)(?:s|ens|ictions)?\s*",
+            r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([kmgbt]?)(tok|pred|flop|s|epoch|)(?:s|ens|ictions)?\s*",
             text.lower() if isinstance(text, str) else "",
         )
         amount = float(match[1]) * cls._SCALES[match[2]] if match else 0.0
         if match is None or not 0 < amount < float("inf"):
             raise BenchError(
                 f"budget {budget!r} is not an amount above 0; write 2M (tokens), 300kpred "
-                "(predictions), 1e15flop or 60s"
+                "(predictions), 1e15flop, 60s or 10epochs"
             )
         return cls(cls._UNITS[match[3]], amount)  # type: ignore[arg-type]
 
+    def in_tokens(self, tokens_per_epoch: int) -> Budget:
+        """The same budget, with epochs as tokens."""
+        if self.axis != "epochs":
+            return self
+        return Budget("tokens", max(1.0, round(self.amount * tokens_per_epoch)))
+
     def __str__(self) -> str:
+        if self.axis == "epochs":
+            return f"{self.amount:g} epochs"
         amount = f"{self.amount:,.0f}" if 1 <= self.amount < 1e12 else f"{self.amount:.4g}"
         return f"{amount} {'FLOPs' if self.axis == 'flops' else self.axis}"
 

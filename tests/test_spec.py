@@ -30,10 +30,19 @@ from bench.spec import (
         ("1e15flop", "flops", 1e15),
         ("60s", "seconds", 60),
         ("1.5s", "seconds", 1.5),
+        ("10epochs", "epochs", 10),
+        ("1epoch", "epochs", 1),
+        ("0.5 epochs", "epochs", 0.5),
     ],
 )
 def test_budgets(text: str, axis: str, amount: float) -> None:
     assert Budget.parse(text) == Budget(axis, amount)  # type: ignore[arg-type]
+
+
+def test_epochs_become_tokens() -> None:
+    assert Budget.parse("2.5epochs").in_tokens(1000) == Budget("tokens", 2500)
+    assert Budget.parse("2M").in_tokens(1000) == Budget("tokens", 2e6)
+    assert str(Budget.parse("10epochs")) == "10 epochs"
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "2X", "M", "1e999", "nan", "inf", "2M 3M", "1_0"])

@@ -7,6 +7,7 @@ classes and text into settings, and checks that everything is at hand.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -85,6 +86,7 @@ class Experiment:
         An objective that does not train gives one encoder under any budget, so it appears once.
         """
         vocab_size = prepared.tokenizer.vocabulary.size
+        epoch = prepared.train.num_rows(self.shape.max_length) * self.shape.max_length
         shape = dataclasses.replace(self.shape, vocab_size=vocab_size)
         return [
             RunSpec(
@@ -95,7 +97,7 @@ class Experiment:
                 size=self.size.name,
                 encoder=shape,
                 training=self.training,
-                budget=budget,
+                budget=budget.in_tokens(epoch),
                 corpus_sha256=prepared.corpus_sha256,
                 tokenizer_sha256=prepared.tokenizer_sha256,
                 device=self.device,
@@ -232,7 +234,7 @@ def _num_words(budget: Budget, shape: EncoderShape) -> int:
     """
     tokens = _about_tokens(budget, shape)
     words = _MIN_WORDS
-    while words < tokens and words < 1 << 30:
+    while words < tokens < math.inf and words < 1 << 30:
         words *= 2
     return words
 
@@ -247,4 +249,5 @@ def _about_tokens(budget: Budget, shape: EncoderShape) -> float:
         "predictions": budget.amount / 0.15,
         "flops": budget.amount / row * shape.max_length,
         "seconds": budget.amount * _TOKENS_PER_SECOND,
+        "epochs": math.inf,
     }[budget.axis]

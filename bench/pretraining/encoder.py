@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from bench.pretraining.batch import Attention
+    from bench.pretraining.noise import Noise
     from bench.spec import EncoderShape
 
 NORM_EPSILON = 1e-5
@@ -75,9 +76,19 @@ class Layer(nn.Module):
         self.mlp_norm = norm(shape.hidden_size)
         self.mlp = GatedMLP(shape)
 
-    def forward(self, x: Tensor, rotary: Rotary, allowed: Tensor | None, is_causal: bool) -> Tensor:
-        x = x + self.attn(self.attn_norm(x), rotary, allowed, is_causal)
-        return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
+    def forward(
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        allowed: Tensor | None,
+        is_causal: bool,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        """`keep` [B, 2, L, D] multiplies the outputs of attention and MLP (dropout)."""
+        attended = self.attn(self.attn_norm(x), rotary, allowed, is_causal)
+        x = x + (attended if keep is None else attended * keep[:, 0])
+        content = self.mlp(self.mlp_norm(x))
+        return x + (content if keep is None else content * keep[:, 1])  # type: ignore[no-any-return]
 
 
 class Embeddings(nn.Module):
@@ -121,7 +132,9 @@ class Encoder(nn.Module):
         self.sine: Tensor
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
-        self._last: Callable[[Tensor, Tensor | None, bool, Tensor | None], Tensor] = self._run
+        self._dropout: tuple[float, Noise] | None = None
+        self._passes = 0  # since the noise was set: each draws its own positions
+        self._last: Callable[..., Tensor] = self._run
         if seed is not None:
             initialise(self, seed, "encoder")
 
@@ -143,7 +156,29 @@ class Encoder(nn.Module):
             ValueError: The rows are longer than the encoder's maximum length.
         """
         mask = self._mask(tokens, attention)
-        return self._last(tokens, mask.allowed, mask.is_causal, extra)
+        keep = self._keep(tokens) if self.training and self._dropout else None
+        return self._last(tokens, mask.allowed, mask.is_causal, extra, keep)
+
+    def set_dropout(self, rate: float, noise: Noise) -> None:
+        """Drop this share of outputs in the next forward passes, at positions from the noise.
+
+        The positions are a function of seed, epoch and example, as all else that is drawn, so a
+        resumed run and other micro-batches give the same training.
+        """
+        self._dropout, self._passes = (rate, noise) if rate else None, 0
+
+    def _keep(self, tokens: Tensor) -> Tensor:
+        """[B, 1 + 2 x layers, L, D]: 0 where an output is dropped, 1 / (1 - rate) elsewhere."""
+        assert self._dropout is not None
+        rate, noise = self._dropout
+        rows, length = tokens.shape
+        if rows != len(noise.example_ids):  # an objective that adds or joins rows
+            ids = torch.arange(rows, device=tokens.device)
+            noise = dataclasses.replace(noise, epoch=0, example_ids=ids)
+        shape = (rows, 1 + 2 * self.shape.num_layers, length, self.shape.hidden_size)
+        drawn = noise.uniform(f"encoder.dropout.{self._passes}", shape)
+        self._passes += 1
+        return (drawn >= rate) / (1.0 - rate)
 
     def hidden_states(
         self, tokens: Int[Tensor, "B L"], attention: Attention
@@ -171,9 +206,14 @@ class Encoder(nn.Module):
         return Mask.of(attention, tokens.shape[1])
 
     def _run(
-        self, tokens: Tensor, allowed: Tensor | None, is_causal: bool, extra: Tensor | None
+        self,
+        tokens: Tensor,
+        allowed: Tensor | None,
+        is_causal: bool,
+        extra: Tensor | None,
+        keep: Tensor | None = None,
     ) -> Tensor:
-        return self._stack(tokens, allowed, is_causal, extra)[-1]
+        return self._stack(tokens, allowed, is_causal, extra, keep)[-1]
 
     def _stack(
         self,
@@ -181,12 +221,15 @@ class Encoder(nn.Module):
         allowed: Tensor | None,
         is_causal: bool,
         extra: Tensor | None = None,
+        keep: Tensor | None = None,
     ) -> list[Tensor]:
         length = tokens.shape[1]
         rotary = (self.cosine[:length], self.sine[:length])
-        states = [self.embeddings(tokens, extra)]
-        for layer in self.layers:
-            states.append(layer(states[-1], rotary, allowed, is_causal))
+        embedded = self.embeddings(tokens, extra)
+        states = [embedded if keep is None else embedded * keep[:, 0]]
+        for index, layer in enumerate(self.layers):
+            own = None if keep is None else keep[:, 1 + 2 * index : 3 + 2 * index]
+            states.append(layer(states[-1], rotary, allowed, is_causal, own))
         states[-1] = self.final_norm(states[-1])
         return states
 

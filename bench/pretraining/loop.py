@@ -16,12 +16,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from bench.corpus.order import Order
 from bench.pretraining.batch import Batch, Loss
 from bench.pretraining.batch_reader import BatchReader
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.guard import refuse_side_effects
+from bench.pretraining.heads import TokenHead
 from bench.pretraining.initial_weights import initialise
 from bench.pretraining.ledger import Ledger, check_passes, check_predictions, step_flops
 from bench.pretraining.loss_sums import Mean, MicroBatchLoss, curve_terms, divisor_of
@@ -79,6 +81,7 @@ class Pretraining:
         self.order = Order(corpus.train.num_rows(self.length), self.rows_per_step, spec.seed)
         self.encoder = Encoder(spec.encoder, spec.seed)
         with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.seed)  # for what a head draws beside its parameters
             self.head = objective.head(spec.encoder, self.vocabulary)
         initialise(self.head, spec.seed, "head")
         self.encoder.to(self.device)
@@ -212,6 +215,7 @@ class Pretraining:
         )
         is_gpu = self.device.type == "cuda"
         with guard, torch.autocast(self.device.type, torch.bfloat16, enabled=is_gpu):
+            self.encoder.set_dropout(self.spec.training.dropout, noise)
             example = objective.corrupt(batch, self.vocabulary, noise)
             loss = objective.loss(self.encoder, self.head, example, noise)
         return loss, float(example.labels.numel() if loss.slots is None else loss.slots)
@@ -232,6 +236,31 @@ class Pretraining:
             group["lr"] = learning_rate_schedule(self.spec.training, share)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def unigram_loss(self) -> float | None:
+        """The validation loss of a predictor that knows the frequencies of tokens only.
+
+        It is computed on the same rows, masks and weights as the validation loss, so the two are
+        comparable. None for an objective whose head does more than predict tokens, because its
+        loss has no such floor.
+        """
+        if type(self.head) is not TokenHead or self.corpus.heldout is None:
+            return None
+        counts = torch.from_numpy(self.corpus.train.counts.copy()).to(self.device)
+        logits, calls = (counts.float() + 1.0).log(), 0
+
+        def forward(hidden: Tensor, embedding: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return logits.expand(*hidden.shape[:-1], -1)
+
+        self.head.forward = forward  # type: ignore[method-assign]
+        try:
+            loss = self._validation_loss(self.objective)
+        finally:
+            del self.head.forward
+        return loss if calls else None
 
     @torch.no_grad()
     def _validate(self) -> None:

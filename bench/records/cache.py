@@ -26,7 +26,7 @@ from bench.records.outcomes import Outcomes
 from bench.records.scores import ScoreRecord, read_baselines
 from bench.records.store import RunRecord, read_run, selected_folders
 
-_FORMAT = 2
+_FORMAT = 3
 _DIGEST = hashlib.sha256().digest_size
 _LENGTH = 8  # bytes of the length of the header
 
@@ -46,11 +46,11 @@ def read_cached_runs(out: Path, selection: Sequence[str], cache: Path) -> list[R
         if cached is None:
             run = read_run(folder)
             scores = [_with_outcomes(score) for score in run.scores]
-            _save(path, stamp, {"run": run.data, "collapse": run.collapse}, scores)
-            runs.append(RunRecord(folder, run.data, scores, run.collapse))
+            _save(path, stamp, {"run": run.data, "not_learned": run.not_learned}, scores)
+            runs.append(RunRecord(folder, run.data, scores, run.not_learned))
         else:
             about, scores = cached
-            runs.append(RunRecord(folder, about["run"], scores, about["collapse"]))
+            runs.append(RunRecord(folder, about["run"], scores, about["not_learned"]))
     return runs
 
 

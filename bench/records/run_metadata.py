@@ -17,6 +17,8 @@ from bench.pretraining.ledger import encoder_parameters
 from bench.pretraining.loop import Pretraining
 from bench.spec import cores
 
+_OVERFIT = 0.005
+
 if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
 
@@ -53,6 +55,9 @@ def run_metadata(run: Pretraining) -> dict[str, Any]:
         "corpus_sha256": spec.corpus_sha256,
         "tokenizer_sha256": spec.tokenizer_sha256,
         "reference_nats": reference_nats(run.corpus),
+        "validation_loss": _finite(run.curve[-1]["validation_loss"] if run.curve else None),
+        "unigram_loss": _finite(run.unigram_loss()),
+        "overfits_from_epoch": _overfits_from(run),
         "versions": {
             # By name, as `import bench` would close a cycle: the package loads its API lazily.
             "bench": importlib.import_module("bench").__version__,
@@ -82,6 +87,21 @@ def reference_nats(corpus: PreparedCorpus) -> dict[str, float | None]:
         nats = -np.log(chances / chances.sum())
         unigram = float((counts * nats).sum() / max(counts.sum(), 1))
     return {"log_vocabulary": math.log(store.vocabulary_size), "unigram": unigram}
+
+
+def _overfits_from(run: Pretraining) -> float | None:
+    """The epoch of the lowest validation loss, if the last one is higher by a half per cent."""
+    losses = [point["validation_loss"] for point in run.curve]
+    if len(losses) < 3 or not all(map(math.isfinite, losses)):
+        return None
+    lowest = min(range(len(losses)), key=lambda i: losses[i])
+    if losses[-1] < losses[lowest] * (1 + _OVERFIT):
+        return None
+    return float(run.curve[lowest]["steps"] * run.rows_per_step / run.order.num_rows)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _git_commit() -> str | None:

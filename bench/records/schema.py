@@ -56,6 +56,8 @@ class Run(Record):
     corpus_sha256: str
     tokenizer_sha256: str
     comparison: str
+    validation_loss: float | None = None
+    unigram_loss: float | None = None
 
 
 class Score(Record):

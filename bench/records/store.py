@@ -25,6 +25,11 @@ from bench.records.schema import RUN_ID, Run
 from bench.records.scores import ScoreRecord, read_scores
 from bench.storage import MANIFEST, read_manifest
 
+NOT_LEARNED = "finished, did not learn"
+"""The status of a run that ended, but is no better than a predictor without any context."""
+LEARNED_NATS = 0.1
+"""A run has learned if its validation loss is this far below the loss of token frequencies: a
+predictor that knows which positions are masked, and nothing of the context, gains up to half."""
 _CURVE, _LOSS = "curve.parquet", "validation_loss"
 
 
@@ -36,14 +41,15 @@ class RunRecord:
     data: dict[str, Any]
     """The keys of the run format, checked."""
     scores: list[ScoreRecord]
-    collapse: str | None = None
-    """Why the run counts as collapsed, if it does: its validation loss did not fall."""
+    not_learned: str | None = None
+    """Why the run counts as one that did not learn, if it does."""
 
     @property
     def status(self) -> str:
         """`finished` if the run's scores count, else the reason why they do not."""
-        is_collapsed = self.data["status"] == "finished" and self.collapse is not None
-        return "collapsed" if is_collapsed else str(self.data["status"])
+        if self.data["status"] == "finished" and self.not_learned is not None:
+            return NOT_LEARNED
+        return str(self.data["status"])
 
 
 def read_runs(out: Path, selection: Sequence[str] = ()) -> list[RunRecord]:
@@ -112,16 +118,24 @@ def read_run(folder: Path) -> RunRecord:
                 f"{score.path} is a score of run {score.data['run']}, not of {data['id']}; "
                 "remove it and repeat the command"
             )
-    return RunRecord(folder, data, scores, _collapse(folder, data, files))
+    return RunRecord(folder, data, scores, _not_learned(folder, data, files))
 
 
-def _collapse(folder: Path, data: dict[str, Any], files: Mapping[str, Any]) -> str | None:
-    """Why a run counts as collapsed.
+def _not_learned(folder: Path, data: dict[str, Any], files: Mapping[str, Any]) -> str | None:
+    """Why a run did not learn; None if it did, or if its losses cannot tell.
 
-    The losses of different objectives are not comparable; the last loss of a run and its own first
-    loss are.
+    The losses of different objectives are not comparable; the last loss of a run with its own first
+    loss, and with the loss of token frequencies on the same labels, are.
     """
-    if _CURVE not in files or not data["spent"]["tokens"]:
+    if not data["spent"]["tokens"]:
+        return None
+    loss, unigram = data.get("validation_loss"), data.get("unigram_loss")
+    if loss is not None and unigram is not None and loss > unigram - LEARNED_NATS:
+        return (
+            f"its validation loss is {loss:.2f} nats, and predicting every token by its frequency "
+            f"gives {unigram:.2f}"
+        )
+    if _CURVE not in files:
         return None
     import pyarrow as pa
     import pyarrow.parquet as pq

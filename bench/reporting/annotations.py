@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.records.store import RunRecord
+from bench.records.store import NOT_LEARNED, RunRecord
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
 from bench.reporting.formatting import decimal, listing, width
+from bench.reporting.learning import learning_warnings
 from bench.reporting.table import Row, Table
 from bench.statistics.pairwise import letters, minimum_detectable_difference
 
@@ -47,7 +48,7 @@ def annotate(table: Table, baseline: str | None) -> None:
 
 
 def _warnings(table: Table, baseline: str | None) -> list[str]:
-    warnings = []
+    warnings = learning_warnings(table)
     single = [row.name for row in table.rows if len(row.finished) == 1]
     if single:
         warnings.append(
@@ -59,11 +60,10 @@ def _warnings(table: Table, baseline: str | None) -> list[str]:
         if row.attention != "native":
             continue
         for status, seeds in row.excluded.items():
+            if status == NOT_LEARNED:
+                continue
             numbers = ", ".join(str(seed) for seed in seeds)
             warnings.append(f"left out of the means: {row.name}, seed {numbers} ({status})")
-        for run in row.runs:
-            if run.status == "collapsed":
-                warnings.append(f"{row.name}, seed {run.data['seed']}: {run.collapse}")
     limited = [column.name for column in table.columns if column.limit is not None]
     if limited:
         warnings.append(f"LIMITED: scored on a part of the examples only: {', '.join(limited)}")

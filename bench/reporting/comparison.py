@@ -63,7 +63,8 @@ class Comparison(TableSet):
             - `task`, `column`, `policy`, `metric`: the task, its column in tables, the policy if a
               metric has several, and the metric
             - `chance`: the chance level of the metric, if it has one
-            - `status`: ok, not_applicable, missing, or why no run counts (diverged, collapsed)
+            - `status`: ok, not_applicable, missing, or why no run counts (diverged; finished, did
+              not learn)
             - `mean`, `low`, `high`: the mean over seeds with its 95 % interval
             - `seeds`, `examples`, `limit`: number of seeds and test examples, and `--limit`
             - `best`: significantly different from every other objective, and above it

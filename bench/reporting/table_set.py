@@ -22,6 +22,7 @@ from bench.reporting.annotations import annotate
 from bench.reporting.columns import Column, baselines_of, columns_of
 from bench.reporting.curves import Curve, by_curve, curves_of, untrained_for
 from bench.reporting.formatting import big_number
+from bench.reporting.learning import judged_by_features
 from bench.reporting.table import Row, Table, rows_of
 
 _BASELINE_ORDER = ("majority", "bag_of_words", "window_of_words")
@@ -71,6 +72,11 @@ class TableSet:
             groups.setdefault(run.data["comparison"], {}).setdefault(run.data["id"], run)
         members = by_curve([list(group.values()) for group in groups.values()])
         untrained = untrained_for(members)
+        own_text = (suites or {}).get("self", ())
+        members = [
+            judged_by_features(group, borrowed, own_text)
+            for group, borrowed in zip(members, untrained, strict=True)
+        ]
         # One thread: sums are then the same on every machine, and small ones need no other thread.
         with threadpool_limits(1, "blas"):
             tables = [

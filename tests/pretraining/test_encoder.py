@@ -8,7 +8,9 @@ from torch import Tensor
 
 from bench.pretraining.batch import Attention
 from bench.pretraining.encoder import Encoder
+from bench.pretraining.initial_weights import initialise
 from bench.pretraining.ledger import encoder_parameters
+from bench.pretraining.noise import Noise
 from bench.spec import EncoderShape
 
 SHAPE = EncoderShape(
@@ -88,8 +90,44 @@ def test_initial_weights_depend_on_the_seed_only() -> None:
         assert torch.equal(a, b)
         assert a.ndim == 1 or not torch.equal(a, c)
     weight = first.layers[1].attn.Wqkv.weight  # type: ignore[union-attr]
-    assert abs(weight.std().item() * 32**0.5 - 1) < 0.05
+    assert abs(weight.std().item() / 0.02 - 1) < 0.05
     assert abs(weight.mean().item()) < 4 * weight.std().item() / weight.numel() ** 0.5
+
+
+def test_every_parameter_is_drawn_without_the_global_generator() -> None:
+    module = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 1), "b": torch.nn.LayerNorm(3)})
+    module.scale = torch.nn.Parameter(torch.full((3,), 9.0))
+    initialise(module, 0, "head")
+    assert module["a"].bias.tolist() == [0.0]
+    assert module["b"].weight.tolist() == [1.0] * 3
+    assert module["b"].bias.tolist() == [0.0] * 3
+    assert 0 < module.scale.abs().max() < 0.1
+
+
+def test_dropout_is_a_function_of_the_noise_and_keeps_the_mean() -> None:
+    module, tokens = encoder().train(), torch.arange(5, 25)[None].expand(3, -1)
+    noise = Noise(0, 0, torch.arange(3))
+
+    def features(rate: float, noise: Noise = noise) -> torch.Tensor:
+        module.set_dropout(rate, noise)
+        return module(tokens, Attention())
+
+    plain = features(0.0)
+    dropped = features(0.3)
+    assert torch.equal(dropped, features(0.3))
+    assert not torch.equal(dropped[0], dropped[1])  # every example has positions of its own
+    assert not torch.equal(dropped, features(0.3, Noise(0, 1, torch.arange(3))))
+    second = module(tokens, Attention())  # a second pass of one step
+    assert not torch.equal(second, dropped)
+    part = dataclasses.replace(noise, example_ids=noise.example_ids[1:])
+    module.set_dropout(0.3, part)
+    torch.testing.assert_close(module(tokens[1:], Attention()), dropped[1:])
+    module.eval()
+    assert torch.equal(features(0.3), plain)
+    keep = module.train()._keep(tokens)
+    assert keep.shape == (3, 7, 20, 32)
+    assert abs(keep.mean().item() - 1) < 0.02
+    assert keep.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
 
 
 def test_number_of_parameters_equals_the_ledger() -> None:

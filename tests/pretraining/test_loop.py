@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -389,3 +390,49 @@ def test_curve_has_the_loss_at_the_customary_rate_too(
 
 def test_diverged_is_not_a_user_error() -> None:
     assert not issubclass(Diverged, BenchError)
+
+
+@pytest.mark.parametrize("name", ["token", "span", "causal", "masked_diffusion", "prefix_lm"])
+def test_the_unigram_loss_is_that_of_token_frequencies_on_the_same_labels(
+    make_spec: MakeSpec, corpus: PreparedCorpus, name: str
+) -> None:
+    run = Pretraining(*make_spec(name), corpus, "cpu")
+    before = {key: value.clone() for key, value in run.head.state_dict().items()}
+    floor = run.unigram_loss()
+    assert floor is not None
+    counts = corpus.train.counts + 1.0
+    nats = -np.log(counts / counts.sum())
+    heldout = corpus.heldout
+    assert heldout is not None
+    expected = (heldout.counts * nats).sum() / heldout.counts.sum()
+    assert floor == pytest.approx(expected, rel=0.1)  # a sample of the held-out tokens
+    assert floor == run.unigram_loss()  # whatever the weights are, and again
+    assert all(torch.equal(value, run.head.state_dict()[key]) for key, value in before.items())
+    run.step()  # the head predicts by itself again
+
+
+@pytest.mark.parametrize("name", ["replaced_token", "t5_infilling", "mixture"])
+def test_a_loss_of_more_than_tokens_has_no_floor(
+    make_spec: MakeSpec, corpus: PreparedCorpus, name: str
+) -> None:
+    assert Pretraining(*make_spec(name), corpus, "cpu").unigram_loss() is None
+
+
+def test_dropout_is_resumed_exactly_and_leaves_validation_alone(
+    make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
+) -> None:
+    spec, objective = make_spec("token")
+    spec = dataclasses.replace(spec, training=dataclasses.replace(spec.training, dropout=0.2))
+    whole = execute(spec, objective, corpus, tmp_path / "whole", ignore_progress)
+    with pytest.raises(StoppedError):
+        execute(spec, objective, corpus, tmp_path / "part", ignore_progress, stop_after(5))
+    resumed = execute(spec, objective, corpus, tmp_path / "part", ignore_progress)
+    for file in ("encoder.safetensors", "head.safetensors"):
+        assert file_sha256(whole / file) == file_sha256(resumed / file)
+    plain = execute(*make_spec("token"), corpus, tmp_path / "plain", ignore_progress)
+    first, other = (
+        pq.read_table(run / "curve.parquet").column("validation_loss").to_pylist()
+        for run in (whole, plain)
+    )
+    assert first[0] == other[0]  # before the first step: dropout is off in validation
+    assert first[-1] != other[-1]

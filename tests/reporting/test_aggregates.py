@@ -149,7 +149,7 @@ def test_differences_that_holm_confirms_have_two_marks(tmp_path: Path) -> None:
     assert [text for text in line.split() if "*" in text] == ["**", "*"]
 
 
-def test_a_run_that_learned_nothing_has_collapsed_and_does_not_count(tmp_path: Path) -> None:
+def test_a_run_that_learned_nothing_does_not_count(tmp_path: Path) -> None:
     build(tmp_path)
     for run in read_runs(tmp_path, ["token"]):
         is_bad = run.data["seed"] == 1
@@ -159,8 +159,8 @@ def test_a_run_that_learned_nothing_has_collapsed_and_does_not_count(tmp_path: P
         write_manifest(run.folder, ["run.json", "curve.parquet"])
     compared = compare(tmp_path)
     row = next(r for r in long_form(compared) if r["display_name"] == "token")
-    assert (row["seeds"], row["excluded"]) == (1, {"collapsed": [1]})
+    assert (row["seeds"], row["excluded"]) == (1, {"finished, did not learn": [1]})
     text = flat(compared)
-    assert "! left out of the means: token, seed 1 (collapsed)" in text
+    assert "! DID NOT LEARN: token (seed 1), which is left out of the comparison: its" in text
     assert "its validation loss was 6.700 nats at the start and 6.900 at the end" in text
     assert "1 of 2" in text

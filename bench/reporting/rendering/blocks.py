@@ -7,7 +7,9 @@ same marks.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+from bench.records.store import NOT_LEARNED
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
 from bench.reporting.formatting import BELOW, big_number, decimal, width, width_legend
@@ -41,7 +43,8 @@ def table_blocks(table: Table) -> list[Block]:
         grids.append(_difference_block(table, table.difference_to))
     if any(cell.selectivity is not None for cell in table.cells.values()):
         grids.append(_selectivity_block(table))
-    return [*grids, _cost_block(table)]
+    learning = _learning_block(table)
+    return [*grids, *([learning] if learning else []), _cost_block(table)]
 
 
 def scores_block(table: Table) -> Block:
@@ -199,6 +202,40 @@ def _cost_block(table: Table) -> Block:
     return Block("cost of one pretraining, mean over seeds", header, rows)
 
 
+def _learning_block(table: Table) -> Block | None:
+    """The final losses beside those of token frequencies; None for records that lack them."""
+    rows = []
+    for row in table.rows:
+        losses = [run.data.get("validation_loss") for run in row.runs]
+        if row.kind != "trained" or row.attention != "native" or all(x is None for x in losses):
+            continue
+        learned = sum(run.status != NOT_LEARNED for run in row.runs)
+        floor = row.runs[0].data.get("unigram_loss")
+        overfits = [run.data["overfits_from_epoch"] for run in row.runs if _overfits(run.data)]
+        rows.append(
+            [
+                row.name,
+                f"{learned} of {len(row.runs)}",
+                " ".join("-" if loss is None else f"{loss:.2f}" for loss in losses),
+                "-" if floor is None else f"{floor:.2f}",
+                f"{row.cost(lambda run: run['spent'].get('epochs')) or 0.0:.2g}",
+                f"{sum(overfits) / len(overfits):.2g}" if overfits else "-",
+            ]
+        )
+    header = ["objective", "learned", "validation loss", "unigram", "epochs", "overfits from"]
+    legend = (
+        "validation loss of each seed in nats, comparable within a row only; unigram: the loss of "
+        "predicting each token by its frequency, on the same labels (- where the loss has no such "
+        "floor; then the features are compared with the untrained encoder's); overfits from: the "
+        "epoch of the lowest validation loss, where it rises afterwards"
+    )
+    return Block("did it learn?", header, rows, legend=legend) if rows else None
+
+
+def _overfits(run: dict[str, Any]) -> bool:
+    return run.get("overfits_from_epoch") is not None
+
+
 def _seeds_text(row: Row) -> str:
     if not row.runs:
         return "-"
@@ -209,7 +246,9 @@ def _seeds_text(row: Row) -> str:
 def cell_text(cell: Cell, table: Table, column: Column) -> str:
     """A mean with half its interval, or the reason why there is none."""
     if cell.interval is None:
-        return {"not_applicable": "n/a", "missing": "-"}.get(cell.status, cell.status)
+        return {"not_applicable": "n/a", "missing": "-", NOT_LEARNED: "did not learn"}.get(
+            cell.status, cell.status
+        )
     by = table.scale(column)
     half = width(cell.interval.half_width * by, table.length(column))
     return f"{decimal(cell.interval.mean * by)} ±{half}"

@@ -1,0 +1,67 @@
+"""Runs that did not learn are named first and do not count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.records.store import read_runs
+from bench.reporting.table_set import TableSet
+from bench.reporting.text import render
+from tests.records.test_store import make_run, make_score
+from tests.reporting.test_text import answers, compare
+
+
+def flat(compared: TableSet) -> str:
+    return " ".join(render(compared).split())
+
+
+LEVELS = {"token": 0.8, "detect": 0.5, "untrained": 0.55}
+
+
+def build(out: Path, losses: dict[str, Any], task: str = "one") -> Path:
+    for objective, level in LEVELS.items():
+        for seed in range(2):
+            keys = {}
+            if objective in losses:
+                keys = {"validation_loss": losses[objective][seed], "unigram_loss": 6.3}
+            tokens = 0 if objective == "untrained" else 1000
+            folder = make_run(out, objective, seed, tokens=tokens, **keys)
+            make_score(folder, task, answers(level, task, objective, seed))
+    return out
+
+
+def test_a_loss_at_the_frequency_of_tokens_is_no_learning(tmp_path: Path) -> None:
+    build(tmp_path, {"token": [5.0, 6.25]})
+    text = flat(compare(tmp_path))
+    assert text.index("DID NOT LEARN: token (seed 1)") < text.index("untrained")
+    assert "its validation loss is 6.25 nats, and predicting every token by its frequency" in text
+    assert "Raise --budget, or try other learning rates: --set training.learning_rate=" in text
+    table = compare(tmp_path).tables[0]
+    assert [len(row.finished) for row in table.rows if row.name == "token"] == [1]
+
+
+def test_an_objective_of_which_no_seed_learned_is_out_of_the_ranking(tmp_path: Path) -> None:
+    compared = compare(build(tmp_path, {"token": [6.4, 6.21]}))
+    assert "DID NOT LEARN: token (every seed)" in flat(compared)
+    assert "did not learn" in render(compared)
+    assert "token" not in [row.name for row in compared.tables[0].ranked("one")]
+
+
+def test_seeds_that_lie_far_apart_are_called_so(tmp_path: Path) -> None:
+    text = flat(compare(build(tmp_path, {"token": [4.8, 5.9]})))
+    assert "SEEDS FAR APART: token ended at validation losses of 4.80, 5.90 nats" in text
+    other = flat(compare(build(tmp_path / "near", {"token": [4.8, 4.9]})))
+    assert "FAR APART" not in other
+
+
+def test_features_decide_where_the_loss_has_no_floor(tmp_path: Path) -> None:
+    build(tmp_path, {"token": [5.0, 5.1]}, task="self_shift")
+    runs = read_runs(tmp_path)
+    compared = TableSet.from_records(runs, suites={"self": ["self_shift"]})
+    text = flat(compared)
+    assert "DID NOT LEARN: detect (every seed)" in text
+    assert "points below those of the untrained encoder on the self-supervised tasks" in text
+    assert "DID NOT LEARN: token" not in text
+    elsewhere = flat(TableSet.from_records(runs, suites={"self": ["self_other"]}))
+    assert "DID NOT LEARN" not in elsewhere
