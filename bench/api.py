@@ -167,6 +167,7 @@ def compare(
     out: str | PathLike[str] = DEFAULT_OUT,
     baseline: str | None = None,
     tasks: str | Sequence[str] = (),
+    intervals: str = "moderated",
     watch: Callable[[list[Table]], None] | None = None,
 ) -> Comparison:
     """Compare finished runs, as `bench compare` does.
@@ -176,6 +177,8 @@ def compare(
         out: Folder of the records.
         baseline: The objective that differences are taken to.
         tasks: Tasks or suites: the columns, in order; default: every scored task.
+        intervals: `"moderated"` (variances between seeds are estimated over all objectives and
+            tasks) or `"own"` (each cell and each pair by itself).
         watch: Called with the tables before any statistic is computed.
 
     Raises:
@@ -193,6 +196,8 @@ def compare(
     from bench.records.cache import read_cached_baselines, read_cached_runs
     from bench.reporting.comparison import Comparison
 
+    if intervals not in ("moderated", "own"):
+        raise BenchError(f"intervals: {intervals!r} is none of 'moderated', 'own'")
     folder, cache, suites = _folder(out), default_cache(), task_suites(Registry())
     selection = [runs] if isinstance(runs, str) else [str(run) for run in runs]
     columns = expand_suites(tasks, suites)
@@ -204,6 +209,7 @@ def compare(
             tasks=columns,
             suites=suites,
             watch=watch,
+            intervals=intervals,  # type: ignore[arg-type]
         )
     if not result.tables:
         raise BenchError(

@@ -29,6 +29,8 @@ from bench.cli_options import (
     FigureFile,
     Format,
     FormatName,
+    Intervals,
+    IntervalsName,
     Json,
     Limit,
     ListingArgument,
@@ -296,6 +298,7 @@ def compare(
     baseline: Baseline = None,
     format: FormatName = Format.TABLE,
     tasks: ColumnTasks = None,
+    intervals: IntervalsName = Intervals.MODERATED,
     fail_if: FailIf = None,
 ) -> None:
     """Compare finished runs.
@@ -305,7 +308,9 @@ def compare(
     from bench import api
     from bench.engines.progress import log
 
-    comparison = api.compare(runs or (), out=out, baseline=baseline, tasks=tasks or ())
+    comparison = api.compare(
+        runs or (), out=out, baseline=baseline, tasks=tasks or (), intervals=intervals.value
+    )
     results = [comparison.fail_if(expression) for expression in fail_if or ()]
     _print_comparison(comparison, format)
     for line in (line for result in results for line in result.lines):

@@ -170,6 +170,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Intervals(StrEnum):
+    """What the spread between seeds is estimated from."""
+
+    MODERATED = "moderated"
+    OWN = "own"
+
+
 class ListingName(StrEnum):
     """What `bench list` lists."""
 
@@ -280,6 +287,13 @@ ColumnTasks = Annotated[
         metavar="NAMES",
         help="Tasks or suites by comma: the columns, in order.",
         show_default="all tasks",
+    ),
+]
+IntervalsName = Annotated[
+    Intervals,
+    typer.Option(
+        help="moderated: the spread between seeds is estimated over all objectives and tasks; "
+        "own: each cell and each pair by itself (wider with few seeds)."
     ),
 ]
 FailIf = Annotated[

@@ -51,7 +51,7 @@ class EncoderShape:
     vocab_size: PositiveInt
     """Vocabulary size of the tokenizer that is trained; a given tokenizer brings its own."""
     rotary_theta: PositiveFloat = 160_000.0
-    """Base of the wavelengths of rotary positions."""
+    """Base of the wavelengths of rotary positions (sizes: 4 x max_length)."""
 
     @model_validator(mode="after")
     def _heads_fit(self) -> EncoderShape:

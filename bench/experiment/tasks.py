@@ -105,6 +105,7 @@ def read_probe_settings(
         BenchError: No task of the experiment has such a setting, or a value is out of range.
     """
     from bench.probing.protocol import FinetuneSettings, ProbeSettings
+    from bench.settings import changed
 
     known: dict[str, dict[str, Any]] = {"probe": {}, "finetune": {}}
     for settings in (ProbeSettings, *(type(task.probe_settings) for task in tasks.values())):
@@ -124,6 +125,8 @@ def read_probe_settings(
         combination: dict[str, dict[str, Any]] = {}
         for (owner, name), value in zip(chosen, values, strict=True):
             combination.setdefault(owner, {})[name] = value
+        changed(ProbeSettings(), combination.get("probe", {}), "probe")
+        changed(FinetuneSettings(), combination.get("finetune", {}), "finetune")
         for task in tasks.values():
             task().configure(combination)
         combinations.append(combination)

@@ -22,7 +22,7 @@ def aggregates_of(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Agg
         table: The table.
         suites: Suite -> tasks.
     """
-    if sum(row.kind == "trained" for row in table.rows) < 2:
+    if sum(row.is_ranked for row in table.rows) < 2:
         return []
     columns, left_out = _counted_columns(table)
     rows, incomplete = _complete_rows(table, columns)
@@ -36,7 +36,7 @@ def aggregates_of(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Agg
         chosen = [column for column in columns if column.task in tasks]
         members = rows if name == ALL else _complete_rows(table, chosen)[0]
         reasons = left_out | incomplete if name == ALL else {}
-        if len(chosen) > 1 and sum(row.kind == "trained" for row in members) > 1:
+        if len(chosen) > 1 and sum(row.is_ranked for row in members) > 1:
             aggregates.append(_aggregate(name, table, chosen, members, reasons))
     return aggregates
 
@@ -59,7 +59,7 @@ def _reason_against(table: Table, column: Column) -> str | None:
     """The reason why a column is left out of every aggregate, if there is one."""
     if column.limit is not None:
         return f"scored on {column.limit} examples at most (--limit)"
-    trained = [row for row in table.rows if row.kind == "trained" and row.finished]
+    trained = [row for row in table.rows if row.is_ranked]
     cells = {row.name: table.cells[row.name, column.name] for row in trained}
     refusing = [name for name, cell in cells.items() if cell.status == "not_applicable"]
     if refusing:
@@ -122,4 +122,6 @@ def _aggregate(
         samples = [cell.sample for cell in cells if cell.sample is not None]
         tasks.append(TaskScores(column.name, samples, floor))
     names = [row.name for row in rows]
-    return aggregate(name, tasks, names, [row.kind == "trained" for row in rows], left_out)
+    is_ranked = [row.is_ranked for row in rows]
+    is_moderated = table.intervals == "moderated"
+    return aggregate(name, tasks, names, is_ranked, left_out, is_moderated)

@@ -21,7 +21,11 @@ from bench.reporting.columns import Column
 from bench.reporting.formatting import decimal, listing, width
 from bench.reporting.learning import learning_warnings
 from bench.reporting.table import Row, Table
-from bench.statistics.pairwise import letters, minimum_detectable_difference
+from bench.statistics.pairwise import (
+    letters,
+    minimum_detectable_difference,
+    signal_to_noise,
+)
 
 _MORE_SEEDS = "repeat with --seeds 0-2 or more"
 _OVERLAP_SHARE = 0.01
@@ -42,6 +46,7 @@ def annotate(table: Table, baseline: str | None) -> None:
     table.warnings.extend(_warnings(table, baseline))
     for column in table.columns:
         _add_letters(table, column)
+    _note_signal(table)
     for column in table.columns:
         _note_best(table, column)
         _note_overlap(table, column)
@@ -55,6 +60,12 @@ def _warnings(table: Table, baseline: str | None) -> list[str]:
             f"ONE SEED ({', '.join(single)}): the ± covers test examples only. Another seed may "
             "reverse these differences, so none of them is called significant and none of them "
             f"marks a best objective; {_MORE_SEEDS}."
+        )
+    pairs = [row.name for row in table.rows if len(row.finished) == 2 and row.is_ranked]
+    if pairs:
+        warnings.append(
+            f"TWO SEEDS ({listing(pairs, 8)}): the spread between seeds is known mostly from other "
+            f"objectives and tasks; {_MORE_SEEDS} before you publish."
         )
     for row in table.rows:
         if row.attention != "native":
@@ -137,10 +148,20 @@ def _truncated(table: Table) -> list[str]:
     ]
 
 
+def _note_signal(table: Table) -> None:
+    """Name the columns in which objectives differ no more than the seeds of one of them."""
+    names = [name for name, signal in table.signal.items() if signal < 1.0]
+    if names:
+        table.notes.append(
+            f"signal/noise below 1 ({listing(names, 8)}): objectives differ less than the seeds of "
+            "one objective, so these columns rank nobody"
+        )
+
+
 def _note_best(table: Table, column: Column) -> None:
     """Note why no best objective is marked, and which baselines the best is not above."""
     ranked = table.ranked(column.name)
-    trained = [row for row in ranked if row.kind == "trained"]
+    trained = [row for row in ranked if row.is_ranked]
     if not trained:
         return
     best = trained[0]
@@ -205,18 +226,27 @@ def _add_letters(table: Table, column: Column) -> None:
     places = [place for place, _, _ in scored]
     means = np.array([mean for _, mean, _ in scored])
     is_different = pairs.part(places, places).significant()
-    rivals = [i for i, (_, _, row) in enumerate(scored) if row.kind == "trained"]
+    rivals = [i for i, (_, _, row) in enumerate(scored) if row.is_ranked]
     top = max(rivals, key=lambda i: means[i], default=None)
     for i, text in enumerate(letters(is_different, means)):
         key = scored[i][2].name, column.name
         table.letters[key] = text
         if top is not None and is_different[top, i] and means[i] < means[top]:
             table.below.add(key)
-    trained = [place for place, _, row in scored if row.kind == "trained"]
+    trained = [place for place, _, row in scored if row.is_ranked]
     others = trained if len(trained) > 1 else places
     smallest = minimum_detectable_difference(pairs, trained, others)
     if smallest is not None:
         table.detectable[column.name] = smallest
+    ranked = [row for _, _, row in scored if row.is_ranked]
+    spreads = [table.cells[row.name, column.name].spread for row in ranked]
+    several = [spread for spread in spreads if spread is not None and spread.seeds > 1]
+    signal = signal_to_noise(
+        np.array([spread.mean for spread in several]),
+        np.array([spread.seed * spread.seeds for spread in several]),
+    )
+    if signal is not None:
+        table.signal[column.name] = signal
 
 
 def _note_overlap(table: Table, column: Column) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 
 from bench.records.scores import ScoreRecord
 from bench.reporting.columns import Column
-from bench.statistics.intervals import Interval, Sample, means
+from bench.statistics.intervals import Interval, Sample, Spread, spreads
+from bench.statistics.moderation import SeedVariance, moderate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,9 @@ class Cell:
     status: str
     """`ok`, `not_applicable`, `missing`, or why no run counts (`diverged`)."""
     sample: Sample | None = None
+    spread: Spread | None = None
     interval: Interval | None = None
+    """With the moderated variance between seeds, cut to the range of the metric."""
     selectivity: float | None = None
     examples: int = 0
     overlap: dict[str, Overlap] = dataclasses.field(default_factory=dict)
@@ -53,7 +56,7 @@ def read_cells(
         absent: The status of each row if it has no score.
     """
     samples = [_sample(scores, column.metric_key) for scores in scores_by_row]
-    intervals = iter(means([sample for sample in samples if sample is not None]))
+    known = iter(spreads([sample for sample in samples if sample is not None]))
     cells = []
     for sample, scores, status in zip(samples, scores_by_row, absent, strict=True):
         if sample is None:
@@ -67,7 +70,7 @@ def read_cells(
             Cell(
                 status="ok",
                 sample=sample,
-                interval=next(intervals),
+                spread=next(known),
                 selectivity=sum(numbers) / len(numbers) if numbers and column.is_headline else None,
                 examples=max(one["examples"] for one in data),
                 overlap=_overlap(data, column.metric_key),
@@ -143,3 +146,51 @@ def _aligned(
     if len(known) < len(outcomes) or len({examples for examples, _ in known}) != 1:
         return None, None
     return known[0][0], np.stack([values for _, values in known])
+
+
+RANGES = {
+    **dict.fromkeys(("accuracy", "accuracy_5", "exact_match", "f1", "span_f1"), (0.0, 1.0)),
+    **dict.fromkeys(("ndcg@10", "reciprocal_rank"), (0.0, 1.0)),
+    **dict.fromkeys(("matthews", "spearman"), (-1.0, 1.0)),
+}
+"""The lowest and the highest value of each metric; no interval leaves them."""
+
+
+def moderated(cells: Sequence[Sequence[Cell]], is_trained: Sequence[bool]) -> list[SeedVariance]:
+    """The variances between seeds of each column, moderated over all columns and objectives.
+
+    Args:
+        cells: The cells of each column, in the order of the rows.
+        is_trained: The rows that the typical variances are estimated from.
+    """
+    variances, freedoms = [], []
+    for column in cells:
+        seeds = [0 if cell.sample is None else len(cell.sample.seeds) for cell in column]
+        known = zip(column, seeds, strict=True)
+        variances.append(
+            np.array([c.spread.seed * n if c.spread and n > 1 else math.nan for c, n in known])
+        )
+        is_alone = np.array([c.sample is not None and not c.sample.seeds for c in column])
+        freedoms.append(np.where(is_alone, math.inf, np.maximum(np.array(seeds) - 1.0, 0.0)))
+    return moderate(variances, freedoms, [np.asarray(is_trained)] * len(cells))
+
+
+def with_interval(cell: Cell, row: int, variance: SeedVariance | None, metric: str) -> Cell:
+    """The cell with its interval.
+
+    Args:
+        cell: A cell of a column.
+        row: Its place in the column.
+        variance: The moderated variances of the column; None: the cell's own variance.
+        metric: The metric, whose range the interval does not leave.
+    """
+    if cell.spread is None:
+        return cell
+    seed = freedom = None
+    if variance is not None and cell.spread.seeds > 1:
+        seed = float(variance.variance[row]) / cell.spread.seeds
+        freedom = float(variance.freedom[row])
+    interval = cell.spread.interval(seed, freedom)
+    if metric in RANGES:
+        interval = interval.within(*RANGES[metric])
+    return dataclasses.replace(cell, interval=interval)

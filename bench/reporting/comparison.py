@@ -121,7 +121,7 @@ class Comparison(TableSet):
         Examples:
             >>> entities = comparison.table("entities")
             >>> entities.loc["causal", ["mean", "low", "high"]].astype(float).round(3).tolist()
-            [0.651, 0.596, 0.706]
+            [0.651, 0.599, 0.703]
         """
         if task is None:
             return dataframes.wide_frame(self)
@@ -151,7 +151,7 @@ class Comparison(TableSet):
         Examples:
             >>> differences = comparison.difference("span", "token")
             >>> differences.loc["sense_right", ["mean", "p"]].astype(float).round(3).tolist()
-            [-0.209, 0.018]
+            [-0.209, 0.007]
             >>> bool(differences.loc["sense_right", "significant"])
             True
         """

@@ -163,7 +163,7 @@ def _sides(direction: Direction, table: Table) -> list[tuple[Row, Row]]:
 def _matching(side: Side, table: Table) -> list[Row]:
     known = [row for row in table.rows if row.attention == "native" and row.kind != "baseline"]
     if side.objective == _ANY:
-        return [row for row in known if row.kind == "trained"]
+        return [row for row in known if row.is_ranked]
     named = [row for row in known if row.objective == side.objective]
     if not side.settings:
         return [row for row in named if row.runs[0].data["display_name"] == row.objective]
@@ -253,7 +253,15 @@ def mean_difference(
         for name in ("example", "floor")
     )
     freedom = min(part.freedom[0, 0] for part in parts)
-    figures = (means.mean(), seed_variance, example, floor, float(count), freedom)
+    figures = (
+        means.mean(),
+        seed_variance,
+        example,
+        floor,
+        float(count),
+        freedom,
+        max(count - 1, 1),
+    )
     return Pairs(*(np.full((1, 1), figure) for figure in figures)).interval(0, 0)
 
 

@@ -70,11 +70,11 @@ def learning_warnings(table: Table) -> list[str]:
         failed = [run for run in row.runs if run.status == NOT_LEARNED]
         if failed:
             seeds = ", ".join(str(run.data["seed"]) for run in failed)
-            which = f"seed {seeds}" if len(row.runs) > len(failed) else "every seed"
+            some = f"seed {seeds}), which is left out of the mean: "
+            which = "every seed), which is not ranked: " if not row.is_ranked else some
             warnings.append(
-                f"DID NOT LEARN: {row.name} ({which}), which is left out of the comparison: "
-                f"{failed[0].not_learned}. Raise --budget, or try other learning rates: "
-                "--set training.learning_rate="
+                f"DID NOT LEARN: {row.name} ({which}{failed[0].not_learned}. Raise --budget, or "
+                "try other learning rates: --set training.learning_rate="
             )
         far = _far_apart(row)
         if far is not None:

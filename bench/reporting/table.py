@@ -9,14 +9,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from bench.records.scores import ScoreRecord, Variant
-from bench.records.store import RunRecord
-from bench.reporting.cells import Cell, read_cells
+from bench.records.store import NOT_LEARNED, RunRecord
+from bench.reporting.cells import Cell, moderated, read_cells, with_interval
 from bench.reporting.columns import Column
 from bench.reporting.formatting import are_readable
 from bench.settings import sha256_json
 from bench.statistics.aggregate import Aggregate
 from bench.statistics.intervals import Interval
+from bench.statistics.moderation import SeedVariance
 from bench.statistics.pairwise import Pairs, concatenate, holm, paired_differences
+
+Intervals = Literal["moderated", "own"]
+"""Whether variances between seeds are moderated (`bench.statistics.moderation`), or each cell and
+each pair has its own."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,17 +35,26 @@ class Row:
     runs: tuple[RunRecord, ...] = ()
     attention: str = "native"
 
-    @property
+    @functools.cached_property
     def finished(self) -> list[RunRecord]:
-        """The runs that count."""
-        return [run for run in self.runs if run.status == "finished"]
+        """The runs that count; if none of them learned, those that did not are shown."""
+        by_status = {
+            status: [run for run in self.runs if run.status == status]
+            for status in ("finished", NOT_LEARNED)
+        }
+        return by_status["finished"] or by_status[NOT_LEARNED]
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it is a pretrained objective of which a seed learned."""
+        return self.kind == "trained" and any(run.status == "finished" for run in self.runs)
 
     @property
     def excluded(self) -> dict[str, list[int]]:
         """Status -> seeds of the runs that are left out of every mean."""
         left_out: dict[str, list[int]] = {}
         for run in self.runs:
-            if run.status != "finished":
+            if run not in self.finished:
                 left_out.setdefault(run.status, []).append(run.data["seed"])
         return left_out
 
@@ -80,6 +94,7 @@ class Table:
     """Column name -> baseline -> score."""
     difference_to: str | None
     """Name of the row that differences are taken to."""
+    intervals: Intervals = "moderated"
     warnings: list[str] = dataclasses.field(default_factory=list)
     """Shown above the table."""
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -90,6 +105,8 @@ class Table:
     """Row and column of the objectives significantly below the highest of the column."""
     detectable: dict[str, float] = dataclasses.field(default_factory=dict)
     """Column name -> minimum detectable difference (95 % level, 50 % power)."""
+    signal: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Column name -> spread between objectives / spread between seeds."""
     aggregates: list[Aggregate] = dataclasses.field(default_factory=list)
     """Over all tasks, and over each suite that is a part of them."""
 
@@ -101,7 +118,7 @@ class Table:
         """All paired differences of a column, in the order of the rows."""
         if column not in self._pairs:
             samples = [self.cells[row.name, column].sample for row in self.rows]
-            self._pairs[column] = paired_differences(samples)
+            self._pairs[column] = paired_differences(samples, self._variances.get(column))
         return self._pairs[column]
 
     def is_above(self, name: str, other: str, column: str) -> bool:
@@ -126,7 +143,7 @@ class Table:
         Raises:
             RefusedError: Outcomes on disk are damaged.
         """
-        cells: dict[tuple[str, str], Cell] = {}
+        by_column: dict[str, list[Cell]] = {}
         absent = [
             next(iter(row.excluded), "missing") if not row.finished else "missing"
             for row in self.rows
@@ -137,16 +154,28 @@ class Table:
             for place, row in enumerate(self.rows):
                 if row.kind == "baseline" and row.objective in alone:
                     scores[place] = {None: alone[row.objective]}
-            keys = [(row.name, column.name) for row in self.rows]
-            cells |= zip(keys, read_cells(scores, column, absent), strict=True)
-        return cells
+            by_column[column.name] = read_cells(scores, column, absent)
+        is_ranked = [row.is_ranked for row in self.rows]
+        if self.intervals == "moderated":
+            of_columns = moderated(list(by_column.values()), is_ranked)
+            self._variances.update(zip(by_column, of_columns, strict=True))
+        return {
+            (row.name, column.name): with_interval(
+                by_column[column.name][place],
+                place,
+                self._variances.get(column.name),
+                column.metric,
+            )
+            for column in self.columns
+            for place, row in enumerate(self.rows)
+        }
 
     @functools.cached_property
     def best(self) -> dict[str, str]:
         """Column name -> the objective significantly above every other, if there is one."""
         best = {}
         for column in self.columns:
-            trained = [row for row in self.ranked(column.name) if row.kind == "trained"]
+            trained = [row for row in self.ranked(column.name) if row.is_ranked]
             rivals = [row for row in trained if row.runs != trained[0].runs]
             if rivals and all(
                 self.is_above(trained[0].name, rival.name, column.name) for rival in rivals
@@ -191,6 +220,11 @@ class Table:
 
     @functools.cached_property
     def _pairs(self) -> dict[str, Pairs]:
+        return {}
+
+    @functools.cached_property
+    def _variances(self) -> dict[str, SeedVariance]:
+        """Column name -> variances between seeds; filled with the cells."""
         return {}
 
     @functools.cached_property

@@ -23,7 +23,7 @@ from bench.reporting.columns import Column, baselines_of, columns_of
 from bench.reporting.curves import Curve, by_curve, curves_of, untrained_for
 from bench.reporting.formatting import big_number
 from bench.reporting.learning import judged_by_features
-from bench.reporting.table import Row, Table, rows_of
+from bench.reporting.table import Intervals, Row, Table, rows_of
 
 _BASELINE_ORDER = ("majority", "bag_of_words", "window_of_words")
 
@@ -49,6 +49,7 @@ class TableSet:
         tasks: Sequence[str] = (),
         suites: Mapping[str, Sequence[str]] | None = None,
         watch: Callable[[list[Table]], None] | None = None,
+        intervals: Intervals = "moderated",
     ) -> Self:
         """Compare runs.
 
@@ -59,6 +60,8 @@ class TableSet:
             tasks: The tasks that get columns, in this order; empty: all scored tasks.
             suites: Suite -> tasks; a suite that is a part of a table gets an aggregate of its own.
             watch: Called with the tables before any statistic is computed.
+            intervals: `moderated`: variances between seeds are estimated over all objectives and
+                tasks; `own`: each cell and each pair by itself.
 
         Returns:
             The tables, with letters, warnings, notes and aggregates.
@@ -86,6 +89,7 @@ class TableSet:
                     columns_of(group, tasks),
                     baselines,
                     baseline,
+                    intervals,
                 )
                 for title, group, borrowed in zip(_titles(members), members, untrained, strict=True)
             ]
@@ -110,6 +114,7 @@ def _table(
     columns: list[Column],
     baselines: Sequence[ScoreRecord],
     baseline: str | None,
+    intervals: Intervals,
 ) -> Table:
     matching = {column.name: baselines_of(column, baselines) for column in columns}
     names = {name for scores in matching.values() for name in scores}
@@ -117,7 +122,9 @@ def _table(
     ordered.extend(sorted(names - set(ordered)))
     difference_to = baseline if any(row.name == baseline for row in rows) else None
     rows.extend(Row(name, name, "baseline") for name in ordered)
-    return Table(title[1], title[0], _uniquely_named(rows), columns, matching, difference_to)
+    return Table(
+        title[1], title[0], _uniquely_named(rows), columns, matching, difference_to, intervals
+    )
 
 
 def _uniquely_named(rows: Sequence[Row]) -> list[Row]:

@@ -45,7 +45,7 @@ def support(table: Table) -> list[str]:
 
 
 def _trained(table: Table) -> list[Row]:
-    return [row for row in table.rows if row.kind == "trained" and row.finished]
+    return [row for row in table.rows if row.is_ranked]
 
 
 def _by_task(table: Table) -> str:

@@ -9,8 +9,9 @@ objectives are equal, and its interval had a coverage of 75 % in a simulation (5
 objectives).
 
 The tasks are fixed: the intervals are about other seeds and other examples, not about other tasks.
-The seed part is the t interval of the aggregates of single seeds, the example part is a bootstrap;
-they are combined like those of a single score.
+The seed part is the t interval of the aggregates of single seeds, with variances moderated over the
+objectives (`bench.statistics.moderation`); the example part is a bootstrap; they are combined like
+those of a single score.
 
 Two kinds of tasks are left out, and reported as such: a task in which no objective is significantly
 above chance (it would add noise divided by noise), and a task scored on a part of its examples
@@ -29,6 +30,7 @@ from scipy.special import stdtrit
 
 from bench.statistics.bootstrap import REPEATS, resampled_means
 from bench.statistics.intervals import LEVEL, Interval, Sample
+from bench.statistics.moderation import SeedVariance, moderate
 from bench.statistics.pairwise import letters
 
 if TYPE_CHECKING:
@@ -113,6 +115,7 @@ def aggregate(
     rows: Sequence[str],
     is_ranked: Sequence[bool],
     left_out: Mapping[str, str] | None = None,
+    is_moderated: bool = True,
 ) -> Aggregate:
     """Aggregate the scores of objectives over tasks on which all of them have a score.
 
@@ -122,6 +125,7 @@ def aggregate(
         rows: The objectives, in the order of each task's samples.
         is_ranked: Which objectives are ranked; the best is one of these.
         left_out: Task or objective -> reason why it is left out.
+        is_moderated: Whether variances between seeds are moderated over the objectives.
     """
     rivals, floors = np.asarray(is_ranked), [task.floor for task in tasks]
     point = np.array([[sample.values.mean() for sample in task.samples] for task in tasks])
@@ -133,7 +137,8 @@ def aggregate(
     is_known = np.isfinite(values).all(axis=0)
     of_seeds = _combined(np.where(is_known, values, point[..., None]), scale, rivals)
     of_seeds = np.where(is_known, of_seeds, np.nan)
-    gaps = [x[0, :, None] - x[0, None] for x in (of_seeds, of_examples)]
+    count = is_known.sum(axis=1)
+    variances = [_seed_variance(each, rivals, is_moderated) for each in of_seeds]
     return Aggregate(
         name=name,
         tasks=tuple(task.name for task in tasks),
@@ -141,8 +146,14 @@ def aggregate(
         seeds=tuple(int(count) for count in is_known.sum(axis=1)),
         iqm=figures[0],
         rank=np.where(rivals, _mean_over_seeds(of_seeds)[1], np.nan),
-        half_widths=np.moveaxis(_half_width(of_seeds, of_examples), 0, -1),
-        gap_widths=_half_width(*gaps),
+        half_widths=np.stack(
+            [
+                _half_width(variance, count, examples)
+                for variance, examples in zip(variances, of_examples, strict=True)
+            ],
+            axis=-1,
+        ),
+        gap_widths=_gap_width(variances[0], count, of_examples[0]),
         left_out=dict(left_out or {}),
     )
 
@@ -235,13 +246,38 @@ def _mean_over_seeds(of_seeds: Float[np.ndarray, "*K S"]) -> Float[np.ndarray, "
 
 
 def _half_width(
-    of_seeds: Float[np.ndarray, "*K S"], of_examples: Float[np.ndarray, "*K R"]
-) -> Float[np.ndarray, "*K"]:
+    variance: SeedVariance, count: Float[np.ndarray, " K"], of_examples: Float[np.ndarray, "K R"]
+) -> Float[np.ndarray, " K"]:
     """Both variances combined as in `interval_of_values`."""
-    count = np.isfinite(of_seeds).sum(axis=-1)
-    freedom = np.maximum(count - 1, 1)
-    mean = _mean_over_seeds(of_seeds)[..., None]
-    variance = np.nansum((of_seeds - mean) ** 2, axis=-1) / freedom / np.maximum(count, 1)
-    by_seeds = stdtrit(freedom, (1 + LEVEL) / 2) ** 2 * variance
+    by_seeds = stdtrit(variance.freedom, (1 + LEVEL) / 2) ** 2 * variance.variance
     by_examples = stdtrit(np.inf, (1 + LEVEL) / 2) ** 2 * of_examples.var(axis=-1, ddof=1)
-    return np.asarray(np.sqrt(by_seeds + by_examples))
+    return np.asarray(np.sqrt(by_seeds / np.maximum(count, 1) + by_examples))
+
+
+def _gap_width(
+    variance: SeedVariance, count: Float[np.ndarray, " K"], of_examples: Float[np.ndarray, "K R"]
+) -> Float[np.ndarray, "K K"]:
+    """Half-widths of all differences: variances between seeds add up, examples are shared."""
+    both = SeedVariance(
+        np.add.outer(variance.variance, variance.variance),
+        np.minimum.outer(variance.freedom, variance.freedom),
+    )
+    gaps = of_examples[:, None] - of_examples
+    return _half_width(both, np.minimum.outer(count, count), gaps)
+
+
+def _seed_variance(
+    of_seeds: Float[np.ndarray, "K S"], rivals: Bool[np.ndarray, " K"], is_moderated: bool
+) -> SeedVariance:
+    """The variance of the aggregates of single seeds."""
+    count = np.isfinite(of_seeds).sum(axis=-1)
+    mean = _mean_over_seeds(of_seeds)[..., None]
+    with np.errstate(invalid="ignore"):
+        variance = np.nansum((of_seeds - mean) ** 2, axis=-1) / np.maximum(count - 1, 1)
+    freedom = np.maximum(count - 1.0, 0.0)
+    if not is_moderated:
+        return SeedVariance(variance, np.maximum(freedom, 1.0))
+    known = np.where(freedom > 0, variance, np.nan)
+    result = moderate([known], [freedom], [rivals])[0]
+    alone = freedom == 0  # one seed says nothing, and gets no variance from the others
+    return SeedVariance(np.where(alone, 0.0, result.variance), np.where(alone, 1.0, result.freedom))

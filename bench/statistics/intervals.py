@@ -52,11 +52,22 @@ class Interval:
     high: float
     seeds: int
     """Number of pretraining seeds. 1: the interval covers test examples only. 0: a baseline."""
+    half: float | None = None
+    """Half of the interval before it was cut to the range of the metric."""
 
     @property
     def half_width(self) -> float:
-        """Half the length of the interval."""
-        return (self.high - self.low) / 2
+        """Half the length of the interval, before it was cut to the range of the metric."""
+        return (self.high - self.low) / 2 if self.half is None else self.half
+
+    def within(self, lowest: float, highest: float) -> Interval:
+        """The interval, cut to the range of its metric."""
+        return dataclasses.replace(
+            self,
+            low=max(self.low, min(lowest, self.mean)),
+            high=min(self.high, max(highest, self.mean)),
+            half=self.half_width,
+        )
 
     def excludes(self, value: float) -> bool:
         """Whether the value lies outside the interval."""
@@ -96,6 +107,32 @@ class Sample:
         return [self.seeds.index(seed) if self.seeds else 0 for seed in seeds]
 
 
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """A mean over seeds and examples, and the variances of that mean."""
+
+    mean: float
+    seed: float
+    """Between seeds; 0 with one seed."""
+    example: float
+    """Between examples, minus the residual."""
+    floor: float
+    """The same with the residual: the minimum variance of an interval."""
+    freedom: float
+    """Degrees of freedom of the example part."""
+    seeds: int
+
+    def interval(self, seed: float | None = None, seed_freedom: float | None = None) -> Interval:
+        """The interval, with the moderated variance between seeds if it is given."""
+        over_examples = _t(self.freedom) ** 2
+        squared = over_examples * self.floor
+        if self.seeds > 1 or seed is not None:
+            of_seeds = self.seed if seed is None else seed
+            t_of_seeds = _t(max(self.seeds - 1, 1) if seed_freedom is None else seed_freedom)
+            squared = max(t_of_seeds**2 * of_seeds + over_examples * self.example, squared)
+        return _around(self.mean, squared, self.seeds)
+
+
 def interval_of_outcomes(outcomes: Float[np.ndarray, "n m"]) -> Interval:
     """The interval of the grand mean of per-example outcomes (or of their differences).
 
@@ -105,19 +142,23 @@ def interval_of_outcomes(outcomes: Float[np.ndarray, "n m"]) -> Interval:
     Raises:
         ValueError: Fewer than two examples, or a value that is not finite.
     """
-    return intervals_of_outcomes(outcomes[None])[0]
+    return spreads_of_outcomes(outcomes[None])[0].interval()
 
 
-def intervals_of_outcomes(outcomes: Float[np.ndarray, "K n m"]) -> list[Interval]:
-    """The intervals of K objectives at once, as a table has thousands of cells."""
+def spreads_of_outcomes(outcomes: Float[np.ndarray, "K n m"]) -> list[Spread]:
+    """The means and variances of K objectives at once, as a table has thousands of cells.
+
+    Raises:
+        ValueError: Fewer than two examples, or a value that is not finite.
+    """
     (num_rows, num_seeds, num_examples) = outcomes.shape
     if num_seeds < 1 or num_examples < 2 or not np.isfinite(outcomes).all():
         raise ValueError(f"need finite outcomes of two examples, got shape {outcomes.shape[1:]}")
     means = outcomes.reshape(num_rows, -1).mean(axis=1)
     example_means = outcomes.mean(axis=1)
-    var_example = example_means.var(axis=1, ddof=1) / num_examples
-    var_example[np.ptp(example_means, axis=1) == 0.0] = 1.0 / num_examples**2
-    squared = least = _t(num_examples - 1) ** 2 * var_example
+    floor = example_means.var(axis=1, ddof=1) / num_examples
+    floor[np.ptp(example_means, axis=1) == 0.0] = 1.0 / num_examples**2
+    var_seed, example = np.zeros(num_rows), floor
     if num_seeds > 1:
         seed_means = outcomes.mean(axis=2)
         var_seed = seed_means.var(axis=1, ddof=1) / num_seeds
@@ -125,11 +166,12 @@ def intervals_of_outcomes(outcomes: Float[np.ndarray, "K n m"]) -> list[Interval
         residuals -= (example_means - means[:, None])[:, None]
         free = (num_seeds - 1) * (num_examples - 1)
         sums = (residuals**2).reshape(num_rows, -1).sum(axis=1)
-        var_residual = sums / free / (num_seeds * num_examples)
-        example_part = _t(num_examples - 1) ** 2 * np.maximum(var_example - var_residual, 0.0)
-        squared = np.maximum(_t(num_seeds - 1) ** 2 * var_seed + example_part, least)
-    pairs = zip(means.tolist(), squared.tolist(), strict=True)
-    return [_around(mean, width, num_seeds) for mean, width in pairs]
+        example = np.maximum(floor - sums / free / (num_seeds * num_examples), 0.0)
+    rows = zip(*(part.tolist() for part in (means, var_seed, example, floor)), strict=True)
+    return [
+        Spread(*row, freedom=float(num_examples - 1), seeds=num_seeds)  # type: ignore[misc]
+        for row in rows
+    ]
 
 
 def interval_of_values(
@@ -141,30 +183,32 @@ def interval_of_values(
     because all seeds share their examples. It also contains the residual, which cannot be
     separated here, so the interval is conservative. With one seed h = z stderr.
     """
-    num_seeds = len(values)
-    squared = _t(np.inf) ** 2 * float((stderrs**2).mean())
-    if num_seeds > 1:
-        squared += _t(num_seeds - 1) ** 2 * float(values.var(ddof=1)) / num_seeds
-    return _around(float(values.mean()), squared, num_seeds)
+    return _spread_of_values(values, stderrs).interval()
 
 
-def means(samples: Sequence[Sample]) -> list[Interval]:
-    """The mean over seeds of each sample with its interval, from outcomes where there are any."""
-    intervals: dict[int, Interval] = {}
+def _spread_of_values(values: np.ndarray, stderrs: np.ndarray) -> Spread:
+    count, sampling = len(values), float((stderrs**2).mean())
+    seed = float(values.var(ddof=1)) / count if count > 1 else 0.0
+    return Spread(float(values.mean()), seed, sampling, sampling, math.inf, count)
+
+
+def spreads(samples: Sequence[Sample]) -> list[Spread]:
+    """The mean of each sample and its variances, from outcomes where there are any."""
+    known: dict[int, Spread] = {}
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for place, sample in enumerate(samples):
         if sample.outcomes is not None and sample.outcomes.shape[1] > 1:
             by_shape.setdefault(sample.outcomes.shape, []).append(place)
         else:
-            intervals[place] = interval_of_values(sample.values, sample.stderrs)
+            known[place] = _spread_of_values(sample.values, sample.stderrs)
     for (num_seeds, num_examples), places in by_shape.items():
         at_once = max(1, _MOST_OUTCOMES // (num_seeds * num_examples))
         for first in range(0, len(places), at_once):
             some = places[first : first + at_once]
             stacked = np.stack([np.asarray(samples[place].outcomes) for place in some])
-            intervals |= zip(some, intervals_of_outcomes(stacked), strict=True)
+            known |= zip(some, spreads_of_outcomes(stacked), strict=True)
     return [
-        dataclasses.replace(intervals[place], seeds=len(sample.seeds))
+        dataclasses.replace(known[place], seeds=len(sample.seeds))
         for place, sample in enumerate(samples)
     ]
 

@@ -22,11 +22,12 @@ import numpy as np
 from scipy.special import stdtrit
 
 from bench.statistics.intervals import LEVEL, Interval, Sample, align, common_seeds
+from bench.statistics.moderation import SeedVariance
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-_PARTS = ("mean", "seed", "example", "floor", "seeds", "freedom")
+_PARTS = ("mean", "seed", "example", "floor", "seeds", "freedom", "seed_freedom")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -44,11 +45,13 @@ class Pairs:
     seeds: Float[np.ndarray, "K K"]
     freedom: Float[np.ndarray, "K K"]
     """Degrees of freedom of the example part."""
+    seed_freedom: Float[np.ndarray, "K K"]
+    """Degrees of freedom of the seed part."""
 
     def half_width(self, tail: float | np.ndarray = (1 - LEVEL) / 2) -> Float[np.ndarray, "K K"]:
         """Half the length of the intervals whose two tails have probability `tail` each."""
         over_examples = _quantile(self.freedom, 1 - tail) ** 2
-        over_seeds = _quantile(np.maximum(self.seeds - 1, 1), 1 - tail) ** 2
+        over_seeds = _quantile(self.seed_freedom, 1 - tail) ** 2
         both = over_seeds * self.seed + over_examples * self.example
         return np.asarray(np.sqrt(np.maximum(both, over_examples * self.floor)))
 
@@ -100,9 +103,16 @@ def _quantile(freedom: np.ndarray, level: float | np.ndarray) -> np.ndarray:
     return np.asarray(stdtrit(kinds, level)[places].reshape(freedom.shape))
 
 
-def paired_differences(samples: Sequence[Sample | None]) -> Pairs:
-    """The differences of all pairs of samples, equal to `paired_difference` of each pair."""
-    arrays = {name: np.full((len(samples), len(samples)), np.nan) for name in _PARTS}
+def paired_differences(
+    samples: Sequence[Sample | None], moderated: SeedVariance | None = None
+) -> Pairs:
+    """The differences of all pairs of samples, equal to `paired_difference` of each pair.
+
+    Args:
+        samples: The samples.
+        moderated: Their moderated variances between seeds; None: each pair's own variance.
+    """
+    arrays = {name: np.full((len(samples), len(samples)), np.nan) for name in _PARTS[:-1]}
     kinds: dict[tuple[object, ...], list[int]] = {}
     for index, sample in enumerate(samples):
         if sample is not None:
@@ -119,6 +129,13 @@ def paired_differences(samples: Sequence[Sample | None]) -> Pairs:
             sign = -1.0 if name == "mean" else 1.0
             arrays[name][np.ix_(theirs, ours)] = sign * np.transpose(values)
             arrays[name][np.ix_(ours, theirs)] = values
+    seeds = arrays["seeds"]
+    arrays["seed_freedom"] = np.maximum(seeds - 1, 1)
+    if moderated is not None:
+        both = moderated.variance[:, None] + moderated.variance
+        freedom = np.minimum.outer(moderated.freedom, moderated.freedom)
+        arrays["seed"] = np.where(seeds > 1, both / np.maximum(seeds, 1), arrays["seed"])
+        arrays["seed_freedom"] = np.where(seeds > 1, freedom, arrays["seed_freedom"])
     return Pairs(**arrays)
 
 
@@ -257,3 +274,20 @@ def minimum_detectable_difference(
     is_other = np.not_equal.outer(np.asarray(ours), np.asarray(theirs))
     known = part.half[is_other & (part.seeds > 1)]
     return float(np.median(known)) if known.size else None
+
+
+def signal_to_noise(
+    means: Float[np.ndarray, " K"], variances: Float[np.ndarray, " K"]
+) -> float | None:
+    """The spread between objectives over the spread between seeds.
+
+    Args:
+        means: Means over seeds of K objectives.
+        variances: Their variances between seeds, each of one seed.
+
+    Returns:
+        The standard deviation of the means divided by the typical standard deviation of a seed;
+        None with fewer than two objectives, or without any spread between seeds.
+    """
+    noise = float(variances.mean()) if len(variances) else 0.0
+    return float(means.std(ddof=1) / noise**0.5) if len(means) > 1 and noise > 0 else None

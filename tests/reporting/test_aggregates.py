@@ -161,6 +161,6 @@ def test_a_run_that_learned_nothing_does_not_count(tmp_path: Path) -> None:
     row = next(r for r in long_form(compared) if r["display_name"] == "token")
     assert (row["seeds"], row["excluded"]) == (1, {"finished, did not learn": [1]})
     text = flat(compared)
-    assert "! DID NOT LEARN: token (seed 1), which is left out of the comparison: its" in text
+    assert "! DID NOT LEARN: token (seed 1), which is left out of the mean: its" in text
     assert "its validation loss was 6.700 nats at the start and 6.900 at the end" in text
     assert "1 of 2" in text

@@ -218,11 +218,15 @@ def test_values_that_are_not_means_of_outcomes_are_compared_as_values(tmp_path: 
             outcomes = answers(0.5, "x", objective, seed)
             make_score(folder, "sense", outcomes, value=value + seed / 100, stderr=0.01)
     gap = row_of(compare(tmp_path, "token"), "span")["difference"]
-    # The differences of the three seeds are all 0.2, so only the sampling error is left.
     assert gap["mean"] == pytest.approx(0.2)
+    # Both variances between seeds are 1e-4, with 2 + 2 degrees of freedom in all.
+    sampling = 1.959964**2 * 2e-4
     assert gap["minimum_detectable_difference"] == pytest.approx(
-        1.959964 * 0.02**0.5 * 0.1, rel=1e-5
+        (2.776445**2 * 2e-4 / 3 + sampling) ** 0.5, rel=1e-5
     )
+    own = row_of(compare(tmp_path, "token", intervals="own"), "span")["difference"]
+    # The differences of the three seeds are all 0.2, so only the sampling error is left.
+    assert own["minimum_detectable_difference"] == pytest.approx(sampling**0.5, rel=1e-5)
 
 
 def test_a_run_given_twice_counts_once(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from bench.statistics.intervals import (
     Sample,
     interval_of_outcomes,
     interval_of_values,
-    means,
     paired_difference,
+    spreads,
 )
 
 
@@ -73,7 +73,7 @@ def test_pairing_cancels_examples_that_are_hard_for_both() -> None:
     better = rows.copy()
     better[:, :20] = 1.0
     interval = paired_difference(sample(better, (0, 1, 2)), sample(rows, (0, 1, 2)))
-    (alone,) = means([sample(rows, (0, 1, 2))])
+    alone = spreads([sample(rows, (0, 1, 2))])[0].interval()
     assert interval is not None
     assert interval.is_significant
     assert interval.half_width < alone.half_width / 2
@@ -96,7 +96,7 @@ def test_a_baseline_pairs_with_every_seed() -> None:
     both = paired_difference(baseline, sample([[0, 1, 0, 0]], ()))
     assert both is not None
     assert (both.mean, both.seeds) == (0.0, 0)
-    assert means([baseline])[0].seeds == 0
+    assert spreads([baseline])[0].interval().seeds == 0
 
 
 def test_differences_on_other_examples_are_those_of_values() -> None:

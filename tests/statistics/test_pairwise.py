@@ -61,7 +61,9 @@ def test_two_seeds_by_hand() -> None:
 
 
 def one(mean: float, seed: float, example: float, seeds: int, freedom: float) -> Pairs:
-    return Pairs(*(np.full((1, 1), x) for x in (mean, seed, example, 0.0, seeds, freedom)))
+    return Pairs(
+        *(np.full((1, 1), x) for x in (mean, seed, example, 0.0, seeds, freedom, max(seeds - 1, 1)))
+    )
 
 
 def test_p_is_the_level_at_which_the_interval_touches_zero() -> None:

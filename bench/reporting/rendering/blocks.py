@@ -74,6 +74,9 @@ def scores_block(table: Table) -> Block:
             for column in table.columns
         ]
         rows.append([MIN_DETECTABLE, "", *smallest])
+    if table.signal:
+        signal = [table.signal.get(column.name) for column in table.columns]
+        rows.append(["signal/noise", "", *("-" if x is None else f"{x:.1f}" for x in signal)])
     legend = scores_legend(table, bool(bold), [text for texts in rows for text in texts[1:]])
     firsts = [
         next((i for i, row in enumerate(table.rows) if row.kind == kind), len(table.rows))
@@ -240,15 +243,15 @@ def _seeds_text(row: Row) -> str:
     if not row.runs:
         return "-"
     finished, total = len(row.finished), len(row.runs)
+    if row.kind == "trained" and row.finished and not row.is_ranked:
+        return f"{finished}, did not learn"
     return str(total) if finished == total else f"{finished} of {total}"
 
 
 def cell_text(cell: Cell, table: Table, column: Column) -> str:
     """A mean with half its interval, or the reason why there is none."""
     if cell.interval is None:
-        return {"not_applicable": "n/a", "missing": "-", NOT_LEARNED: "did not learn"}.get(
-            cell.status, cell.status
-        )
+        return {"not_applicable": "n/a", "missing": "-"}.get(cell.status, cell.status)
     by = table.scale(column)
     half = width(cell.interval.half_width * by, table.length(column))
     return f"{decimal(cell.interval.mean * by)} ±{half}"
