@@ -7,15 +7,13 @@ are what researchers call. `bench.engines.execution` has the steps of a run.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, FailedError, StoppedError, unknown_name
+from bench.errors import BenchError, FailedError, StoppedError, checked_keywords
 from bench.experiment import UNTRAINED, resolve
 from bench.experiment.objectives import variants as all_variants
 from bench.experiment.tasks import expand_suites, task_suites
@@ -41,33 +39,7 @@ if TYPE_CHECKING:
     CorpusLike = str | PathLike[str] | Corpus | Sequence[str | PathLike[str]]
 
 DEFAULT_OUT = Path("results")
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _checked_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Raise a `BenchError` with a suggestion for an unknown or missing argument."""
-    signature = inspect.signature(function)
-    name = f"bench.{function.__name__}"
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        is_open = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-        for keyword in () if is_open else kwargs:
-            if keyword not in signature.parameters:
-                raise unknown_name(
-                    f"argument of {name}", keyword, signature.parameters, f"help({name})"
-                )
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise BenchError(f"{name}: {error}; its arguments are {signature}") from None
-        return function(*args, **kwargs)
-
-    return call
-
-
-@_checked_keywords
+@checked_keywords
 def run(
     objectives: ObjectiveLike | Iterable[ObjectiveLike],
     *,
@@ -160,7 +132,7 @@ def run(
     return compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
 
 
-@_checked_keywords
+@checked_keywords
 def compare(
     runs: str | Sequence[str] = (),
     *,
@@ -210,6 +182,7 @@ def compare(
             suites=suites,
             watch=watch,
             intervals=intervals,  # type: ignore[arg-type]
+            out=str(out),
         )
     if not result.tables:
         raise BenchError(
@@ -255,7 +228,7 @@ class Run:
         )
 
 
-@_checked_keywords
+@checked_keywords
 def load_run(
     run: str | PathLike[str], *, out: str | PathLike[str] = DEFAULT_OUT, device: str = "cpu"
 ) -> Run:
@@ -287,7 +260,7 @@ def load_run(
     return Run(record.data["id"], encoder, tokenizer, objective, head, record)
 
 
-@_checked_keywords
+@checked_keywords
 def features(
     run: Run | str | PathLike[str],
     texts: str | Sequence[str],
@@ -336,7 +309,7 @@ def features(
     }
 
 
-@_checked_keywords
+@checked_keywords
 def fill(
     run: Run | str | PathLike[str], text: str, *, k: int = 5, out: str | PathLike[str] = DEFAULT_OUT
 ) -> FillResult:
@@ -375,7 +348,7 @@ def fill(
         ) from None
 
 
-@_checked_keywords
+@checked_keywords
 def variants(objective: str | type[Objective], **settings: Any) -> list[Objective]:
     """All combinations of some values of an objective's settings, to be compared in one run.
 

@@ -5,7 +5,13 @@ Every message says what is wrong, what was got, where, and the way out. The comm
 """
 
 import difflib
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BenchError(Exception):
@@ -49,3 +55,25 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Be
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return BenchError(f"no {kind} named {name!r}{hint} ({listing} shows all {len(names)})")
+
+
+def checked_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """Raise a `BenchError` with a suggestion for an unknown or missing argument."""
+    signature = inspect.signature(function)
+    name = f"bench.{function.__name__}"
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        is_open = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        for keyword in () if is_open else kwargs:
+            if keyword not in signature.parameters:
+                raise unknown_name(
+                    f"argument of {name}", keyword, signature.parameters, f"help({name})"
+                )
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise BenchError(f"{name}: {error}; its arguments are {signature}") from None
+        return function(*args, **kwargs)
+
+    return call

@@ -119,6 +119,7 @@ def execute(
         tasks=tuple(reference_of(task) for task in experiment.tasks.values()),
         probes=experiment.probes,
         probe_settings=experiment.probe_settings,
+        options=experiment.options,
     )
     is_curve = len(experiment.budgets) > 1
     jobs: list[Job] = [RunJob(spec, evaluation, allow_inexact, is_curve) for spec in specs]

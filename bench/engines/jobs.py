@@ -33,6 +33,8 @@ class Evaluation:
     probes: tuple[Probe, ...] = ("linear",)
     probe_settings: tuple[Mapping[str, Mapping[str, Any]], ...] = ({},)
     """Settings by owner (`probe`, `finetune`); each task is scored with each of them."""
+    options: tuple[tuple[str, str], ...] = ()
+    """The options of the command, without objectives and seeds, for the records."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads."""
@@ -48,6 +50,7 @@ class Evaluation:
             "tasks": list(self.tasks),
             "probes": list(self.probes),
             "probe_settings": list(self.probe_settings),
+            "options": [list(pair) for pair in self.options],
         }
 
     @classmethod
@@ -62,6 +65,7 @@ class Evaluation:
             tuple(plain["tasks"]),
             tuple(plain["probes"]),
             tuple(plain["probe_settings"]),
+            tuple((flag, value) for flag, value in plain["options"]),
         )
 
 

@@ -143,6 +143,7 @@ def _run(job: RunJob, report: Report, stop: Stop) -> None:
         stop,
         on_note=lambda text: report(events.Note(text)),
         allow_inexact=job.allow_inexact,
+        options=evaluation.options,
     )
     status = json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"]
     if status == "finished":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.experiment.curve import check_steps, halvings
 from bench.experiment.objectives import own_classes, read_objectives
+from bench.experiment.options import Options, options_of
 from bench.experiment.tasks import (
     DEFAULT_CORPUS,
     read_probe_settings,
@@ -68,6 +69,8 @@ class Experiment:
     probes: tuple[Probe, ...]
     probe_settings: tuple[dict[str, dict[str, Any]], ...] = ({},)
     """Settings of `probe` and `finetune` by owner; each task is scored with each of them."""
+    options: Options = ()
+    """The options that give the experiment again, without objectives and seeds."""
 
     @property
     def budget(self) -> Budget:
@@ -140,6 +143,13 @@ def resolve(
     """
     from bench.probing.task import DataRoot
 
+    options = options_of(
+        {
+            "corpus": corpus, "tasks": tasks, "task": task, "size": size, "budget": budget,
+            "settings": settings, "data": data, "tokenizer": tokenizer, "text_column": text_column,
+            "device": device, "limit": limit, "probe": probe, "curve": curve,
+        }
+    )  # fmt: skip
     chosen_size = size_named(size)
     budgets = halvings(
         Budget.parse(chosen_size.budget if budget is None else budget), _whole("curve", curve)
@@ -178,6 +188,7 @@ def resolve(
         device=choose_device(device),
         probes=read_probes(probe),
         probe_settings=read_probe_settings(overrides, task_classes),
+        options=options,
     )
 
 

@@ -22,7 +22,9 @@ INITIAL_DEVIATION = 0.02
 
 
 @torch.no_grad()
-def initialise(module: nn.Module, seed: int, part: str) -> None:
+def initialise(
+    module: nn.Module, seed: int, part: str, deviation: float | None = INITIAL_DEVIATION
+) -> None:
     """Draw the initial weights from counter-based noise, with one stream for each parameter.
 
     Weights are normal and not truncated, with a standard deviation of 0.02. Matrices that write to
@@ -36,6 +38,8 @@ def initialise(module: nn.Module, seed: int, part: str) -> None:
         module: The module whose parameters are overwritten in place.
         seed: Seed of the run.
         part: Prefix of the stream names: `encoder` or `head`.
+        deviation: The standard deviation of matrices; None: 1/sqrt(fan-in), for probes, which are
+            trained for a few epochs only.
     """
     writers = collections.Counter(
         name.partition("layers.")[0]
@@ -52,7 +56,7 @@ def initialise(module: nn.Module, seed: int, part: str) -> None:
         first = noise.uniform(f"{part}.{name}.radius", tuple(rows.shape))
         second = noise.uniform(f"{part}.{name}.angle", tuple(rows.shape))
         normal = (-2 * (1 - first).log()).sqrt() * (2 * math.pi * second).cos()
-        deviation = INITIAL_DEVIATION
+        scale = rows.shape[1] ** -0.5 if deviation is None else deviation
         if name.endswith(".Wo.weight"):
-            deviation /= writers[name.partition("layers.")[0]] ** 0.5
-        rows.copy_(normal * deviation)
+            scale /= writers[name.partition("layers.")[0]] ** 0.5
+        rows.copy_(normal * scale)

@@ -179,7 +179,7 @@ class Tuning:
         with torch.random.fork_rng(devices=[]):  # torch draws weights, which are replaced below
             head = torch.nn.Linear(model.width * num_parts, outputs)
         torch.nn.init.zeros_(head.bias)
-        initialise(head, seed, "finetune.head")
+        initialise(head, seed, "finetune.head", None)
         self.head = head.to(model.device)
         self.parameters = [*model.encoder.parameters(), *head.parameters()]
 

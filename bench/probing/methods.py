@@ -269,7 +269,7 @@ class Perceptron:
             )
         for parameter in (model[0].bias, model[2].bias):
             torch.nn.init.zeros_(parameter)  # type: ignore[arg-type]
-        initialise(model, noise.seed, "probe.mlp")
+        initialise(model, noise.seed, "probe.mlp", None)
         fitted = _fitted_network(model, float(center), float(scale), is_number)
         inputs = torch.from_numpy(x.astype(np.float32))
         targets = torch.from_numpy((y - center) / scale if is_number else y)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ def execute(
     should_stop: Callable[[], BaseException | None] = lambda: None,
     on_note: Callable[[str], None] = lambda text: None,
     allow_inexact: bool = False,
+    options: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Do a run, or the rest of it, and return its folder.
 
@@ -65,6 +66,7 @@ def execute(
         should_stop: Called between steps; a returned exception is raised after a checkpoint.
         on_note: Called with a text if the run waits for another process.
         allow_inexact: Resume although the thread count or the version of torch changed.
+        options: The options of the command, for the record.
 
     Raises:
         RefusedError: Unfinished work was started from something else, or is damaged.
@@ -93,7 +95,8 @@ def execute(
             if checkpoint is not None:
                 restore(run, *checkpoint, work)
             status, reason = train(run, work, on_progress, should_stop)
-            _finish(run, final, {"status": status, "reason": reason, "is_inexact": is_inexact})
+            outcome = {"status": status, "reason": reason, "is_inexact": is_inexact}
+            _finish(run, final, outcome | {"options": [list(pair) for pair in options]})
         verify_run(final, spec)
         shutil.rmtree(work, ignore_errors=True)
         lock.unlink(missing_ok=True)  # a process that still waits for it finds the finished run

@@ -58,6 +58,7 @@ class Run(Record):
     comparison: str
     validation_loss: float | None = None
     unigram_loss: float | None = None
+    options: list[tuple[str, str]] = []
 
 
 class Score(Record):
@@ -82,6 +83,7 @@ class Score(Record):
     seconds: NonNegativeFloat
     examples: Annotated[int, Field(ge=0)]
     outcomes_sha256: _Sha256 | None = None
+    is_own: bool = False
 
     @model_validator(mode="after")
     def _is_whole(self) -> Score:

@@ -28,6 +28,7 @@ class ScoreFile:
             "format": 2,
             "task": task.name,
             "family": task.family,
+            "is_own": hasattr(task, "reference"),
             "metric": task.metric_of(splits),
             "chance": task.chance_of(splits),
             "run": None,

@@ -18,8 +18,8 @@ import numpy as np
 from bench.records.store import NOT_LEARNED, RunRecord
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
+from bench.reporting.conclusions.learning import learning_warnings
 from bench.reporting.formatting import decimal, listing, width
-from bench.reporting.learning import learning_warnings
 from bench.reporting.table import Row, Table
 from bench.statistics.pairwise import (
     letters,

@@ -26,6 +26,8 @@ class Column:
     family: str = ""
     limit: int | None = None
     """The number of examples at most (`--limit`)."""
+    is_own: bool = False
+    """Whether the labels are the user's own (`--task KIND:FILE`)."""
 
     @property
     def policy(self) -> str | None:
@@ -72,6 +74,7 @@ def _columns_of_task(name: str, variant: Variant, scores: list[ScoreRecord]) -> 
                 is_headline=metric_key in (None, metrics[0] if metrics else None),
                 family=data["family"],
                 limit=data["probe_settings"].get("limit"),
+                is_own=bool(data.get("is_own", False)),
             )
         )
     return columns

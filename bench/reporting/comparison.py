@@ -165,11 +165,14 @@ class Comparison(TableSet):
 
     @property
     def verdict(self) -> str:
-        """The conclusions that the scores support, in sentences; one paragraph per table.
+        """The conclusions that the scores support, and the next step with its command and cost.
+
+        One paragraph per table: which objective leads, which are tied with it, which lost, on the
+        user's own labels first, and whether it is above the untrained encoder and the baselines.
 
         Examples:
             >>> comparison.verdict.split(":")[0]
-            'No objective is significantly the best over 5 tasks together'
+            'Over 5 tasks together'
         """
         return verdict_text(self)
 
@@ -229,8 +232,8 @@ class Comparison(TableSet):
         """All tables as Markdown.
 
         Examples:
-            >>> comparison.to_markdown().splitlines()[2]
-            '**scores**'
+            >>> "**scores**" in comparison.to_markdown().splitlines()
+            True
         """
         return render(self, "markdown")
 
@@ -238,8 +241,8 @@ class Comparison(TableSet):
         r"""All tables as LaTeX with `booktabs`.
 
         Examples:
-            >>> comparison.to_latex().splitlines()[4]
-            '\\toprule'
+            >>> r"\toprule" in comparison.to_latex().splitlines()
+            True
         """
         return render(self, "latex")
 
@@ -253,8 +256,8 @@ class Comparison(TableSet):
             BenchError: The width is not a whole number above 0.
 
         Examples:
-            >>> max(len(line) for line in comparison.to_text(width=80).splitlines()) <= 80
-            True
+            >>> comparison.to_text(width=80).splitlines()[0]
+            'corpus micro (628a7633), size tiny, budget 1.6M tokens'
         """
         if not isinstance(width, int) or width < 1:
             raise BenchError(f"width {width!r}: give a whole number above 0")

@@ -20,9 +20,9 @@ from bench.records.store import RunRecord
 from bench.reporting.aggregates import aggregates_of
 from bench.reporting.annotations import annotate
 from bench.reporting.columns import Column, baselines_of, columns_of
+from bench.reporting.conclusions.learning import judged_by_features
 from bench.reporting.curves import Curve, by_curve, curves_of, untrained_for
 from bench.reporting.formatting import big_number
-from bench.reporting.learning import judged_by_features
 from bench.reporting.table import Intervals, Row, Table, rows_of
 
 _BASELINE_ORDER = ("majority", "bag_of_words", "window_of_words")
@@ -39,6 +39,8 @@ class TableSet:
     """Suite -> tasks."""
     curves: list[Curve] = dataclasses.field(default_factory=list)
     """Groups of tables that differ in the budget only."""
+    out: str = "results"
+    """Folder of the records as a user types it, for printed commands."""
 
     @classmethod
     def from_records(
@@ -50,6 +52,7 @@ class TableSet:
         suites: Mapping[str, Sequence[str]] | None = None,
         watch: Callable[[list[Table]], None] | None = None,
         intervals: Intervals = "moderated",
+        out: str = "results",
     ) -> Self:
         """Compare runs.
 
@@ -62,6 +65,7 @@ class TableSet:
             watch: Called with the tables before any statistic is computed.
             intervals: `moderated`: variances between seeds are estimated over all objectives and
                 tasks; `own`: each cell and each pair by itself.
+            out: Folder of the records as a user types it, for printed commands.
 
         Returns:
             The tables, with letters, warnings, notes and aggregates.
@@ -99,7 +103,7 @@ class TableSet:
             for table in tables:
                 table.aggregates.extend(aggregates_of(table, suites or {}))
                 annotate(table, baseline)
-        return cls(tables, baseline, dict(suites or {}), curves_of(tables))
+        return cls(tables, baseline, dict(suites or {}), curves_of(tables), out)
 
 
 def _check_baseline(baseline: str | None, tables: list[Table]) -> None:

@@ -64,6 +64,10 @@ class Aggregate:
     half_widths: Float[np.ndarray, "K 2"]
     gap_widths: Float[np.ndarray, "K K"]
     """Half-widths of the paired differences of interquartile means."""
+    variance: SeedVariance
+    """Of the interquartile means, between seeds."""
+    example_gaps: Float[np.ndarray, "K K"]
+    """Variances over test examples of the differences of interquartile means."""
     left_out: Mapping[str, str]
     """Task or objective -> reason why it is left out."""
 
@@ -154,6 +158,8 @@ def aggregate(
             axis=-1,
         ),
         gap_widths=_gap_width(variances[0], count, of_examples[0]),
+        variance=variances[0],
+        example_gaps=(of_examples[0][:, None] - of_examples[0]).var(axis=-1, ddof=1),
         left_out=dict(left_out or {}),
     )
 

@@ -9,6 +9,7 @@ the bytes. `test_reference.py` renders them, too, and compares the results byte 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import tempfile
@@ -65,7 +66,8 @@ def compared(name: str, into: Path) -> Comparison:
     """The comparison of a store's records, which are extracted into an empty folder."""
     with zipfile.ZipFile(REFERENCE / name / ARCHIVE) as archive:
         archive.extractall(into)
-    return api.compare(out=into, baseline=UNTRAINED)
+    found = api.compare(out=into, baseline=UNTRAINED)
+    return dataclasses.replace(found, out=f"results/reference/{name}")
 
 
 def tables(name: str, comparison: Comparison) -> dict[str, bytes]:

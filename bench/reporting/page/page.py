@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
+from bench.reporting.commands import commands
+from bench.reporting.conclusions.verdict import Verdict, verdict
 from bench.reporting.curves import whole_command
 from bench.reporting.figures import curves as figures_of_curves
 from bench.reporting.figures.style import Figure
@@ -21,7 +23,6 @@ from bench.reporting.figures.workers import MAX_TABLES, ReportFigures
 from bench.reporting.page import facts as page_facts
 from bench.reporting.rendering.blocks import Block, table_blocks
 from bench.reporting.rendering.curve_blocks import curve_blocks
-from bench.reporting.verdict import support, verdict
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ class Section:
     table: Table
     key: str
     """Prefix of its anchors."""
-    verdict: str
-    support: list[str]
-    """Sentences below the verdict."""
+    verdict: Verdict
     blocks: list[Block]
     figures: list[Figure]
     corruptions: Corruptions | None
@@ -122,11 +121,10 @@ def make_sections(
         section = Section(
             table=table,
             key=f"table_{number}" if is_several else "table",
-            verdict=verdict(table),
-            support=support(table),
+            verdict=verdict(table, out),
             blocks=table_blocks(table),
             corruptions=corruptions,
-            commands=[line + flag for line in page_facts.commands(whole, out)],
+            commands=[line + flag for line in commands(whole, out)],
             figures=list(own),  # last, because this waits for the drawing processes
         )
         sections.append(section)

@@ -6,12 +6,15 @@ import html
 import re
 
 from bench.reporting.formatting import printable
-from bench.reporting.rendering.sections import TextSection
+from bench.reporting.rendering.sections import COMMAND, TextSection
 
 
 def markdown(section: TextSection) -> str:
     """A section with GitHub's pipe tables; notes are a list."""
     lines = [f"### {_escape_markdown(section.title)}", ""]
+    for sentence in section.verdict:
+        is_command = sentence.startswith(COMMAND)
+        lines += [_code(sentence) if is_command else _escape_markdown(sentence), ""]
     for warning in section.warnings:
         lines += [f"> {_escape_markdown(warning)}", ""]
     for block in section.blocks:
@@ -24,6 +27,12 @@ def markdown(section: TextSection) -> str:
         lines += ["", *([_escape_markdown(block.legend), ""] if block.legend else [])]
     lines += [f"- {_escape_markdown(note)}" for note in section.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _code(command: str) -> str:
+    """A command as a block of HTML, in which Markdown reads no marks."""
+    escaped = html.escape(printable(command.strip()), quote=False).replace("](", "]&#40;")
+    return f"<pre><code>{escaped}</code></pre>"
 
 
 def _escape_markdown(text: str) -> str:
@@ -42,6 +51,10 @@ _LATEX = {
 def latex(section: TextSection) -> str:
     """A section with a `booktabs` tabular for each grid."""
     lines = [rf"\paragraph{{{_escape_latex(section.title)}}}"]
+    for sentence in section.verdict:
+        text = _escape_latex(sentence)
+        is_command = sentence.startswith(COMMAND)
+        lines.append(rf"\texttt{{{text.strip()}}}\par" if is_command else rf"{text}\par")
     lines += [rf"\emph{{{_escape_latex(warning)}}}\par" for warning in section.warnings]
     for block in section.blocks:
         lines += ["", rf"\noindent {_escape_latex(block.heading)}\par"]

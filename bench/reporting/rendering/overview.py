@@ -6,11 +6,11 @@ import dataclasses
 import html
 import textwrap
 
+from bench.reporting.conclusions.verdict import verdict
 from bench.reporting.formatting import printable
 from bench.reporting.rendering.blocks import Block, scores_block
 from bench.reporting.rendering.terminal import grid_lines, pages
 from bench.reporting.table_set import TableSet
-from bench.reporting.verdict import support, verdict
 
 _WIDTH = 100
 _MAX_ROWS = 18
@@ -23,7 +23,7 @@ _SPACING = 3  # blanks between columns, as `grid_lines` has them
 
 def verdict_text(table_set: TableSet) -> str:
     """The sentences of every table, one paragraph per table."""
-    paragraphs = [" ".join([verdict(table), *support(table)]) for table in table_set.tables]
+    paragraphs = [str(verdict(table, table_set.out)) for table in table_set.tables]
     if len(paragraphs) == 1:
         return paragraphs[0]
     return "\n".join(f"Table {number}: {text}" for number, text in enumerate(paragraphs, 1))
@@ -42,7 +42,15 @@ def overview_text(table_set: TableSet) -> str:
     if others:
         noun = "table" if others == 1 else "tables"
         lines.append(f"... {others} more {noun}: print(comparison.to_text())")
-    return "\n".join([*lines, "", *_wrapped(verdict_text(table_set), _MAX_VERDICT_LINES)])
+    return "\n".join([*lines, "", *_wrapped(_short_verdict(table_set), _MAX_VERDICT_LINES)])
+
+
+def _short_verdict(table_set: TableSet) -> str:
+    """The conclusions; the first one of each of several tables."""
+    found = [verdict(table, table_set.out).lines for table in table_set.tables]
+    if len(found) == 1:
+        return "\n".join(found[0])
+    return "\n".join(f"Table {number}: {lines[0]}" for number, lines in enumerate(found, 1))
 
 
 def _grid(block: Block) -> list[str]:
@@ -106,7 +114,8 @@ def overview_html(table_set: TableSet) -> str:
         parts += [f"<p><strong>{_escaped(warning)}</strong></p>" for warning in table.warnings]
         if table.columns:
             parts.append(_html_grid(scores_block(table)))
-        parts.append(f"<p>{_escaped(' '.join([verdict(table), *support(table)]))}</p>")
+        found = str(verdict(table, table_set.out)).splitlines()
+        parts += [f"<p>{_escaped(sentence)}</p>" for sentence in found]
     return f"<div>\n{chr(10).join(parts)}\n</div>"
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from bench.reporting.conclusions.verdict import verdict
 from bench.reporting.rendering.blocks import Block, table_blocks
 from bench.reporting.rendering.curve_blocks import curve_blocks
 from bench.reporting.table_set import TableSet
 
+COMMAND = "  bench "
+"""How a command begins among the sentences of a verdict; it is never folded."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TextSection:
-    """A title with warnings above its grids, and notes below them."""
+    """A title with verdict and warnings above its grids, and notes below them."""
 
     title: str
+    verdict: list[str]
     warnings: list[str]
     blocks: list[Block]
     notes: list[str]
@@ -23,8 +28,9 @@ class TextSection:
 def text_sections(table_set: TableSet) -> Iterator[TextSection]:
     """The sections of the tables, then those of the curves over several tables."""
     for table in table_set.tables:
-        yield TextSection(table.title, table.warnings, table_blocks(table), table.notes)
+        found = str(verdict(table, table_set.out)).splitlines()
+        yield TextSection(table.title, found, table.warnings, table_blocks(table), table.notes)
     for curve in table_set.curves:
         numbers = [n for n, table in enumerate(table_set.tables, 1) if table in curve.tables]
         title = f"Tables {numbers[0]} to {numbers[-1]} together: score over budget"
-        yield TextSection(title, [], curve_blocks(curve), [])
+        yield TextSection(title, [], [], curve_blocks(curve), [])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from bench.reporting.formatting import printable
 from bench.reporting.rendering.blocks import Block
-from bench.reporting.rendering.sections import TextSection
+from bench.reporting.rendering.sections import COMMAND, TextSection
 
 _SPACING = 3
 """Blanks between columns."""
@@ -34,6 +34,9 @@ def terminal_text(sections: Iterable[TextSection], width: int, color: bool) -> s
 
     for section in sections:
         write(section.title, "bold")
+        for sentence in section.verdict:  # a command is not folded, so that it can be pasted
+            is_command = sentence.startswith(COMMAND)
+            console.print(Text(printable(sentence)), soft_wrap=is_command)
         for warning in section.warnings:
             write(f"! {warning}", "bold")
         for block in section.blocks:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.errors import BenchError
 from bench.registry import Registry
+from bench.reporting.commands import commands
 from bench.reporting.page import facts as page_facts
 from bench.reporting.page import page
 from bench.reporting.page.corruption import Corruptions, corruptions
@@ -171,11 +172,11 @@ def test_commands_have_all_that_distinguishes_runs(tmp_path: Path) -> None:
             make_score(folder, "sense", probe_settings={"limit": 50, "probe": "knn"})
     folder = make_run(tmp_path, "span", 5, learning_rate=1e-3, corpus="my texts; rm -rf .")
     (table,) = compare(tmp_path, None).tables
-    first, second = page_facts.commands(table, "my results")
+    first, second = commands(table, "my results")
     assert first == (
-        "bench run --objective span --objective token --corpus micro --tasks sense --size tiny "
-        "--budget 2000000 --probe knn --limit 50 --set training.learning_rate=0.001 --seeds 0,1 "
-        "--set span.mean_length=4 --out 'my results'"
+        "bench run --objective 'span(mean_length=4)' --objective token --corpus micro "
+        "--tasks sense --size tiny --budget 2000000 --probe knn --limit 50 "
+        "--set training.learning_rate=0.001 --seeds 0,1 --out 'my results'"
     )
     assert "--objective span --corpus micro" in second
     assert "--seeds 5" in second

@@ -193,17 +193,11 @@ class Untied(Fine):
 
 class Detached(Fine):
     def loss(self, encoder, head, example, noise):
-        return token_loss(_DetachedEncoder(encoder), head, example)
-
-
-class _DetachedEncoder:
-    """An encoder whose states carry no gradient."""
-
-    def __init__(self, encoder):
-        self.encoder, self.embeddings = encoder, encoder.embeddings
-
-    def __call__(self, tokens, attention):
-        return self.encoder(tokens, attention).detach()
+        hook = encoder.final_norm.register_forward_hook(lambda _m, _i, states: states.detach())
+        try:
+            return token_loss(encoder, head, example)
+        finally:
+            hook.remove()
 
 
 class Climbing(Fine):

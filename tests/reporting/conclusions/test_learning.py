@@ -34,7 +34,8 @@ def build(out: Path, losses: dict[str, Any], task: str = "one") -> Path:
 def test_a_loss_at_the_frequency_of_tokens_is_no_learning(tmp_path: Path) -> None:
     build(tmp_path, {"token": [5.0, 6.25]})
     text = flat(compare(tmp_path))
-    assert text.index("DID NOT LEARN: token (seed 1)") < text.index("untrained")
+    assert text.index("Did not learn, so not counted: token (1 of 2 seeds)") < text.index("one: ")
+    assert text.index("DID NOT LEARN: token (seed 1)") < text.index("scores")
     assert "its validation loss is 6.25 nats, and predicting every token by its frequency" in text
     assert "Raise --budget, or try other learning rates: --set training.learning_rate=" in text
     table = compare(tmp_path).tables[0]

@@ -1,0 +1,243 @@
+"""The verdict: the first lines of `run`, `compare`, the page and `Comparison.verdict`.
+
+It says which objective leads, which are tied with it and which lost, on the user's own labels
+first, then over the other tasks; each task counts once. An objective is never called the best where
+it is not significantly above the untrained encoder and every baseline that applies. The last line
+is the one next step (see `bench.reporting.conclusions.next_step`). Everything is taken from the
+table, so the verdict never claims more than the table shows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from bench.records.store import NOT_LEARNED
+from bench.reporting.columns import Column
+from bench.reporting.conclusions.next_step import Contest, NextStep, next_step
+from bench.reporting.formatting import decimal, listing, quoted
+from bench.reporting.table import Row, Table
+from bench.statistics.aggregate import Aggregate
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a table says, in sentences."""
+
+    lines: tuple[str, ...]
+    """The conclusions, the most important first."""
+    next_step: NextStep
+
+    def __str__(self) -> str:
+        step = [f"Next: {self.next_step}"] if self.next_step.text else []
+        return "\n".join([*self.lines, *step])
+
+
+def verdict(table: Table, out: str = "results") -> Verdict:
+    """The verdict of a table.
+
+    Args:
+        table: The table.
+        out: Folder of the records, for the command of the next step.
+    """
+    lines = _failures(table)
+    ranked = [row for row in table.rows if row.is_ranked]
+    columns = _one_for_each_task(table.columns)
+    if not ranked:
+        finished = any(row.kind == "trained" and row.finished for row in table.rows)
+        nothing = "No objective learned" if finished else "No pretrained objective finished"
+        lines.append(f"{nothing}, so there is nothing to rank.")
+    elif not columns:
+        lines.append("No task was scored, so the objectives cannot be compared.")
+    else:
+        own = [column for column in columns if column.is_own]
+        others = [column for column in columns if not column.is_own]
+        lines += [f"{column.name} (your labels): {_on_task(table, column)}" for column in own]
+        if others:
+            lines.append(_over_tasks(table, others))
+    return Verdict(tuple(lines), next_step(table, contest(table), out))
+
+
+def contest(table: Table) -> Contest | None:
+    """The comparison that decides: on the first own task, or over all tasks, or on the first one.
+
+    None if there is nothing to compare.
+    """
+    columns = _one_for_each_task(table.columns)
+    own = [column for column in columns if column.is_own]
+    aggregate = _aggregate(table)
+    if own or (columns and aggregate is None):
+        return _contest_on(table, (own or columns)[0])
+    return None if aggregate is None else _contest_over(table, aggregate)
+
+
+def _failures(table: Table) -> list[str]:
+    """The objectives of which seeds did not learn."""
+    failed = []
+    for row in table.rows:
+        if row.kind == "trained" and row.attention == "native":
+            count = sum(run.status == NOT_LEARNED for run in row.runs)
+            if count:
+                failed.append(f"{quoted(row.name)} ({count} of {len(row.runs)} seeds)")
+    return [f"Did not learn, so not counted: {listing(failed, 8)}."] if failed else []
+
+
+def _one_for_each_task(columns: Sequence[Column]) -> list[Column]:
+    first: dict[str, Column] = {}
+    for column in columns:
+        if column.is_headline:
+            first.setdefault(column.task, column)
+    return list(first.values())
+
+
+def _on_task(table: Table, column: Column) -> str:
+    """The conclusion on one task."""
+    found = _contest_on(table, column)
+    if found is None:
+        return "no objective has a score."
+    unit = table.scale(column)
+    points = " points" if unit == 100 else ""
+
+    def gap(other: str) -> str:
+        difference = table.difference(found.top.name, other, column.name)
+        assert difference is not None  # both have a score
+        by = f"{decimal(abs(difference.mean) * unit)}{points}"
+        if difference.is_significant or difference.seeds == 0:
+            return f"{'above' if difference.mean > 0 else 'below'} {quoted(other)} by {by}"
+        side = "above" if difference.mean > 0 else "below"
+        return f"not distinguishable from {quoted(other)} ({by} {side})"
+
+    mean = table.cells[found.top.name, column.name].interval
+    assert mean is not None  # it is ranked
+    top = f"{quoted(found.top.name)} ({decimal(mean.mean * unit)})"
+    if found.seeds == 1:
+        beside = f", {gap(found.strongest)}" if found.strongest else ""
+        return f"one seed shows no difference; the highest is {top}{beside}."
+    if found.obstacles:
+        return (
+            f"no objective is worth its pretraining here yet: the highest, {top}, is "
+            f"{listing([gap(name) for name in found.obstacles], 3)}."
+        )
+    above = f", and {gap(found.strongest)}" if found.strongest else ""
+    lost = f" Below it: {_names(found.lost)}." if found.lost else ""
+    if not found.tied and found.lost:
+        return f"{top} is significantly above every other objective{above}.{lost}"
+    if not found.tied:
+        return f"{top} is the only objective{above}."
+    return f"{top} leads, not distinguishable from {_names(found.tied)}{above}.{lost}"
+
+
+def _over_tasks(table: Table, columns: Sequence[Column]) -> str:
+    """The conclusion over the tasks that are not the user's own."""
+    aggregate = _aggregate(table)
+    wins = _wins(table, columns)
+    count = f"{len(columns)} tasks" if len(columns) > 1 else f"the one task ({columns[0].name})"
+    if len(columns) == 1:
+        return f"{columns[0].name}: {_on_task(table, columns[0])}"
+    worth = _worth(table, columns)
+    if aggregate is None or max(aggregate.seeds) < 2:
+        clear = [f"{quoted(name)} on {listing(won)}" for name, won in wins.items()]
+        best = f"significantly best: {'; '.join(clear)}" if clear else "no objective is best on any"
+        return f"On {count}: {best}. {worth}"
+    found = _contest_over(table, aggregate)
+    if found is None:
+        return f"On {count}: one objective. {worth}"
+    text = f"Over {len(aggregate.tasks)} tasks together: {quoted(found.top.name)} "
+    if found.obstacles:
+        text += f"has the highest mean, but is not above {listing(found.obstacles)}"
+    elif found.tied:
+        text += f"leads, not distinguishable from {_names(found.tied)}"
+    else:
+        text += "is significantly above every other objective"
+    text += f"; below it: {_names(found.lost)}." if found.lost else "."
+    return f"{text} {worth}"
+
+
+def _worth(table: Table, columns: Sequence[Column]) -> str:
+    """On how many tasks some objective is above the untrained encoder and every baseline."""
+    contests = [_contest_on(table, column) for column in columns]
+    worth = [column.name for column, found in zip(columns, contests, strict=True)
+             if found is not None and found.seeds > 1 and not found.obstacles]  # fmt: skip
+    if not worth:
+        return (
+            f"On none of the {len(columns)} is an objective significantly above the untrained "
+            "encoder and every baseline."
+        )
+    which = "all" if len(worth) == len(columns) else f"{len(worth)} of {len(columns)}"
+    return (
+        f"On {which} tasks some objective is significantly above the untrained encoder and every "
+        f"baseline ({listing(worth)})."
+    )
+
+
+def _wins(table: Table, columns: Sequence[Column]) -> dict[str, list[str]]:
+    wins: dict[str, list[str]] = {}
+    for column in columns:
+        if column.name in table.best:
+            wins.setdefault(table.best[column.name], []).append(column.name)
+    return wins
+
+
+def _aggregate(table: Table) -> Aggregate | None:
+    return table.aggregates[0] if table.aggregates else None
+
+
+def _contest_on(table: Table, column: Column) -> Contest | None:
+    ranked = table.ranked(column.name)
+    rivals = [row for row in ranked if row.is_ranked]
+    if not rivals:
+        return None
+    top, *rest = rivals
+    rest = _once([row for row in rest if row.runs != top.runs])
+    others = [row for row in ranked if row.kind != "trained"]
+    lost = [row for row in rest if table.is_above(top.name, row.name, column.name)]
+    obstacles = []
+    for row in others:
+        difference = table.difference(top.name, row.name, column.name)
+        if difference is not None and difference.low <= 0:
+            obstacles.append(row.name)
+    interval = table.cells[top.name, column.name].interval
+    return Contest(
+        top=top,
+        tied=tuple(row for row in rest if row not in lost),
+        lost=tuple(lost),
+        obstacles=tuple(obstacles),
+        strongest=others[0].name if others else None,
+        seeds=interval.seeds if interval else 0,
+        column=column,
+    )
+
+
+def _contest_over(table: Table, aggregate: Aggregate) -> Contest | None:
+    rows = {row.name: row for row in table.rows}
+    ranked = [name for name in aggregate.rows if name in rows and rows[name].is_ranked]
+    if not ranked:
+        return None
+    top = max(ranked, key=lambda name: aggregate.of(name)[0].mean)
+    ranked.sort(key=lambda name: -aggregate.of(name)[0].mean)
+    others = [rows[name] for name in ranked if rows[name].runs != rows[top].runs]
+    rest = [row.name for row in _once(others)]
+
+    def is_above(name: str) -> bool:
+        difference = aggregate.difference(top, name)
+        return difference is not None and difference.seeds > 1 and difference.low > 0
+
+    untrained = [name for name in aggregate.rows if rows[name].kind == "untrained"]
+    return Contest(
+        top=rows[top],
+        tied=tuple(rows[name] for name in rest if not is_above(name)),
+        lost=tuple(rows[name] for name in rest if is_above(name)),
+        obstacles=tuple(name for name in untrained if not is_above(name)),
+        strongest=untrained[0] if untrained else None,
+        seeds=max(aggregate.seeds),
+        aggregate=aggregate,
+    )
+
+
+def _once(rows: Sequence[Row]) -> list[Row]:
+    """Each objective once: the same runs may have a row for each attention."""
+    return [row for i, row in enumerate(rows) if row.runs not in [r.runs for r in rows[:i]]]
+
+
+def _names(rows: Sequence[Row]) -> str:
+    return listing([quoted(row.name) for row in rows], 8)

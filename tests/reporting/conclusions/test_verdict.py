@@ -1,0 +1,115 @@
+"""The verdict and the next step agree with the table, on own labels first."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.records.store import read_runs
+from bench.reporting.conclusions.verdict import Verdict, verdict
+from bench.reporting.table_set import TableSet
+from tests.records.test_store import make_run, make_score
+from tests.reporting.figures.test_figures import compare
+from tests.reporting.test_text import answers, small
+
+
+def verdict_of(out: Path, **keys: Any) -> Verdict:
+    return verdict(compare(out, **keys).tables[0], "my out")
+
+
+def test_a_clear_winner(tmp_path: Path) -> None:
+    clear = small(tmp_path, {"token": 0.2, "span": 0.9, "untrained": 0.1})
+    found = verdict_of(clear)
+    (line,) = found.lines
+    assert re.fullmatch(
+        r"sense: span \(9\d\.\d\) is significantly above every other objective, and above "
+        r"untrained by 8\d\.\d points\. Below it: token\.",
+        line,
+    )
+    assert found.next_step.text.startswith("4 x the budget, to see whether the lead holds")
+    words = shlex.split(found.next_step.command)
+    assert words[:6] == ["bench", "run", "--objective", "span", "--objective", "token"]
+    assert words[words.index("--budget") + 1] == "8000000"
+    assert words[-2:] == ["--out", "my out"]
+
+
+def test_a_tie_and_the_seeds_that_would_decide_it(tmp_path: Path) -> None:
+    for objective, level in (("token", 0.50), ("span", 0.53), ("untrained", 0.1)):
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            make_score(folder, "sense", answers(level + seed / 50, "sense", objective, 0, 4000))
+    found = verdict_of(tmp_path)
+    assert "span" in found.lines[0]
+    assert "leads, not distinguishable from token, and above untrained by" in found.lines[0]
+    assert "more seeds of span and token (about" in found.next_step.text
+    assert "would show a difference of" in found.next_step.text
+    command = shlex.split(found.next_step.command)
+    last = int(command[command.index("--seeds") + 1].split("-")[1])
+    assert f"{last + 1 - 3} more seeds" in found.next_step.text
+
+
+def test_nothing_is_best_that_is_not_above_the_untrained_encoder(tmp_path: Path) -> None:
+    found = verdict_of(small(tmp_path, {"token": 0.2, "span": 0.5, "untrained": 0.9}))
+    assert "no objective is worth its pretraining here yet: the highest, span (" in found.lines[0]
+    assert "is below untrained by" in found.lines[0]
+    assert found.next_step.text.startswith("4 x the budget, because nothing is above untrained")
+
+
+def test_one_seed_two_objectives_and_none(tmp_path: Path) -> None:
+    one = verdict_of(small(tmp_path / "a", {"token": 0.1, "span": 0.9, "untrained": 0.1}, seeds=1))
+    assert "one seed shows no difference; the highest is span" in one.lines[0]
+    assert one.next_step.text.startswith("two more seeds of each objective (about")
+    assert "--seeds 0-2" in one.next_step.command
+    alone = verdict_of(small(tmp_path / "b", {"span": 0.9, "untrained": 0.1}))
+    assert "is the only objective, and above untrained by" in alone.lines[0]
+    nothing = verdict_of(small(tmp_path / "c", {"untrained": 0.1}))
+    assert nothing.lines == ("No pretrained objective finished, so there is nothing to rank.",)
+    assert str(nothing) == nothing.lines[0]
+
+
+def test_own_labels_come_first_and_baselines_are_named(tmp_path: Path) -> None:
+    for objective, level in (("token", 0.6), ("span", 0.55), ("untrained", 0.5)):
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            make_score(folder, "sense", answers(level, "sense", objective, seed))
+            make_score(folder, "mine", answers(level, "mine", objective, seed), is_own=True)
+    words = answers(0.85, "mine", "words", 0)
+    make_score(tmp_path, "mine", words, baseline="bag_of_words", is_own=True)
+    table = TableSet.from_records(read_runs(tmp_path), _baselines(tmp_path)).tables[0]
+    first, second = verdict(table).lines
+    assert first.startswith("mine (your labels): no objective is worth its pretraining here yet")
+    assert "below bag_of_words by" in first
+    assert second.startswith("sense: ")
+    assert "because nothing is above bag_of_words" in verdict(table).next_step.text
+
+
+def _baselines(out: Path) -> list[Any]:
+    from bench.records.scores import read_baselines
+
+    return read_baselines(out)
+
+
+@pytest.mark.parametrize("text", ["text", "repr", "html"])
+def test_every_format_has_the_verdict(tmp_path: Path, text: str) -> None:
+    from bench.reporting.rendering.overview import overview_html, overview_text
+    from bench.reporting.text import render
+
+    compared = compare(small(tmp_path, {"token": 0.2, "span": 0.9, "untrained": 0.1}))
+    shown = {"text": render, "repr": overview_text, "html": overview_html}[text](compared)
+    flat = " ".join(shown.split())
+    assert "is significantly above every other objective" in flat
+    assert ("Next: 4 x the budget" in flat) == (text != "repr")  # a screen has no room for it
+
+
+def test_a_command_is_one_line_in_the_terminal(tmp_path: Path) -> None:
+    from bench.reporting.text import render
+
+    compared = compare(small(tmp_path, {"token": 0.2, "span": 0.9, "untrained": 0.1}))
+    lines = [line for line in render(compared, width=60).splitlines() if "bench run" in line]
+    (line,) = lines
+    assert "--out" in line
+    assert "--objective span" in line
