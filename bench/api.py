@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     CorpusLike = str | PathLike[str] | Corpus | Sequence[str | PathLike[str]]
 
 DEFAULT_OUT = Path("results")
+
+
 @checked_keywords
 def run(
     objectives: ObjectiveLike | Iterable[ObjectiveLike],

@@ -25,6 +25,7 @@ from bench.cli_options import (
     CorruptionSeed,
     DataFolder,
     DescribedName,
+    Detect,
     FailIf,
     FigureFile,
     Format,
@@ -126,11 +127,13 @@ def run(
 
 @app.command()
 @takes_experiment
-def plan(experiment: Any, out: Out = _RESULTS, as_json: Json = False) -> None:
+def plan(
+    experiment: Any, out: Out = _RESULTS, detect: Detect = None, as_json: Json = False
+) -> None:
     """Show what `run` would do and cost, without doing it."""
     from bench.plan import make_plan, render
 
-    found = make_plan(experiment, out)
+    found = make_plan(experiment, out, detect)
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else render(found))
 
 

@@ -289,6 +289,14 @@ ColumnTasks = Annotated[
         show_default="all tasks",
     ),
 ]
+Detect = Annotated[
+    float | None,
+    typer.Option(
+        metavar="POINTS",
+        help="Say how many seeds show a difference of this size, and what they cost.",
+        show_default="no estimate",
+    ),
+]
 IntervalsName = Annotated[
     Intervals,
     typer.Option(

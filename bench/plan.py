@@ -10,12 +10,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import BenchError
 from bench.experiment.curve import share_of_longest
 from bench.pretraining.ledger import TRAINING_FACTOR, encoder_parameters, encoder_row_flops
+from bench.reporting.formatting import duration
 from bench.settings import as_mapping
 
 if TYPE_CHECKING:
     from bench.experiment import Experiment
+    from bench.reporting.conclusions.detection import Detection
 
 _FLOPS_PER_SECOND = 2e10
 """Of one core, where no earlier run is known: correct within a factor of three."""
@@ -42,6 +45,8 @@ class Plan:
     size: str
     device: str
     threads: int
+    workers: int
+    """Number of runs at once."""
     budget: str
     curve: CurvePlan | None
     encoder_parameters: int
@@ -56,6 +61,8 @@ class Plan:
     disk_megabytes: float
     corpus: str
     corpus_is_prepared: bool
+    detection: Detection | None
+    """The seeds that show the difference of `--detect`."""
     finished_runs: int | None
     """None before the corpus is prepared, because ids of runs are unknown until then."""
 
@@ -64,12 +71,14 @@ class Plan:
         return dataclasses.asdict(self)
 
 
-def make_plan(experiment: Experiment, out: Path) -> Plan:
+def make_plan(experiment: Experiment, out: Path, detect: float | None = None) -> Plan:
     """Compute runs, parameters, tokens, FLOPs, time and disk, and count the finished runs.
 
     Args:
         experiment: From `bench.experiment.resolve`.
         out: Folder of the records.
+        detect: A difference in points; how many seeds show it is computed from the records under
+            `out`, or from the reference results.
     """
     from bench.corpus.preparation import default_cache, find_prepared, open_prepared
 
@@ -109,6 +118,7 @@ def make_plan(experiment: Experiment, out: Path) -> Plan:
         size=experiment.size.name,
         device=experiment.device,
         threads=training.threads,
+        workers=experiment.workers,
         budget=str(experiment.budget),
         curve=curve,
         encoder_parameters=parameters,
@@ -121,8 +131,41 @@ def make_plan(experiment: Experiment, out: Path) -> Plan:
         disk_megabytes=num_runs * 4e-6 * (parameters + max(extra.values(), default=0)),
         corpus=experiment.corpus.display_name,
         corpus_is_prepared=prepared is not None,
+        detection=None if detect is None else _detection(experiment, out, detect),
         finished_runs=_count_finished(experiment, out, prepared),
     )
+
+
+def _detection(experiment: Experiment, out: Path, difference: float) -> Detection | None:
+    """From the records under `out` where some task has two seeds, else from reference results."""
+    import tempfile
+    import zipfile
+
+    from bench import api
+    from bench._layout import part_folder
+    from bench.reporting.conclusions.detection import detection
+
+    if not difference > 0:
+        raise BenchError(f"--detect {difference}: give a difference above 0, in points")
+    tasks = list(experiment.tasks)
+
+    def of(folder: Path, source: str, names: list[str]) -> Detection | None:
+        found = (
+            detection(table, difference, source, names) for table in api.compare(out=folder).tables
+        )
+        return next((one for one in found if one is not None), None)
+
+    if any((out / "runs").glob("*/scores")):
+        own = of(out, f"the records under {out}", tasks)
+        if own is not None:
+            return own
+    name = "micro" if experiment.corpus.display_name == "micro" else "real"
+    archive = part_folder("results") / "reference" / name / "records.zip"
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(archive) as records:
+            records.extractall(folder)
+        source = f"the reference results ({name})"
+        return of(Path(folder), source, tasks) or of(Path(folder), source, [])
 
 
 def _tokens_per_second(
@@ -171,10 +214,11 @@ def render(plan: Plan) -> str:
         f"budget      {plan.budget} per run: {_number(plan.tokens_per_run)} tokens, "
         f"{_number(plan.encoder_flops_per_run)} FLOPs of the encoder",
         *_curve_lines(plan.curve),
-        f"time        {'unknown' if seconds is None else f'{seconds / 60:.1f} minutes'} of "
-        f"pretraining on {plan.device} at {_number(plan.tokens_per_second)} tokens/s "
-        f"({plan.speed_source}), plus the time of probing",
+        f"time        {'unknown' if seconds is None else duration(seconds)} of pretraining with "
+        f"{plan.workers} worker{'s' * (plan.workers > 1)} on {plan.device} at "
+        f"{_number(plan.tokens_per_second)} tokens/s ({plan.speed_source}), plus probing",
         f"disk        {plan.disk_megabytes:.1f} MB",
+        *_detection_lines(plan),
     ]
     return "\n".join(lines)
 
@@ -183,6 +227,37 @@ def _number(value: float | None) -> str:
     if value is None:
         return "unknown"
     return f"{value:,.0f}" if value < 1e9 else f"{value:.2g}".replace("e+", "e")
+
+
+def _detection_lines(plan: Plan) -> list[str]:
+    found = plan.detection
+    if found is None:
+        return []
+    size = f"{found.difference:g} points"
+    if found.difference == 1:
+        size = "1 point"
+    lines = [f"detect      {size}, with the variances of {found.source}:"]
+    per_seed = None
+    if plan.pretraining_seconds is not None:
+        per_seed = plan.pretraining_seconds / len(plan.seeds)
+
+    def cost(seeds: int | None) -> str:
+        if seeds is None:
+            return "more than 1,000 seeds"
+        hours = "" if per_seed is None else f", {duration(per_seed * seeds)} of pretraining"
+        return f"{seeds} seeds of each objective{hours}"
+
+    if found.together is not None:
+        lines.append(f"            all tasks together: {cost(found.together)}")
+    for task, seeds in found.seeds.items():
+        if seeds is None:
+            lines.append(
+                f"            {task}: not with 1,000 seeds, because its test examples are too few; "
+                f"30 seeds show {found.smallest[task]:.1f}"
+            )
+        else:
+            lines.append(f"            {task}: {cost(seeds)}")
+    return lines
 
 
 def _curve_lines(curve: CurvePlan | None) -> list[str]:

@@ -89,3 +89,14 @@ def width_legend(texts: Iterable[str]) -> str:
     marks = {mark for text in texts for mark in re.findall(r"±>[0-9]+", text)}
     shown = " and ".join(sorted(marks, key=lambda mark: -int(mark[2:])))
     return f". {shown}: wider than the scale, so the interval excludes nothing" if marks else ""
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that a person would choose."""
+    if not math.isfinite(seconds):
+        return "an unknown time"
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

@@ -6,12 +6,11 @@ The costs are those of the runs at hand: seconds of pretraining and of scoring, 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 from bench.reporting.columns import Column
 from bench.reporting.commands import command, shared_options
-from bench.reporting.formatting import decimal, listing, quoted
+from bench.reporting.formatting import decimal, duration, listing, quoted
 from bench.reporting.table import Row, Table
 from bench.statistics.aggregate import Aggregate
 from bench.statistics.power import DifferenceVariance
@@ -171,14 +170,3 @@ def _cost(rows: Sequence[Row], seeds: int) -> str:
         pretraining = sum(run.data["spent"]["seconds"] for run in runs)
         seconds += seeds * (scoring + pretraining) / max(len(runs), 1)
     return f"about {duration(seconds)} of one worker"
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that a person would choose."""
-    if not math.isfinite(seconds):
-        return "an unknown time"
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} seconds"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
