@@ -59,6 +59,8 @@ def run(
     limit: int | None = None,
     probe: str | Iterable[str] = "linear",
     curve: int = 1,
+    tune: str | Iterable[str] = (),
+    tune_on: str = "loss",
     out: str | PathLike[str] = DEFAULT_OUT,
     baseline: str | None = None,
     allow_inexact: bool = False,
@@ -88,6 +90,10 @@ def run(
         limit: Number of examples of each split of a task at most.
         probe: `"linear"`, `"mlp"`, `"knn"`, `"finetune"`, or several.
         curve: Number of budgets per objective, each half of the previous one.
+        tune: Settings with values that every objective tries at a tenth of the budget, as
+            `"training.learning_rate=1e-3,2e-3,4e-3"`; each is run with its own best.
+        tune_on: `"loss"` (held-out, of the same objective) or `"self"` (the dev parts of the
+            self-supervised tasks).
         out: Folder of the records.
         baseline: The objective that differences are taken to; default: the untrained encoder.
         allow_inexact: Resume although the thread count or the version of torch changed.
@@ -112,9 +118,9 @@ def run(
     experiment = resolve(
         objectives, registry, corpus=corpus, tasks=tasks, task=task, size=size, budget=budget,
         seeds=seeds, settings=settings, data=data, tokenizer=tokenizer, text_column=text_column,
-        device=device, limit=limit, probe=probe, curve=curve,
+        device=device, limit=limit, probe=probe, curve=curve, tune=tune, tune_on=tune_on,
     )  # fmt: skip
-    from bench.engines.execution import run_experiment
+    from bench.engines.running import run_experiment
 
     result = run_experiment(experiment, _folder(out), progress, allow_inexact)
     if not result.run_ids:

@@ -113,8 +113,8 @@ def run(
     and unfinished work is resumed.
     """
     from bench import api
-    from bench.engines.execution import run_experiment
     from bench.engines.progress import log
+    from bench.engines.running import run_experiment
 
     result = run_experiment(experiment, out, allow_inexact=allow_inexact)
     if result.run_ids:

@@ -289,6 +289,22 @@ ColumnTasks = Annotated[
         show_default="all tasks",
     ),
 ]
+Tune = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="OWNER.SETTING=V,V,...",
+        help="Give every objective the same trials of these values at a tenth of the budget, and "
+        "run it with its own best: training.learning_rate=1e-3,2e-3,4e-3. Repeat for more.",
+        show_default="no tuning",
+    ),
+]
+TuneOn = Annotated[
+    str,
+    typer.Option(
+        metavar="loss|self",
+        help="What chooses: the held-out loss, or the dev parts of the self-supervised tasks.",
+    ),
+]
 Detect = Annotated[
     float | None,
     typer.Option(
@@ -348,6 +364,8 @@ def experiment_options(
     device: Device = "auto",
     limit: Limit = None,
     probe: ProbeNames = "linear",
+    tune: Tune = None,
+    tune_on: TuneOn = "loss",
 ) -> Any:
     """The experiment that these options describe."""
     return resolved(**locals())

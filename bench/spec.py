@@ -225,6 +225,8 @@ class RunSpec:
     device: str
     torch_version: str
     display_name: str
+    tuned: tuple[str, ...] = ()
+    """The settings that were tuned, with the values tried: `training.learning_rate=1e-3,2e-3`."""
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the weights, as plain values."""
@@ -242,6 +244,7 @@ class RunSpec:
             "tokenizer_sha256": self.tokenizer_sha256,
             "device": self.device,
             "torch_version": self.torch_version,
+            **({"tuned": list(self.tuned)} if self.tuned else {}),
         }
 
     @property
@@ -264,8 +267,12 @@ class RunSpec:
 
     @property
     def comparison(self) -> str:
-        """Equal for runs that share a table: only the objective and the seed differ."""
+        """Equal for runs that share a table: only objective, tuned settings and seed differ."""
         shared = self.identity()
+        for label in self.tuned:
+            owner, _, name = label.partition("=")[0].partition(".")
+            if owner in shared:
+                shared[owner][name] = label
         for key in ("objective", "settings", "objective_code", "seed"):
             del shared[key]
         return sha256_json(shared)
@@ -288,6 +295,7 @@ class RunSpec:
                 "encoder": from_mapping(EncoderShape, plain["encoder"], "encoder"),
                 "training": from_mapping(Training, plain["training"], "training"),
                 "budget": Budget(**plain["budget"]),
+                "tuned": tuple(plain.get("tuned", ())),
             }
         )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.engines.jobs import BaselinesJob, Evaluation, Job, JobState, RunJob
 from bench.engines.local import Watcher, run_jobs
-from bench.engines.progress import ProgressBars, log_corpus, log_stages
+from bench.engines.progress import ProgressBars
 from bench.errors import BenchError
 from bench.experiment import UNTRAINED, Experiment
 from bench.experiment.tasks import raise_for
@@ -46,26 +46,9 @@ class RunResult:
         return [state.run_id for state in self.states if state.run_id is not None]
 
 
-def run_experiment(
-    experiment: Experiment, out: Path, progress: bool = True, allow_inexact: bool = False
-) -> RunResult:
-    """Prepare the corpus of an experiment and do all its runs on this machine.
-
-    Args:
-        experiment: From `bench.experiment.resolve`.
-        out: Folder of the records.
-        progress: Show progress on standard error, or in a notebook.
-        allow_inexact: Resume although the thread count or the version of torch changed.
-
-    Raises:
-        BenchError: The corpus or the examples of a task cannot be used.
-    """
-    prepared = prepare(experiment, log_stages() if progress else None)
-    if progress:
-        log_corpus(experiment, prepared)
-    num_jobs = len(experiment.specs(prepared)) + bool(experiment.tasks)
-    with ProgressBars(num_jobs) if progress else nullcontext(lambda state, event: None) as watch:
-        return execute(experiment, prepared, out, watch, allow_inexact)
+def watcher(progress: bool) -> Callable[[int], AbstractContextManager[Watcher]]:
+    """What shows the progress of a number of jobs."""
+    return ProgressBars if progress else lambda num_jobs: nullcontext(lambda state, event: None)
 
 
 def prepare(
@@ -87,13 +70,49 @@ def execute(
     experiment: Experiment,
     prepared: PreparedCorpus,
     out: Path,
-    watch: Watcher,
+    watch: Callable[[int], AbstractContextManager[Watcher]],
     allow_inexact: bool = False,
 ) -> RunResult:
     """Do all runs of an experiment on this machine; finished work is found.
 
     Raises:
         BenchError: Records cannot be written to `out`, or examples of a task cannot be used.
+    """
+    evaluation = evaluation_of(experiment, prepared, out)
+    check_tasks(experiment, prepared)
+    trained = {name for name, objective in experiment.objectives.items() if objective.trains}
+    # The longest runs start first; short ones fill the end, when cores would be idle.
+    specs = sorted(
+        experiment.specs(prepared),
+        key=lambda spec: -spec.budget.amount * (spec.display_name in trained),
+    )
+    is_curve = len(experiment.budgets) > 1
+    jobs: list[Job] = [
+        RunJob(spec, evaluation, allow_inexact, is_curve, _tuning(experiment, spec.display_name))
+        for spec in specs
+    ]
+    if experiment.tasks:
+        jobs.append(BaselinesJob(evaluation))
+    return RunResult(run_all(jobs, experiment, watch), list(experiment.tasks))
+
+
+def run_all(
+    jobs: Sequence[Job],
+    experiment: Experiment,
+    watch: Callable[[int], AbstractContextManager[Watcher]],
+) -> list[JobState]:
+    """Run jobs with the workers and threads of an experiment."""
+    states = [JobState(job) for job in jobs]
+    with watch(len(jobs)) as shown:
+        run_jobs(states, experiment.workers, experiment.training.threads, shown)
+    return states
+
+
+def evaluation_of(experiment: Experiment, prepared: PreparedCorpus, out: Path) -> Evaluation:
+    """The tasks of an experiment, with the folder of the records, which is made.
+
+    Raises:
+        BenchError: Records cannot be written to `out`.
     """
     from bench.probing.data.user_tasks import reference_of
 
@@ -103,15 +122,8 @@ def execute(
         raise BenchError(
             f"--out {out}: records cannot be written there ({error.strerror}); name another folder"
         ) from None
-    check_tasks(experiment, prepared)
-    trained = {name for name, objective in experiment.objectives.items() if objective.trains}
-    # The longest runs start first; short ones fill the end, when cores would be idle.
-    specs = sorted(
-        experiment.specs(prepared),
-        key=lambda spec: -spec.budget.amount * (spec.display_name in trained),
-    )
     data, folder = experiment.data, experiment.data.folder
-    evaluation = Evaluation(
+    return Evaluation(
         out=out.resolve(),
         data=dataclasses.replace(
             data, folder=None if folder is None else folder.resolve(), prepared=prepared.folder
@@ -121,13 +133,13 @@ def execute(
         probe_settings=experiment.probe_settings,
         options=experiment.options,
     )
-    is_curve = len(experiment.budgets) > 1
-    jobs: list[Job] = [RunJob(spec, evaluation, allow_inexact, is_curve) for spec in specs]
-    if experiment.tasks:
-        jobs.append(BaselinesJob(evaluation))
-    states = [JobState(job) for job in jobs]
-    run_jobs(states, experiment.workers, experiment.training.threads, watch)
-    return RunResult(states, list(experiment.tasks))
+
+
+def _tuning(experiment: Experiment, name: str) -> dict[str, Any] | None:
+    choice = experiment.choices.get(name)
+    if choice is None or experiment.tuning is None:
+        return None
+    return choice.to_json(experiment.tuning.labels, experiment.tuning.on)
 
 
 def check_tasks(experiment: Experiment, prepared: PreparedCorpus) -> None:

@@ -79,6 +79,8 @@ class RunJob:
     """Resume although the thread count or the version of torch changed."""
     is_on_curve: bool = False
     """Whether the title names the budget, because the experiment has several."""
+    tuning: Mapping[str, Any] | None = None
+    """The trials that chose its settings, for the record."""
 
     @property
     def id(self) -> str:
@@ -99,6 +101,7 @@ class RunJob:
             "evaluation": self.evaluation.to_json(),
             "allow_inexact": self.allow_inexact,
             "is_on_curve": self.is_on_curve,
+            "tuning": None if self.tuning is None else dict(self.tuning),
         }
 
 
@@ -124,7 +127,8 @@ def read_job(plain: Mapping[str, Any]) -> Job:
     if plain["kind"] == BASELINES:
         return BaselinesJob(evaluation)
     spec = RunSpec.from_json(plain["spec"])
-    return RunJob(spec, evaluation, plain["allow_inexact"], plain["is_on_curve"])
+    flags = plain["allow_inexact"], plain["is_on_curve"]
+    return RunJob(spec, evaluation, *flags, plain["tuning"])
 
 
 @dataclasses.dataclass

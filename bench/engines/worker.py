@@ -143,7 +143,7 @@ def _run(job: RunJob, report: Report, stop: Stop) -> None:
         stop,
         on_note=lambda text: report(events.Note(text)),
         allow_inexact=job.allow_inexact,
-        options=evaluation.options,
+        facts={"options": [list(pair) for pair in evaluation.options], "tuning": job.tuning},
     )
     status = json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"]
     if status == "finished":

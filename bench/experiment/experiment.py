@@ -25,6 +25,7 @@ from bench.experiment.tasks import (
     read_tasks,
     require_data,
 )
+from bench.experiment.tuning import Choice, Tuning, read_tuning
 from bench.settings import as_mapping, code_sha256
 from bench.sizes import Size, shape_and_training, size_named
 from bench.spec import (
@@ -71,6 +72,10 @@ class Experiment:
     """Settings of `probe` and `finetune` by owner; each task is scored with each of them."""
     options: Options = ()
     """The options that give the experiment again, without objectives and seeds."""
+    tuning: Tuning | None = None
+    """The settings to tune for each objective before the runs."""
+    choices: Mapping[str, Choice] = dataclasses.field(default_factory=dict)
+    """Display name -> what tuning chose."""
 
     @property
     def budget(self) -> Budget:
@@ -99,19 +104,31 @@ class Experiment:
                 seed=seed,
                 size=self.size.name,
                 encoder=shape,
-                training=self.training,
+                training=self._training(objective),
                 budget=budget.in_tokens(epoch),
                 corpus_sha256=prepared.corpus_sha256,
                 tokenizer_sha256=prepared.tokenizer_sha256,
                 device=self.device,
                 torch_version=version("torch").split("+")[0],
                 display_name=objective.display_name,
+                tuned=self.tuning.labels if self.tuning and self.choices else (),
             )
             for budget in self.budgets
             for seed in self.seeds
             for objective in self.objectives.values()
             if objective.trains or budget == self.budget
         ]
+
+    def _training(self, objective: Objective) -> Training:
+        choice = self.choices.get(objective.display_name)
+        return self.training if choice is None else choice.training
+
+    def tuned(self, choices: Iterable[Choice]) -> Experiment:
+        """The experiment with what tuning chose."""
+        by_name = {choice.objective.display_name: choice for choice in choices}
+        untrained = {name: one for name, one in self.objectives.items() if not one.trains}
+        objectives = {name: choice.objective for name, choice in by_name.items()} | untrained
+        return dataclasses.replace(self, objectives=objectives, choices=by_name)
 
 
 def resolve(
@@ -132,6 +149,8 @@ def resolve(
     limit: int | None = None,
     probe: str | Iterable[str] = "linear",
     curve: int = 1,
+    tune: str | Iterable[str] = (),
+    tune_on: str = "loss",
 ) -> Experiment:
     """Turn names into classes and text into settings, and check that everything is at hand.
 
@@ -147,7 +166,8 @@ def resolve(
         {
             "corpus": corpus, "tasks": tasks, "task": task, "size": size, "budget": budget,
             "settings": settings, "data": data, "tokenizer": tokenizer, "text_column": text_column,
-            "device": device, "limit": limit, "probe": probe, "curve": curve,
+            "device": device, "limit": limit, "probe": probe, "curve": curve, "tune": tune,
+            "tune_on": tune_on,
         }
     )  # fmt: skip
     chosen_size = size_named(size)
@@ -189,6 +209,7 @@ def resolve(
         probes=read_probes(probe),
         probe_settings=read_probe_settings(overrides, task_classes),
         options=options,
+        tuning=read_tuning(tune, tune_on, instances, training),
     )
 
 

@@ -37,6 +37,10 @@ def options_of(arguments: Mapping[str, Any]) -> Options:
         value = arguments.get(name)
         if value is not None and value != _DEFAULTS.get(name):
             flags.append((f"--{name.replace('_', '-')}", _text(value)))
+    tune = arguments.get("tune") or ()
+    flags += [("--tune", text) for text in ([tune] if isinstance(tune, str) else tune)]
+    if arguments.get("tune_on", "loss") != "loss":
+        flags.append(("--tune-on", str(arguments["tune_on"])))
     probe = arguments.get("probe", "linear")
     written = probe if isinstance(probe, str) else ",".join(probe)
     if written != "linear":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ def execute(
     should_stop: Callable[[], BaseException | None] = lambda: None,
     on_note: Callable[[str], None] = lambda text: None,
     allow_inexact: bool = False,
-    options: Sequence[tuple[str, str]] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Do a run, or the rest of it, and return its folder.
 
@@ -66,7 +66,7 @@ def execute(
         should_stop: Called between steps; a returned exception is raised after a checkpoint.
         on_note: Called with a text if the run waits for another process.
         allow_inexact: Resume although the thread count or the version of torch changed.
-        options: The options of the command, for the record.
+        facts: Further facts for the record: the options of the command, the trials of tuning.
 
     Raises:
         RefusedError: Unfinished work was started from something else, or is damaged.
@@ -96,7 +96,7 @@ def execute(
                 restore(run, *checkpoint, work)
             status, reason = train(run, work, on_progress, should_stop)
             outcome = {"status": status, "reason": reason, "is_inexact": is_inexact}
-            _finish(run, final, outcome | {"options": [list(pair) for pair in options]})
+            _finish(run, final, outcome | dict(facts or {}))
         verify_run(final, spec)
         shutil.rmtree(work, ignore_errors=True)
         lock.unlink(missing_ok=True)  # a process that still waits for it finds the finished run

@@ -36,6 +36,18 @@ class _Parameters(Record):
     extra: int
 
 
+class Tuning(Record):
+    """The trials that chose the settings of a run."""
+
+    settings: list[str]
+    on: Literal["loss", "self"]
+    trials: list[tuple[str, float | None]]
+    chosen: str
+    edges: list[str]
+    tokens: NonNegativeFloat
+    seconds: NonNegativeFloat
+
+
 class Run(Record):
     """A pretraining: `run.json`."""
 
@@ -59,6 +71,7 @@ class Run(Record):
     validation_loss: float | None = None
     unigram_loss: float | None = None
     options: list[tuple[str, str]] = []
+    tuning: Tuning | None = None
 
 
 class Score(Record):

@@ -19,6 +19,7 @@ from bench.records.store import NOT_LEARNED, RunRecord
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
 from bench.reporting.conclusions.learning import learning_warnings
+from bench.reporting.conclusions.tuned import edge_warnings
 from bench.reporting.formatting import decimal, listing, width
 from bench.reporting.table import Row, Table
 from bench.statistics.pairwise import (
@@ -53,7 +54,7 @@ def annotate(table: Table, baseline: str | None) -> None:
 
 
 def _warnings(table: Table, baseline: str | None) -> list[str]:
-    warnings = learning_warnings(table)
+    warnings = [*learning_warnings(table), *edge_warnings(table)]
     single = [row.name for row in table.rows if len(row.finished) == 1]
     if single:
         warnings.append(

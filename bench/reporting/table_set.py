@@ -21,6 +21,7 @@ from bench.reporting.aggregates import aggregates_of
 from bench.reporting.annotations import annotate
 from bench.reporting.columns import Column, baselines_of, columns_of
 from bench.reporting.conclusions.learning import judged_by_features
+from bench.reporting.conclusions.tuned import note_reversals
 from bench.reporting.curves import Curve, by_curve, curves_of, untrained_for
 from bench.reporting.formatting import big_number
 from bench.reporting.table import Intervals, Row, Table, rows_of
@@ -103,6 +104,7 @@ class TableSet:
             for table in tables:
                 table.aggregates.extend(aggregates_of(table, suites or {}))
                 annotate(table, baseline)
+            note_reversals(tables)
         return cls(tables, baseline, dict(suites or {}), curves_of(tables), out)
 
 
@@ -188,4 +190,8 @@ def _facts(run: RunRecord) -> dict[str, str]:
             continue
         nested = value.items() if isinstance(value, dict) else [("", value)]
         facts |= {f"{key}.{part}" if part else key: str(leaf) for part, leaf in nested}
+    for label in data["spec"].get("tuned", ()):
+        name, _, tried = label.partition("=")
+        facts[name] = f"tuned ({tried})"
+    facts.pop("tuned", None)
     return facts

@@ -24,15 +24,19 @@ class DifferenceVariance:
     """Degrees of freedom with which `seed` is known, with `seeds` seeds of each objective."""
     seeds: int = 0
 
-    def half_width(self, seeds: int) -> float:
-        """Half of the 95 % interval of the difference with this number of seeds of each.
+    def half_width(self, seeds: int, tail: float = (1 - LEVEL) / 2) -> float:
+        """Half of the interval of the difference with this number of seeds of each.
 
         It is the minimum detectable difference, too (95 % level, 50 % power).
+
+        Args:
+            seeds: The number of seeds.
+            tail: The probability of each tail outside the interval.
         """
         # Every further seed of both objectives adds a degree of freedom, if it was not known.
         freedom = max(1.0, self.freedom + seeds - self.seeds)
-        of_seeds = stdtrit(min(freedom, 1e9), (1 + LEVEL) / 2) ** 2 * self.seed / seeds
-        of_examples = stdtrit(math.inf, (1 + LEVEL) / 2) ** 2 * self.example
+        of_seeds = stdtrit(min(freedom, 1e9), 1 - tail) ** 2 * self.seed / seeds
+        of_examples = stdtrit(math.inf, 1 - tail) ** 2 * self.example
         return math.sqrt(float(of_seeds + of_examples))
 
     def seeds_for(self, difference: float) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any
 from bench.records.store import NOT_LEARNED
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
+from bench.reporting.conclusions.tuned import trial_rows
 from bench.reporting.formatting import BELOW, big_number, decimal, width, width_legend
 from bench.reporting.rendering.legends import MIN_DETECTABLE, aggregate_legend, scores_legend
 from bench.reporting.table import Row, Table
@@ -43,6 +44,13 @@ def table_blocks(table: Table) -> list[Block]:
         grids.append(_difference_block(table, table.difference_to))
     if any(cell.selectivity is not None for cell in table.cells.values()):
         grids.append(_selectivity_block(table))
+    trials = trial_rows(table)
+    if trials:
+        legend = (
+            "trials at a tenth of the budget, equal for all: the loss of each (lower is better)"
+        )
+        header = ["objective", "chosen", "trials", "cost of the trials"]
+        grids.append(Block("tuning", header, trials, legend=legend))
     learning = _learning_block(table)
     return [*grids, *([learning] if learning else []), _cost_block(table)]
 

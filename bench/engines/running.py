@@ -1,0 +1,37 @@
+"""A whole experiment on this machine: prepare the corpus, tune, run, or race."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.engines.execution import RunResult, execute, prepare, watcher
+from bench.engines.progress import log_corpus, log_stages
+from bench.engines.tuning import tune
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.experiment import Experiment
+
+
+def run_experiment(
+    experiment: Experiment, out: Path, progress: bool = True, allow_inexact: bool = False
+) -> RunResult:
+    """Prepare the corpus of an experiment, tune where asked, and do all its runs on this machine.
+
+    Args:
+        experiment: From `bench.experiment.resolve`.
+        out: Folder of the records.
+        progress: Show progress on standard error, or in a notebook.
+        allow_inexact: Resume although the thread count or the version of torch changed.
+
+    Raises:
+        BenchError: The corpus or the examples of a task cannot be used, or every trial of an
+            objective diverged.
+    """
+    prepared = prepare(experiment, log_stages() if progress else None)
+    if progress:
+        log_corpus(experiment, prepared)
+    if experiment.tuning is not None:
+        experiment = tune(experiment, prepared, out, progress)
+    return execute(experiment, prepared, out, watcher(progress), allow_inexact)

@@ -1,0 +1,125 @@
+"""The trials of equal tuning: short runs of every objective with every value, then the choice.
+
+Trials are runs like any other, in a folder of their own beside the records, so that they are found
+again by the same command and never stand in a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.engines.execution import evaluation_of, run_all, watcher
+from bench.engines.jobs import Job, RunJob
+from bench.engines.progress import log
+from bench.errors import FailedError, StoppedError
+from bench.experiment.tuning import TRIAL_SHARE, Choice, applied, choose
+
+if TYPE_CHECKING:
+    from bench.corpus.preparation import PreparedCorpus
+    from bench.experiment import Experiment
+    from bench.pretraining.objective import Objective
+
+TRIALS = "trials"
+"""Folder of the trials, inside the folder of the records."""
+
+
+def tune(
+    experiment: Experiment, prepared: PreparedCorpus, out: Path, progress: bool = True
+) -> Experiment:
+    """Run the trials, and return the experiment with what they chose.
+
+    Raises:
+        BenchError: Every trial of an objective diverged.
+        FailedError: A trial crashed.
+        StoppedError: The trials were stopped; the same command resumes them.
+    """
+    tuning = experiment.tuning
+    assert tuning is not None  # the caller asked
+    tasks = _self_tasks() if tuning.on == "self" else {}
+    budget = experiment.budget
+    short = dataclasses.replace(budget, amount=budget.amount * TRIAL_SHARE)
+    trained = [objective for objective in experiment.objectives.values() if objective.trains]
+    jobs: list[Job] = []
+    trials: dict[str, list[str]] = {}
+    evaluation = evaluation_of(
+        dataclasses.replace(experiment, tasks=tasks, probes=("linear",), probe_settings=({},)),
+        prepared,
+        out / TRIALS,
+    )
+    for objective in trained:
+        for combination in tuning.combinations(objective):
+            variant, training = applied(combination, objective, experiment.training)
+            trial = dataclasses.replace(
+                experiment,
+                objectives={variant.display_name: variant},
+                training=training,
+                budgets=[short],
+                seeds=experiment.seeds[:1],
+                tuning=None,
+            )
+            (spec,) = trial.specs(prepared)
+            trials.setdefault(objective.display_name, []).append(spec.id)
+            jobs.append(RunJob(spec, evaluation))
+    if progress:
+        log(f"tuning: {len(jobs)} trials of {short} each")
+    states = run_all(list({job.id: job for job in jobs}.values()), experiment, watcher(progress))
+    if any(state.status == "stopped" for state in states):
+        raise StoppedError("the trials were stopped; the same command resumes them")
+    failed = [state for state in states if state.run_id is None]
+    if failed:
+        raise FailedError(f"a trial failed: {failed[0].job.title}: {failed[0].message}")
+    choices = [
+        _chosen(experiment, objective, [out / TRIALS / "runs" / i for i in trials[name]])
+        for objective in trained
+        for name in [objective.display_name]
+    ]
+    if progress:
+        for choice in choices:
+            log(f"  {choice.objective.name}: {choice.chosen}")
+    return experiment.tuned(choices)
+
+
+def _chosen(experiment: Experiment, objective: Objective, folders: list[Path]) -> Choice:
+    assert experiment.tuning is not None  # as above
+    records = [json.loads((folder / "run.json").read_text("utf-8")) for folder in folders]
+    is_loss = experiment.tuning.on == "loss"
+    values = [
+        _loss(record) if is_loss else _dev_loss(folder)
+        for record, folder in zip(records, folders, strict=True)
+    ]
+    spent = [record["spent"] for record in records]
+    return choose(
+        experiment.tuning,
+        objective,
+        experiment.training,
+        values,
+        sum(one["tokens"] for one in spent),
+        sum(one["seconds"] for one in spent),
+    )
+
+
+def _loss(record: dict[str, Any]) -> float:
+    loss = record["validation_loss"]
+    return loss if record["status"] == "finished" and loss is not None else math.inf
+
+
+def _dev_loss(folder: Path) -> float:
+    """1 - the mean score on the dev parts of the self-supervised tasks."""
+    devs = []
+    for path in sorted((folder / "scores").glob("*.json")):
+        score = json.loads(path.read_text("utf-8"))
+        if score["status"] == "ok" and score["attention"] == "native":
+            devs.append(score["details"].get("dev", math.nan))
+    known = [dev for dev in devs if math.isfinite(dev)]
+    return 1.0 - sum(known) / len(known) if known else math.inf
+
+
+def _self_tasks() -> dict[str, Any]:
+    from bench.registry import Registry
+
+    tasks = Registry().of("task")
+    return {name: task for name, task in tasks.items() if "self" in getattr(task, "suites", ())}

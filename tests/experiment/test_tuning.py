@@ -1,0 +1,81 @@
+"""Equal tuning: what may be tuned, what is chosen, and that tuned rows share a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from bench.errors import BenchError
+from bench.experiment import resolve
+from bench.experiment.tuning import applied, choose, read_tuning
+from bench.registry import Registry
+from bench.sizes import SIZES
+from bench.spec import RunSpec
+
+REGISTRY = Registry()
+TRAINING = SIZES["tiny"].training
+OBJECTIVES = {name: REGISTRY.get("objective", name)() for name in ("token", "span", "untrained")}
+RATES = "training.learning_rate=1e-3,2e-3,4e-3"
+
+
+def test_every_objective_gets_the_same_trials() -> None:
+    tuning = read_tuning([RATES, "training.weight_decay=0.01,0.1"], "loss", OBJECTIVES, TRAINING)
+    assert tuning is not None
+    counts = [len(tuning.combinations(one)) for one in OBJECTIVES.values()]
+    assert counts == [6, 6, 6]
+    _, training = applied(
+        tuning.combinations(OBJECTIVES["token"])[-1], OBJECTIVES["token"], TRAINING
+    )
+    assert (training.learning_rate, training.weight_decay) == (4e-3, 0.1)
+    assert read_tuning((), "loss", OBJECTIVES, TRAINING) is None
+
+
+def test_the_lowest_loss_is_chosen_and_the_edge_is_named() -> None:
+    tuning = read_tuning(RATES, "loss", OBJECTIVES, TRAINING)
+    assert tuning is not None
+    inner = choose(tuning, OBJECTIVES["token"], TRAINING, [5.0, 4.0, math.nan], 30.0, 2.0)
+    assert (inner.training.learning_rate, inner.edges) == (2e-3, ())
+    assert inner.to_json(tuning.labels, "loss")["trials"][2][1] is None
+    edge = choose(tuning, OBJECTIVES["token"], TRAINING, [5.0, 4.0, 3.0], 30.0, 2.0)
+    assert edge.edges == ("training.learning_rate=4e-3",)
+    with pytest.raises(BenchError, match="every trial of token diverged"):
+        choose(tuning, OBJECTIVES["token"], TRAINING, [math.inf, math.nan, math.inf], 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("item", "on", "message"),
+    [
+        ("training.learning_rate", "loss", "write OWNER.SETTING=VALUE,VALUE"),
+        ("training.learning_rate=1e-3", "loss", "two values or more"),
+        ("training.rate=1,2", "loss", "no setting of training named 'rate'"),
+        ("training.learning_rate=1e-3,-1", "loss", "training.learning_rate"),
+        ("encoder.num_layers=2,3", "loss", "The encoder is the same for every objective"),
+        ("causal.rate=1,2", "loss", "belong to training or to an objective of this command"),
+        ("span.rate=0.15,0.3", "loss", "not comparable; choose on the self-supervised tasks"),
+        (RATES, "test", "none of loss, self"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(item: str, on: str, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        read_tuning(item, on, OBJECTIVES, TRAINING)
+
+
+def test_tuned_rows_share_a_table_and_not_with_others() -> None:
+    def spec(rate: float, tuned: tuple[str, ...]) -> RunSpec:
+        experiment = resolve("token", REGISTRY, tasks="none", device="cpu")
+        return RunSpec(
+            objective="token", settings={}, objective_code="0" * 64, seed=0, size="tiny",
+            encoder=experiment.shape,
+            training=dataclasses.replace(experiment.training, learning_rate=rate),
+            budget=experiment.budget, corpus_sha256="", tokenizer_sha256="", device="cpu",
+            torch_version="2", display_name="token", tuned=tuned,
+        )  # fmt: skip
+
+    low, high = (spec(rate, (RATES,)) for rate in (1e-3, 4e-3))
+    assert low.comparison == high.comparison
+    assert low.id != high.id
+    assert spec(1e-3, ()).comparison != low.comparison
+    assert spec(1e-3, (f"{RATES},8e-3",)).comparison != low.comparison
+    assert RunSpec.from_json(low.to_json()) == low
