@@ -61,6 +61,8 @@ def run(
     curve: int = 1,
     tune: str | Iterable[str] = (),
     tune_on: str = "loss",
+    race: bool = False,
+    detect: float | None = None,
     out: str | PathLike[str] = DEFAULT_OUT,
     baseline: str | None = None,
     allow_inexact: bool = False,
@@ -94,6 +96,9 @@ def run(
             `"training.learning_rate=1e-3,2e-3,4e-3"`; each is run with its own best.
         tune_on: `"loss"` (held-out, of the same objective) or `"self"` (the dev parts of the
             self-supervised tasks).
+        race: Start all objectives at two seeds, drop those significantly below the highest, and
+            spend their seeds on the others.
+        detect: A race ends where a difference of so many points would be seen.
         out: Folder of the records.
         baseline: The objective that differences are taken to; default: the untrained encoder.
         allow_inexact: Resume although the thread count or the version of torch changed.
@@ -122,7 +127,7 @@ def run(
     )  # fmt: skip
     from bench.engines.running import run_experiment
 
-    result = run_experiment(experiment, _folder(out), progress, allow_inexact)
+    result = run_experiment(experiment, _folder(out), progress, allow_inexact, race, detect)
     if not result.run_ids:
         if 130 in (state.exit_code for state in result.states):
             raise KeyboardInterrupt

@@ -41,6 +41,7 @@ from bench.cli_options import (
     Out,
     Overrides,
     Parent,
+    RaceFlag,
     ReportBaseline,
     ReportFolder,
     RunName,
@@ -106,6 +107,8 @@ def run(
     out: Out = _RESULTS,
     as_json: Json = False,
     allow_inexact: AllowInexact = False,
+    race: RaceFlag = False,
+    detect: Detect = None,
 ) -> None:
     """Pretrain with each objective, probe, and compare.
 
@@ -116,7 +119,7 @@ def run(
     from bench.engines.progress import log
     from bench.engines.running import run_experiment
 
-    result = run_experiment(experiment, out, allow_inexact=allow_inexact)
+    result = run_experiment(experiment, out, allow_inexact=allow_inexact, race=race, detect=detect)
     if result.run_ids:
         baseline = api.experiment_baseline(result.run_ids)
         comparison = api.compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)

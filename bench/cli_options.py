@@ -305,12 +305,21 @@ TuneOn = Annotated[
         help="What chooses: the held-out loss, or the dev parts of the self-supervised tasks.",
     ),
 ]
+RaceFlag = Annotated[
+    bool,
+    typer.Option(
+        "--race",
+        help="Start all objectives at two seeds, drop those significantly below the highest, and "
+        "spend their seeds on the others. Drops the best objective in at most 5 % of races.",
+    ),
+]
 Detect = Annotated[
     float | None,
     typer.Option(
         metavar="POINTS",
-        help="Say how many seeds show a difference of this size, and what they cost.",
-        show_default="no estimate",
+        help="A difference in points: plan says how many seeds show it and what they cost, and a "
+        "race ends where it would be seen.",
+        show_default="none",
     ),
 ]
 IntervalsName = Annotated[

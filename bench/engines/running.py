@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.engines.execution import RunResult, execute, prepare, watcher
 from bench.engines.progress import log_corpus, log_stages
+from bench.engines.racing import run_race
 from bench.engines.tuning import tune
 
 if TYPE_CHECKING:
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def run_experiment(
-    experiment: Experiment, out: Path, progress: bool = True, allow_inexact: bool = False
+    experiment: Experiment,
+    out: Path,
+    progress: bool = True,
+    allow_inexact: bool = False,
+    race: bool = False,
+    detect: float | None = None,
 ) -> RunResult:
     """Prepare the corpus of an experiment, tune where asked, and do all its runs on this machine.
 
@@ -24,6 +30,8 @@ def run_experiment(
         out: Folder of the records.
         progress: Show progress on standard error, or in a notebook.
         allow_inexact: Resume although the thread count or the version of torch changed.
+        race: Drop objectives that are significantly below, and spend their seeds on the others.
+        detect: The difference in points at which a race may stop.
 
     Raises:
         BenchError: The corpus or the examples of a task cannot be used, or every trial of an
@@ -34,4 +42,6 @@ def run_experiment(
         log_corpus(experiment, prepared)
     if experiment.tuning is not None:
         experiment = tune(experiment, prepared, out, progress)
+    if race:
+        return run_race(experiment, prepared, out, detect, progress, allow_inexact)
     return execute(experiment, prepared, out, watcher(progress), allow_inexact)

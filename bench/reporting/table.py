@@ -35,6 +35,11 @@ class Row:
     runs: tuple[RunRecord, ...] = ()
     attention: str = "native"
 
+    @property
+    def objective_name(self) -> str:
+        """The display name of the objective, without what the table adds to it."""
+        return str(self.runs[0].data["display_name"]) if self.runs else self.objective
+
     @functools.cached_property
     def finished(self) -> list[RunRecord]:
         """The runs that count; if none of them learned, those that did not are shown."""

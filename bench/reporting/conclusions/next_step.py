@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from bench.reporting.columns import Column
 from bench.reporting.commands import command, shared_options
 from bench.reporting.formatting import decimal, duration, listing, quoted
@@ -50,31 +52,39 @@ class Contest:
     column: Column | None = None
     aggregate: Aggregate | None = None
 
-    def variance(self, table: Table, rival: Row) -> DifferenceVariance | None:
-        """The variances of the difference between the top and a rival, in points.
-
-        None if they do not have two common seeds.
-        """
-        if self.aggregate is not None:
-            i, j = (self.aggregate.rows.index(row.name) for row in (self.top, rival))
-            of_seeds = self.aggregate.variance
-            return DifferenceVariance(
-                seed=1e4 * float(of_seeds.variance[i] + of_seeds.variance[j]),
-                example=1e4 * float(self.aggregate.example_gaps[i, j]),
-                freedom=float(min(of_seeds.freedom[i], of_seeds.freedom[j])),
-                seeds=self.seeds,
-            )
-        assert self.column is not None  # a contest is on a column or over an aggregate
-        pairs, unit = table.pairs(self.column.name), table.scale(self.column)
-        at = table.place(self.top.name), table.place(rival.name)
-        if not pairs.seeds[at] > 1:
+    def mean_of(self, table: Table, row: Row) -> float | None:
+        """The mean of a row in points; None if it is not ranked or has no score."""
+        if not row.is_ranked:
             return None
+        if self.aggregate is not None:
+            is_known = row.name in self.aggregate.rows
+            return 100 * self.aggregate.of(row.name)[0].mean if is_known else None
+        assert self.column is not None  # a contest is on a column or over an aggregate
+        interval = table.cells[row.name, self.column.name].interval
+        return None if interval is None else interval.mean * table.scale(self.column)
+
+
+def pair_variance(table: Table, contest: Contest, row: Row, other: Row) -> DifferenceVariance:
+    """The variances of the difference of two rows, in points."""
+    if contest.aggregate is not None:
+        one = contest.aggregate
+        i, j = one.rows.index(row.name), one.rows.index(other.name)
         return DifferenceVariance(
-            seed=unit**2 * float(pairs.seed[at] * pairs.seeds[at]),
-            example=unit**2 * float(pairs.example[at]),
-            freedom=float(pairs.seed_freedom[at]),
-            seeds=int(pairs.seeds[at]),
+            seed=1e4 * float(one.variance.variance[i] + one.variance.variance[j]),
+            example=1e4 * float(one.example_gaps[i, j]),
+            freedom=float(min(one.variance.freedom[i], one.variance.freedom[j])),
+            seeds=max(1, min(one.seeds[i], one.seeds[j])),
         )
+    assert contest.column is not None  # as above
+    pairs, unit = table.pairs(contest.column.name), table.scale(contest.column)
+    at = table.place(row.name), table.place(other.name)
+    seeds = int(np.nan_to_num(pairs.seeds[at]))
+    return DifferenceVariance(
+        seed=unit**2 * float(np.nan_to_num(pairs.seed[at])) * seeds if seeds > 1 else np.inf,
+        example=unit**2 * float(np.nan_to_num(pairs.example[at])),
+        freedom=float(np.nan_to_num(pairs.seed_freedom[at], nan=1.0)),
+        seeds=max(seeds, 1),
+    )
 
 
 def next_step(table: Table, contest: Contest | None, out: str) -> NextStep:
@@ -102,10 +112,10 @@ def next_step(table: Table, contest: Contest | None, out: str) -> NextStep:
 def _more_seeds(table: Table, contest: Contest, out: str) -> NextStep:
     """The seeds that show a difference between the leaders, or why seeds cannot show it."""
     rival = contest.tied[0]
-    variance = contest.variance(table, rival)
+    variance = pair_variance(table, contest, contest.top, rival)
     leaders = _native(table, [contest.top, rival])
     names = listing([quoted(row.name) for row in leaders])
-    if variance is None:
+    if variance.seeds < 2:
         seeds = sorted({run.data["seed"] for row in leaders for run in row.runs})
         return NextStep(
             f"the same seeds for {names}, which have fewer than two in common",
