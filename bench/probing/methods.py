@@ -37,6 +37,9 @@ PATIENCE = 5
 """Training stops after this number of epochs without a better dev score."""
 LEARNING_RATE = 3e-3
 BATCH = 64
+SEARCH_ITERATIONS = 60
+"""Maximum number of lbfgs iterations for each regularisation that is tried; each continues from the
+weights of the one before, so the last ones have had several times as many."""
 MIN_ITERATIONS = 20
 """Minimum number of lbfgs iterations, for any number of classes."""
 
@@ -100,8 +103,10 @@ class Linear:
         """The inverse regularisation; each fit starts from the weights of the one before."""
         x, y, is_dev = data.x, data.y, data.is_dev
         tried, model = [], None
+        most = min(data.settings.max_iterations, SEARCH_ITERATIONS)
+        short = dataclasses.replace(data.settings, max_iterations=most)
         for c in data.settings.c_grid:
-            fitted, model = self._fit(x[~is_dev], y[~is_dev], c, data.settings, model)
+            fitted, model = self._fit(x[~is_dev], y[~is_dev], c, short, model)
             score = criterion_score(fitted.predict(x[is_dev]), y[is_dev], data.criterion)
             tried.append([c, score])
             if [pair[1] < best_score(tried) for pair in tried[-2:]] == [True, True]:

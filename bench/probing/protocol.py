@@ -41,7 +41,7 @@ class ProbeSettings:
     search."""
     max_iterations: PositiveInt = 500
     """Maximum number of lbfgs iterations; a probe that stops there reports it."""
-    max_work: PositiveFloat = 1e10
+    max_work: PositiveFloat = 4e9
     """Maximum of examples x features x classes x iterations of a fit: with a thousand classes the
     fit stops early and reports it."""
 
