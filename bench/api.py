@@ -61,6 +61,7 @@ def run(
     curve: int = 1,
     tune: str | Iterable[str] = (),
     tune_on: str = "loss",
+    ladder: str | Sequence[str] = (),
     race: bool = False,
     detect: float | None = None,
     out: str | PathLike[str] = DEFAULT_OUT,
@@ -96,6 +97,7 @@ def run(
             `"training.learning_rate=1e-3,2e-3,4e-3"`; each is run with its own best.
         tune_on: `"loss"` (held-out, of the same objective) or `"self"` (the dev parts of the
             self-supervised tasks).
+        ladder: Sizes, as `"tiny,mini"`: the same at each, and whether the order holds.
         race: Start all objectives at two seeds, drop those significantly below the highest, and
             spend their seeds on the others.
         detect: A race ends where a difference of so many points would be seen.
@@ -124,6 +126,7 @@ def run(
         objectives, registry, corpus=corpus, tasks=tasks, task=task, size=size, budget=budget,
         seeds=seeds, settings=settings, data=data, tokenizer=tokenizer, text_column=text_column,
         device=device, limit=limit, probe=probe, curve=curve, tune=tune, tune_on=tune_on,
+        ladder=ladder,
     )  # fmt: skip
     from bench.engines.running import run_experiment
 

@@ -30,7 +30,6 @@ from bench.cli_options import (
     FigureFile,
     Format,
     FormatName,
-    Intervals,
     IntervalsName,
     Json,
     Limit,
@@ -123,7 +122,7 @@ def run(
     if result.run_ids:
         baseline = api.experiment_baseline(result.run_ids)
         comparison = api.compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
-        _print_comparison(comparison, Format.JSON if as_json else Format.TABLE)
+        _print_comparison(comparison, "json" if as_json else "table")
         log(f"records: {out}/runs; compare them again at any time: bench compare --out {out}")
     raise typer.Exit(result.exit_code)
 
@@ -152,7 +151,7 @@ def list_(
     """
     from bench.catalog import catalog, render_list
 
-    items = catalog(None if listing is None else listing.value, out)
+    items = catalog(listing, out)
     if as_json:
         plain = {name: [item.to_json() for item in members] for name, members in items.items()}
         typer.echo(json.dumps(plain, indent=1))
@@ -241,7 +240,7 @@ def new(
     from bench.registry import Registry
     from bench.scaffold import scaffold
 
-    folder = scaffold(kind.value, name, parent, Registry())
+    folder = scaffold(kind, name, parent, Registry())
     steps = [f"pip install -e {folder}", f"pytest {folder}", f"bench describe {folder.name}"]
     typer.echo("\n    ".join([f"{folder} is ready; next:", *steps]))
 
@@ -302,9 +301,9 @@ def compare(
     runs: Runs = None,
     out: Out = _RESULTS,
     baseline: Baseline = None,
-    format: FormatName = Format.TABLE,
+    format: FormatName = "table",
     tasks: ColumnTasks = None,
-    intervals: IntervalsName = Intervals.MODERATED,
+    intervals: IntervalsName = "moderated",
     fail_if: FailIf = None,
 ) -> None:
     """Compare finished runs.
@@ -315,7 +314,7 @@ def compare(
     from bench.engines.progress import log
 
     comparison = api.compare(
-        runs or (), out=out, baseline=baseline, tasks=tasks or (), intervals=intervals.value
+        runs or (), out=out, baseline=baseline, tasks=tasks or (), intervals=intervals
     )
     results = [comparison.fail_if(expression) for expression in fail_if or ()]
     _print_comparison(comparison, format)
@@ -387,7 +386,7 @@ def _print_comparison(comparison: Comparison, format: Format) -> None:
     """Print in a format, no wider than the terminal."""
     from bench.reporting.text import render
 
-    text = render(comparison, format.value, _stdout_width(), sys.stdout.isatty())
+    text = render(comparison, format, _stdout_width(), sys.stdout.isatty())
     sys.stdout.write(text)
     sys.stdout.flush()
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -160,40 +159,10 @@ Runs = Annotated[
 ]
 
 
-class Format(StrEnum):
-    """Formats of a comparison."""
-
-    TABLE = "table"
-    MARKDOWN = "markdown"
-    LATEX = "latex"
-    CSV = "csv"
-    JSON = "json"
-
-
-class Intervals(StrEnum):
-    """What the spread between seeds is estimated from."""
-
-    MODERATED = "moderated"
-    OWN = "own"
-
-
-class ListingName(StrEnum):
-    """What `bench list` lists."""
-
-    OBJECTIVES = "objectives"
-    TASKS = "tasks"
-    SUITES = "suites"
-    CORPORA = "corpora"
-    SIZES = "sizes"
-    RUNS = "runs"
-
-
-class PluginKind(StrEnum):
-    """What `bench new` makes a package of."""
-
-    OBJECTIVE = "objective"
-    TASK = "task"
-
+Format = Literal["table", "markdown", "latex", "csv", "json"]
+Intervals = Literal["moderated", "own"]
+ListingName = Literal["objectives", "tasks", "suites", "corpora", "sizes", "runs"]
+PluginKind = Literal["objective", "task"]
 
 NewKind = Annotated[PluginKind, typer.Argument(metavar="KIND", help="What the package provides.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="Its name, as my_objective.")]
@@ -305,6 +274,14 @@ TuneOn = Annotated[
         help="What chooses: the held-out loss, or the dev parts of the self-supervised tasks.",
     ),
 ]
+Ladder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZES",
+        help="Run at several sizes, as tiny,mini, and say whether the order of objectives holds.",
+        show_default="one size",
+    ),
+]
 RaceFlag = Annotated[
     bool,
     typer.Option(
@@ -375,6 +352,7 @@ def experiment_options(
     probe: ProbeNames = "linear",
     tune: Tune = None,
     tune_on: TuneOn = "loss",
+    ladder: Ladder = None,
 ) -> Any:
     """The experiment that these options describe."""
     return resolved(**locals())

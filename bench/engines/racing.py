@@ -126,20 +126,22 @@ def _look(
 
     with _startup.without("torch"):
         suites = task_suites(Registry())
-        found = TableSet.from_records(read_runs(out, run_ids), read_baselines(out), suites=suites)
-    table = found.tables[0]
-    standing = contest(table)
+        comparison = TableSet.from_records(
+            read_runs(out, run_ids), read_baselines(out), suites=suites
+        )
+    table = comparison.tables[0]
+    found_contest = contest(table)
     rows = {row.objective_name: row for row in table.rows if row.attention == "native"}
-    if standing is None:
+    if found_contest is None:
         return False
-    means = {name: standing.mean_of(table, rows[name]) for name in race.alive if name in rows}
+    means = {name: found_contest.mean_of(table, rows[name]) for name in race.alive if name in rows}
     known = [name for name, mean in means.items() if mean is not None]
     for name in race.alive:
         if name not in known:  # it diverged, did not learn, or has no score
             race.dropped[name] = look
     losers = dropped(
         [means[name] or 0.0 for name in known],
-        lambda i, j: pair_variance(table, standing, rows[known[i]], rows[known[j]]),
+        lambda i, j: pair_variance(table, found_contest, rows[known[i]], rows[known[j]]),
         look,
         num_objectives,
     )
@@ -149,7 +151,7 @@ def _look(
         return False
     best = max(race.alive, key=lambda name: means[name] or 0.0)
     pairs = [
-        pair_variance(table, standing, rows[best], rows[name])
+        pair_variance(table, found_contest, rows[best], rows[name])
         for name in race.alive
         if name != best
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.engines.execution import RunResult, execute, prepare, watcher
-from bench.engines.progress import log_corpus, log_stages
+from bench.engines.progress import log, log_corpus, log_stages
 from bench.engines.racing import run_race
 from bench.engines.tuning import tune
 
@@ -37,6 +37,24 @@ def run_experiment(
         BenchError: The corpus or the examples of a task cannot be used, or every trial of an
             objective diverged.
     """
+    result = _run_one(experiment, out, progress, allow_inexact, race, detect)
+    for rung in experiment.rungs:
+        if result.exit_code in (0, 4):
+            if progress:
+                log(f"ladder: {rung.size.name}")
+            further = _run_one(rung, out, progress, allow_inexact, race, detect)
+            result = RunResult([*result.states, *further.states], result.tasks)
+    return result
+
+
+def _run_one(
+    experiment: Experiment,
+    out: Path,
+    progress: bool,
+    allow_inexact: bool,
+    race: bool,
+    detect: float | None,
+) -> RunResult:
     prepared = prepare(experiment, log_stages() if progress else None)
     if progress:
         log_corpus(experiment, prepared)

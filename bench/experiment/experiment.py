@@ -76,6 +76,8 @@ class Experiment:
     """The settings to tune for each objective before the runs."""
     choices: Mapping[str, Choice] = dataclasses.field(default_factory=dict)
     """Display name -> what tuning chose."""
+    rungs: tuple[Experiment, ...] = ()
+    """The same at the further sizes of a ladder."""
 
     @property
     def budget(self) -> Budget:
@@ -151,6 +153,7 @@ def resolve(
     curve: int = 1,
     tune: str | Iterable[str] = (),
     tune_on: str = "loss",
+    ladder: str | Sequence[str] = (),
 ) -> Experiment:
     """Turn names into classes and text into settings, and check that everything is at hand.
 
@@ -162,6 +165,14 @@ def resolve(
     """
     from bench.probing.task import DataRoot
 
+    given = {name: value for name, value in locals().items() if name != "DataRoot"}
+    sizes = ladder.split(",") if isinstance(ladder, str) else [str(one) for one in ladder]
+    sizes = [one.strip() for one in sizes if one.strip()]
+    if sizes:
+        first, *others = (resolve(**given | {"size": one, "ladder": ()}) for one in sizes)
+        if len(set(sizes)) < 2 or len(set(sizes)) < len(sizes):
+            raise BenchError(f"--ladder {','.join(sizes)}: name two different sizes or more")
+        return dataclasses.replace(first, rungs=tuple(others))
     options = options_of(
         {
             "corpus": corpus, "tasks": tasks, "task": task, "size": size, "budget": budget,

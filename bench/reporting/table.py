@@ -126,6 +126,13 @@ class Table:
             self._pairs[column] = paired_differences(samples, self._variances.get(column))
         return self._pairs[column]
 
+    def seed_variance(self, column: str, row: Row) -> float:
+        """The variance between seeds of a row in a column, of one seed."""
+        cell = self.cells[row.name, column]  # fills the moderated variances
+        if column in self._variances:
+            return float(self._variances[column].variance[self.place(row.name)])
+        return 0.0 if cell.spread is None else cell.spread.seed * max(cell.spread.seeds, 1)
+
     def is_above(self, name: str, other: str, column: str) -> bool:
         """Whether one row is significantly above another."""
         difference = self.difference(name, other, column)

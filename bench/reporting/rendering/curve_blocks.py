@@ -7,9 +7,16 @@ counted, not listed, because curves that are equal at first look like that about
 
 from __future__ import annotations
 
-from bench.reporting.curves import Curve, TaskMetric
+import math
+
+import numpy as np
+
+from bench.reporting.columns import Column
+from bench.reporting.curves import Curve, TaskMetric, row_key
 from bench.reporting.formatting import big_number, width_legend
 from bench.reporting.rendering.blocks import Block, cell_text
+from bench.reporting.table import Row, Table
+from bench.statistics.agreement import budget_ratio
 from bench.statistics.crossings import Crossing
 
 MAX_OPEN = 12
@@ -19,10 +26,63 @@ MAX_OPEN = 12
 def curve_blocks(curve: Curve) -> list[Block]:
     """The grids of a curve, in addition to those of its tables."""
     scores, crossings = _scores_block(curve), _crossings_block(curve)
+    efficiency = _efficiency_block(curve)
+    others = [efficiency] if efficiency is not None else []
     if crossings.rows:
-        return [scores, crossings]
+        return [scores, *others, crossings]
     scores.legend += f". Crossings: {crossings.legend}"
-    return [scores]
+    return [scores, *others]
+
+
+def _efficiency_block(curve: Curve) -> Block | None:
+    """The share of the budget at which each objective reaches another one's final score."""
+    largest = curve.tables[-1]
+    ranked = [row for row in largest.rows if row.is_ranked and row.attention == "native"]
+    if len(ranked) < 2:
+        return None
+    reference = next((row for row in ranked if row.name == largest.difference_to), ranked[0])
+    grid = []
+    for key, row in curve.rows.items():
+        if row.kind == "trained" and row.name != reference.name:
+            texts = [
+                _ratio_text(curve, metric, key, row_key(reference)) for metric in curve.columns
+            ]
+            grid.append([row.name, *texts])
+    header = ["objective", *(column.name for column in curve.columns.values())]
+    legend = (
+        f"share of {big_number(curve.budgets[-1])} {curve.axis} at which an objective reaches the "
+        f"final score of {reference.name}, with the 95 % interval over seeds; > 1: not reached"
+    )
+    return Block(f"budget to reach {reference.name}", header, grid, legend=legend)
+
+
+def _ratio_text(curve: Curve, metric: TaskMetric, key: str, reference: str) -> str:
+    goal = curve.point(len(curve.tables) - 1, reference, metric)
+    points = [curve.point(place, key, metric) for place in range(len(curve.tables))]
+    if goal is None:
+        return "-"
+    target = _mean_and_variance(curve.tables[-1], *goal)
+    known = [
+        (math.nan, 0.0) if point is None else _mean_and_variance(table, *point)
+        for table, point in zip(curve.tables, points, strict=True)
+    ]
+    means, variances = np.array(known).T
+    if math.isnan(target[0]) or np.isnan(means).all():
+        return "-"
+    found = budget_ratio(curve.budgets, means, variances, *target)
+    if found is None:
+        return "> 1"
+    if found.value == curve.budgets[0] / curve.budgets[-1]:
+        return f"at most {found.value:.2f}"  # the smallest budget reaches it
+    high = "> 1" if math.isinf(found.high) else f"{found.high:.2f}"
+    return f"{found.value:.2f} ({found.low:.2f} to {high})"
+
+
+def _mean_and_variance(table: Table, row: Row, column: Column) -> tuple[float, float]:
+    interval = table.cells[row.name, column.name].interval
+    if interval is None:
+        return math.nan, 0.0
+    return interval.mean, table.seed_variance(column.name, row) / max(interval.seeds, 1)
 
 
 def _scores_block(curve: Curve) -> Block:

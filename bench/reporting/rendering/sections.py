@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from bench.reporting.conclusions.ladder import ladders_of
 from bench.reporting.conclusions.verdict import verdict
 from bench.reporting.rendering.blocks import Block, table_blocks
 from bench.reporting.rendering.curve_blocks import curve_blocks
+from bench.reporting.rendering.ladder_blocks import ladder_blocks
 from bench.reporting.table_set import TableSet
 
 COMMAND = "  bench "
@@ -34,3 +36,6 @@ def text_sections(table_set: TableSet) -> Iterator[TextSection]:
         numbers = [n for n, table in enumerate(table_set.tables, 1) if table in curve.tables]
         title = f"Tables {numbers[0]} to {numbers[-1]} together: score over budget"
         yield TextSection(title, [], [], curve_blocks(curve), [])
+    for ladder in ladders_of(table_set.tables):
+        title = f"A ladder of {len(ladder.tables)} rungs: does the small ranking hold?"
+        yield TextSection(title, [], [], ladder_blocks(ladder), [])
