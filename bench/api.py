@@ -177,7 +177,7 @@ def compare(
         >>> import bench
         >>> comparison = bench.compare(out=folder)
         >>> comparison.to_dataframe().columns[:3].tolist()
-        ['comparison', 'budget_axis', 'budget']
+        ['comparison', 'corpus', 'size']
     """
     from bench._startup import paused_collection, without
     from bench.corpus.preparation import default_cache

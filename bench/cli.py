@@ -37,6 +37,7 @@ from bench.cli_options import (
     MaskedText,
     NewKind,
     NewName,
+    OnlyGrids,
     Out,
     Overrides,
     Parent,
@@ -55,6 +56,8 @@ from bench.cli_options import (
     TextColumn,
     Tokenizer,
     TopK,
+    Transpose,
+    Yes,
     resolved,
     takes_experiment,
 )
@@ -62,7 +65,7 @@ from bench.errors import BenchError, FailedError
 from bench.storage import FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rich.text import Text
 
@@ -304,6 +307,8 @@ def compare(
     format: FormatName = "table",
     tasks: ColumnTasks = None,
     intervals: IntervalsName = "moderated",
+    only: OnlyGrids = None,
+    transpose: Transpose = False,
     fail_if: FailIf = None,
 ) -> None:
     """Compare finished runs.
@@ -317,12 +322,28 @@ def compare(
         runs or (), out=out, baseline=baseline, tasks=tasks or (), intervals=intervals
     )
     results = [comparison.fail_if(expression) for expression in fail_if or ()]
-    _print_comparison(comparison, format)
+    _print_comparison(comparison, format, only or (), transpose)
     for line in (line for result in results for line in result.lines):
         log(line)
     if any(result.failed for result in results):
         raise typer.Exit(1)
     leave()
+
+
+@app.command()
+def remove(run: RunName, out: Out = _RESULTS, yes: Yes = False) -> None:
+    """Remove a run with its scores.
+
+    The same `bench run` makes it again.
+    """
+    from bench.records.removal import remove_run
+    from bench.reporting.run_summary import run_named
+
+    found = run_named(out, run)
+    if not yes:
+        typer.confirm(f"Remove {found.folder} with {len(found.scores)} scores?", abort=True)
+    remove_run(found, out)
+    typer.echo(f"removed {found.data['id']}")
 
 
 @app.command()
@@ -382,11 +403,13 @@ def report(
     leave()
 
 
-def _print_comparison(comparison: Comparison, format: Format) -> None:
+def _print_comparison(
+    comparison: Comparison, format: Format, only: Sequence[str] = (), transpose: bool = False
+) -> None:
     """Print in a format, no wider than the terminal."""
     from bench.reporting.text import render
 
-    text = render(comparison, format, _stdout_width(), sys.stdout.isatty())
+    text = render(comparison, format, _stdout_width(), sys.stdout.isatty(), only, transpose)
     sys.stdout.write(text)
     sys.stdout.flush()
 

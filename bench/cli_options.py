@@ -306,6 +306,19 @@ IntervalsName = Annotated[
         "own: each cell and each pair by itself (wider with few seeds)."
     ),
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+OnlyGrids = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="BLOCK",
+        help="Show these grids alone, by the beginning of their heading: scores, cost. Repeat it "
+        "for more.",
+        show_default="all",
+    ),
+]
+Transpose = Annotated[
+    bool, typer.Option("--transpose", help="Show tasks as rows and objectives as columns.")
+]
 FailIf = Annotated[
     list[str] | None,
     typer.Option(

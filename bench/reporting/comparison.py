@@ -41,7 +41,7 @@ class Comparison(TableSet):
         >>> import bench
         >>> comparison = bench.compare(out=folder)
         >>> comparison.to_dataframe().columns[:3].tolist()
-        ['comparison', 'budget_axis', 'budget']
+        ['comparison', 'corpus', 'size']
     """
 
     def to_dataframe(self, format: DataFrameFormat = "long") -> pd.DataFrame:
@@ -55,6 +55,7 @@ class Comparison(TableSet):
             Wide: indexed by `table` (its number) and `display_name`. Long, with these columns:
 
             - `comparison`: hash of everything that the runs of a table have in common
+            - `corpus`, `size`: name of the corpus and size of the encoder
             - `budget_axis`, `budget`: tokens, predictions, flops or seconds, and the amount
             - `objective`, `display_name`, `settings`: the objective, its name with settings in
               tables, and all settings as a dict
@@ -80,6 +81,7 @@ class Comparison(TableSet):
               pretraining
             - `extra_parameters`: parameters that are discarded after pretraining
             - `excluded`: status -> seeds of the runs that are left out of the mean
+            - `run_ids`: the runs behind the mean
             - `crossings`: budgets at which the objective passes another one, as dicts
             - `iqm`, `iqm_low`, `iqm_high`, `rank`, `rank_low`, `rank_high`: interquartile mean of
               normalised scores and mean rank, over all tasks of the table
@@ -278,7 +280,7 @@ class Comparison(TableSet):
 
         Examples:
             >>> comparison.to_csv()[:22]
-            'comparison,budget_axis'
+            'comparison,corpus,size'
         """
         return render(self, "csv")
 

@@ -56,9 +56,12 @@ def _record(table: Table, row: Row, column: Column) -> dict[str, Any]:
     cell = table.cells[row.name, column.name]
     interval = cell.interval
     key = row.name, column.name
+    shared = next(run.data for each in table.rows for run in each.runs)
     data = row.runs[0].data if row.runs else {"settings": {}, "parameters": {"extra": 0}}
     return {
         "comparison": table.comparison,
+        "corpus": shared.get("corpus"),
+        "size": shared["size"],
         "budget_axis": budget_of(table)["axis"],
         "budget": plain(budget_of(table)["amount"]),
         "objective": row.objective,
@@ -89,6 +92,7 @@ def _record(table: Table, row: Row, column: Column) -> dict[str, Any]:
         "tokens_per_second": plain(row.cost(lambda run: run["tokens_per_second"])),
         "extra_parameters": data["parameters"]["extra"],
         "excluded": row.excluded,
+        "run_ids": [run.data["id"] for run in row.finished],
         "aggregates": {
             one.name: _aggregate(one, row.name) for one in table.aggregates if row.name in one.rows
         },

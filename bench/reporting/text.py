@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Collection
 from typing import Literal, get_args
 
 from bench.errors import unknown_name
@@ -22,7 +23,12 @@ Format = Literal["table", "markdown", "latex", "csv", "json"]
 
 
 def render(
-    table_set: TableSet, format: Format = "table", width: int = 100, color: bool = False
+    table_set: TableSet,
+    format: Format = "table",
+    width: int = 100,
+    color: bool = False,
+    only: Collection[str] = (),
+    transpose: bool = False,
 ) -> str:
     """A comparison as text.
 
@@ -31,6 +37,8 @@ def render(
         format: `table` for a terminal; `csv` and `json` are the long form.
         width: Columns of the terminal; a wider table is split by tasks (`table` only).
         color: Emphasis by escape codes (`table` only).
+        only: Beginnings of the headings of the grids that are shown (`scores`, `cost`); empty: all.
+        transpose: Tasks as rows and objectives as columns.
 
     Raises:
         BenchError: There is no such format.
@@ -43,10 +51,14 @@ def render(
         return _csv(table_set)
     if not table_set.tables:
         return "no finished runs to compare\n"
+    sections = list(text_sections(table_set, only, transpose))
+    if only and not sections:
+        known = [block.heading for each in text_sections(table_set) for block in each.blocks]
+        raise unknown_name("grid", ", ".join(only), dict.fromkeys(known), "bench compare")
     if format == "table":
-        return terminal_text(text_sections(table_set), width, color)
+        return terminal_text(sections, width, color)
     write = markdown if format == "markdown" else latex
-    return "\n".join(write(section) for section in text_sections(table_set))
+    return "\n".join(write(section) for section in sections)
 
 
 def _csv(table_set: TableSet) -> str:

@@ -43,10 +43,10 @@ class Trial(Pretraining):
     """The loop of bench with experiments that are no settings.
 
     Args:
-        experiments: `init`: "modernbert" (0.02 everywhere), "same_qk" (keys equal queries),
-            "zero_out" (residual writers start at zero); `embedding`: initial deviation of the
-            token embedding; `optimizer`: "muon"; `ema`: decay of a tail average of the weights;
-            `decay`: "cosine" or "sqrt"; `lengths`: rows start at a quarter of the length.
+        experiments: `init`: "fan_in" (deviation 1/sqrt(fan-in)), "scaleX" (times X), "same_qk"
+            (keys equal queries), "zero_out" (residual writers start at zero); `embedding`: initial
+            deviation of the token embedding; `optimizer`: "muon"; `ema`: decay of a tail average of
+            the weights; `decay`: "cosine" or "sqrt".
     """
 
     def __init__(self, *args: Any, experiments: dict[str, str]) -> None:
@@ -63,8 +63,8 @@ class Trial(Pretraining):
     def _initialise(self, kind: str) -> None:
         for name, parameter in self.parameters.items():
             is_matrix = parameter.ndim >= 2 and "tok_embeddings" not in name
-            if kind == "modernbert" and is_matrix:
-                parameter *= 0.02 * parameter.shape[1] ** 0.5
+            if kind == "fan_in" and is_matrix:
+                parameter *= parameter.shape[1] ** -0.5 / 0.02
             if kind.startswith("scale") and is_matrix:
                 parameter *= float(kind.removeprefix("scale"))
             if kind == "zero_out" and name.endswith(".Wo.weight"):
@@ -322,6 +322,56 @@ def table(path: Path) -> None:
             f"{' '.join(key[:5]):<44} {np.mean([t['loss'] for t in trials]):.3f} "
             f"({losses}){note} {np.median([t['seconds'] for t in trials]):.0f}s {key[5]}"
         )
+    factors(list(groups.items()))
+
+
+def factors(groups: list[tuple[Key, list[dict[str, Any]]]]) -> None:
+    """The share of tokens and of seconds at which bench reaches each peer's final loss.
+
+    Both are at their own best recipe of those tried; losses of bench are interpolated in log2 of
+    the budget between complete runs.
+    """
+    best: dict[tuple[str, ...], dict[float, tuple[float, float]]] = {}
+    for (corpus, size, _, objective, model, changes), trials in groups:
+        tokens = max(trial["curve"][-1][0] for trial in trials)
+        loss = float(np.mean([trial["loss"] for trial in trials]))
+        seconds = float(np.median([trial["seconds"] for trial in trials]))
+        points = best.setdefault((corpus, size, objective, model, changes), {})
+        points[tokens] = (loss, seconds)
+    for corpus, size, objective in sorted({key[:3] for key in best}):
+        mine = {k: v for k, v in best.items() if k[:4] == (corpus, size, objective, "own")}
+        for peer in ("bert", "modernbert"):
+            theirs = [v for k, v in best.items() if k[:4] == (corpus, size, objective, peer)]
+            if not mine or not theirs:
+                continue
+            most = max(max(points) for points in theirs)
+            loss, seconds = min(points[most] for points in theirs if most in points)
+            own = min(mine.values(), key=lambda points: points[max(points)][0])
+            reached = _reached(sorted(own.items()), loss)
+            if reached is None:
+                print(f"{corpus} {size} {objective}: own does not reach {peer}'s {loss:.3f}")
+                continue
+            tokens, spent = reached
+            print(
+                f"{corpus} {size} {objective}: own reaches {peer}'s final loss ({loss:.3f}) with "
+                f"{tokens / most:.2f} x the tokens and {spent / seconds:.2f} x the seconds"
+            )
+
+
+def _reached(
+    points: list[tuple[float, tuple[float, float]]], goal: float
+) -> tuple[float, float] | None:
+    """Tokens and seconds at which the losses reach a goal."""
+    before: tuple[float, tuple[float, float]] | None = None
+    for tokens, (loss, seconds) in points:
+        if loss <= goal:
+            if before is None:
+                return tokens, seconds
+            share = (before[1][0] - goal) / (before[1][0] - loss)
+            crossing = 2 ** (math.log2(before[0]) + share * math.log2(tokens / before[0]))
+            return crossing, before[1][1] + share * (seconds - before[1][1])
+        before = tokens, (loss, seconds)
+    return None
 
 
 if __name__ == "__main__":

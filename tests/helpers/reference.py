@@ -94,7 +94,11 @@ def page(name: str, comparison: Comparison, into: Path) -> dict[str, bytes]:
         prepare(resolve(UNTRAINED, registry))
     with_examples = make_corruptions if name in GENERATED else None
     files = write_report(comparison, into, f"results/reference/{name}", with_examples)
-    return {f"report/{path.name}": path.read_bytes() for path in files if path.suffix != ".png"}
+    return {
+        f"report/{path.name}": path.read_bytes()
+        for path in files
+        if path.suffix not in (".png", ".pdf")
+    }
 
 
 def with_results(readme: str, texts: dict[str, str]) -> str:

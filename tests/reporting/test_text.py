@@ -13,6 +13,8 @@ import io
 import json
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +207,27 @@ def test_any_name_renders(tmp_path_factory: pytest.TempPathFactory, name: str) -
 )  # fmt: skip
 def test_big_numbers(value: float, text: str) -> None:
     assert big_number(value) == text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX here")
+def test_latex_compiles_in_a_bare_article_and_fits_a_page(full: TableSet, tmp_path: Path) -> None:
+    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    text = head + render(full, "latex") + "\\end{document}\n"
+    (tmp_path / "table.tex").write_text(text, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Float too large" not in done.stdout
+    widths = re.findall(r"Overfull .hbox .([\d.]+)pt too wide", done.stdout)
+    assert all(float(width) < 12 for width in widths), done.stdout[-2000:]
+
+
+def test_one_grid_alone_and_transposed(full: TableSet) -> None:
+    text = render(full, only=["cost"])
+    assert "cost of one pretraining" in text
+    assert "scores" not in text
+    rows = [line for line in render(full, only=["scores"], transpose=True).splitlines() if line]
+    assert any(line.startswith("entities") for line in rows)
+    assert rows[2].startswith("task")
+    with pytest.raises(BenchError, match="scores"):
+        render(full, only=["scoers"])

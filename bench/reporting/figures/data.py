@@ -68,11 +68,13 @@ def scores(table: Table) -> FigureData:
                  table.scale(column), table.best.get(column.name) == row.name,
                  *interval_numbers(interval), interval.seeds if interval else 0,
                  cell.sample and cell.sample.values.tolist(),
-                 *interval_numbers(difference), difference and difference.is_significant)
+                 *interval_numbers(difference), difference and difference.is_significant,
+                 column.is_own, row.spent["seconds"])
             )  # fmt: skip
     names = ["display_name", "kind", "column", "metric", "chance", "scale", "best"]
     names += ["mean", "low", "high", "seeds", "values"]
     names += [f"difference_{name}" for name in ("mean", "low", "high", "significant")]
+    names += ["is_own", "seconds"]
     return FigureData(names, rows)
 
 

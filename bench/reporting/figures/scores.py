@@ -96,6 +96,7 @@ def _draw_dots(ax: Axes, cells: pd.DataFrame, rows: list[str]) -> None:
         style.draw_lines(ax, x, [y - 0.22, y + 0.22], color=INK, linewidth=0.7, zorder=4)
     _draw_intervals(ax, known, known["display_name"].map(row_index).to_numpy(), scale)
     centers = [*(known["mean"] * scale), *([] if math.isnan(chance) else [chance * scale])]
+    centers += [value for value, _ in seeds]  # no tick may lie outside
     low, high = known["low"].to_numpy() * scale, known["high"].to_numpy() * scale
     ax.set_xlim(*style.axis_limits(centers, low, high))
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

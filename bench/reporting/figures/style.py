@@ -59,9 +59,10 @@ _STYLE: Any = {
     "legend.frameon": False,
     "text.parse_math": False,
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # text stays text
     "svg.hashsalt": "bench",
 }
-_DOTS_PER_INCH = 110
+_DOTS_PER_INCH = 300
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,6 +80,7 @@ class Figure:
     """The data of the drawing."""
     svg: str
     png: bytes
+    pdf: bytes = b""
 
     def inline(self) -> str:
         """The SVG for a page: colours of the page, ids unique on the page, no fixed size."""
@@ -113,10 +115,12 @@ def to_figure(
     canvas: Canvas, name: str, title: str, caption: str, alt: str, data: pd.DataFrame
 ) -> Figure:
     """Write a drawing to memory. The same data give the same bytes."""
-    svg, png = io.StringIO(), io.BytesIO()
+    svg, png, pdf = io.StringIO(), io.BytesIO(), io.BytesIO()
     canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     canvas.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
-    return Figure(name, title, caption, alt, csv_of(data), svg.getvalue(), png.getvalue())
+    canvas.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Producer": None})
+    files = svg.getvalue(), png.getvalue(), pdf.getvalue()
+    return Figure(name, title, caption, alt, csv_of(data), *files)
 
 
 def csv_of(data: pd.DataFrame) -> str:

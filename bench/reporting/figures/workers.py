@@ -20,7 +20,7 @@ from multiprocessing import get_all_start_methods, get_context, parent_process
 from typing import TYPE_CHECKING
 
 from bench._startup import without
-from bench.reporting.figures import cost, scores, training
+from bench.reporting.figures import cost, forest, scores, training
 from bench.reporting.figures.style import Drawing, Figure
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ class ReportFigures:
         """Start all figures that need no aggregate over tasks."""
         for table, prefix in _prefixes(tables):
             of_training = self._draw(training.drawings(table, prefix))
-            self._started.append((self._draw(scores.drawings(table, prefix)), of_training))
+            of_scores = itertools.chain(
+                forest.drawings(table, prefix), scores.drawings(table, prefix)
+            )
+            self._started.append((self._draw(of_scores), of_training))
 
     def of(self, tables: Sequence[Table]) -> list[Iterator[Figure]]:
         """The figures of each table. Iteration waits until a figure is drawn."""
@@ -57,8 +60,8 @@ class ReportFigures:
             self.start(tables)
         of_cost = [self._draw(cost.drawings(*pair)) for pair in _prefixes(tables)]
         figures = [
-            (figure for figure in itertools.chain(first, *others) if figure is not None)
-            for first, others in zip(of_cost, self._started, strict=True)
+            (figure for figure in itertools.chain(first, costs, *others) if figure is not None)
+            for costs, (first, *others) in zip(of_cost, self._started, strict=True)
         ]
         return [*figures, *(iter(()) for _ in tables[MAX_TABLES:])]
 

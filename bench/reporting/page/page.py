@@ -90,6 +90,7 @@ def write_report(
     for figure in [*of_tables, *of_curves]:
         files[f"{figure.name}.svg"] = figure.svg.encode()
         files[f"{figure.name}.png"] = figure.png
+        files[f"{figure.name}.pdf"] = figure.pdf
         files[f"{figure.name}.csv"] = figure.csv.encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,6 +149,8 @@ def render_page(
     sections: list[Section], curve_sections: list[CurveSection], table_set: TableSet, out: str
 ) -> str:
     """The HTML of the page. All texts are escaped."""
+    import base64
+    import hashlib
     import shlex
 
     import jinja2
@@ -161,6 +164,8 @@ def render_page(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    script = (folder / "page.js").read_text(encoding="utf-8")
+    digest = hashlib.sha256(script.encode()).digest()  # the only script that a browser may run
     baseline = f" --baseline {shlex.quote(table_set.baseline)}" if table_set.baseline else ""
     rows = [row for section in sections for row in section.table.rows]
     variables: dict[str, Any] = {
@@ -170,6 +175,8 @@ def render_page(
         "max_tables": MAX_TABLES,
         "compare_command": f"bench compare --out {shlex.quote(out)}{baseline}",
         "report_command": f"bench report --out {shlex.quote(out)}{baseline}",
+        "script": Markup(script),
+        "script_hash": f"sha256-{base64.b64encode(digest).decode()}",
         "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
         "inline": lambda figure: Markup(figure.inline()),
         "facts": page_facts,

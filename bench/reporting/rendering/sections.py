@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from bench.reporting.conclusions.ladder import ladders_of
 from bench.reporting.conclusions.verdict import verdict
@@ -27,8 +27,37 @@ class TextSection:
     notes: list[str]
 
 
-def text_sections(table_set: TableSet) -> Iterator[TextSection]:
-    """The sections of the tables, then those of the curves over several tables."""
+def text_sections(
+    table_set: TableSet, only: Collection[str] = (), transpose: bool = False
+) -> Iterator[TextSection]:
+    """The sections of the tables, then those of the curves over several tables.
+
+    Args:
+        table_set: The tables.
+        only: Beginnings of the headings of the grids that are shown, alone; empty: everything.
+        transpose: Show tasks as rows and objectives as columns.
+    """
+    for section in _sections(table_set):
+        blocks = [
+            transposed(block) if transpose and block.header[0] == "objective" else block
+            for block in section.blocks
+            if not only or any(block.heading.startswith(name) for name in only)
+        ]
+        if only:
+            section = TextSection(section.title, [], [], blocks, [])
+        if blocks or not only:
+            yield dataclasses.replace(section, blocks=blocks)
+
+
+def transposed(block: Block) -> Block:
+    """The grid with rows and columns exchanged."""
+    header, *rows = (list(line) for line in zip(block.header, *block.rows, strict=True))
+    header[0] = "task"
+    bold = frozenset((column - 1, row + 1) for row, column in block.bold if column)
+    return Block(block.heading, header, rows, bold=bold, legend=block.legend)
+
+
+def _sections(table_set: TableSet) -> Iterator[TextSection]:
     for table in table_set.tables:
         found = str(verdict(table, table_set.out)).splitlines()
         yield TextSection(table.title, found, table.warnings, table_blocks(table), table.notes)

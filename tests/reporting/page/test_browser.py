@@ -124,6 +124,34 @@ def test_the_policy_blocks_images_and_scripts(report: Path, tmp_path: Path) -> N
     assert "<title>Pretraining" in document
 
 
+def test_a_table_can_be_sorted_and_filtered(report: Path, tmp_path: Path) -> None:
+    """The page's own policy allows its own script only, so a copy without it drives the page."""
+    driver = """<script>
+      const head = document.querySelector("thead th");
+      head.click();
+      const cells = [...head.closest("table").querySelectorAll("tbody th")];
+      const names = cells.map((x) => x.textContent);
+      const box = document.querySelector("input.filter");
+      if (box) { box.value = "untrained"; box.dispatchEvent(new Event("input")); }
+      const left = document.querySelectorAll("tbody tr:not([hidden])").length;
+      const sorted = [...names].sort((a, b) => (a < b ? -1 : 1));
+      document.body.insertAdjacentHTML("beforeend", `<pre id="found">${
+        JSON.stringify({ isSorted: JSON.stringify(names) === JSON.stringify(sorted),
+          aria: head.getAttribute("aria-sort"), hasBox: Boolean(box), left })}</pre>`);
+    </script></body>"""
+    text = report.read_text(encoding="utf-8")
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy".*?>', "", text)
+    copy = report.with_name("driven.html")
+    copy.write_text(text.replace("</body>", driver), encoding="utf-8")
+    document, console = visit(copy, tmp_path / "profile")
+    copy.unlink()
+    found = json.loads(html.unescape(re.search(r'<pre id="found">(.+?)</pre>', document)[1]))  # type: ignore[index]
+    assert console == []
+    assert found["aria"] == "ascending"
+    assert found["isSorted"]
+    assert found["left"] > 0
+
+
 @pytest.mark.parametrize(("scheme", "number"), [("light", 1), ("dark", 0)])
 @pytest.mark.parametrize("width", [400, 1280])
 def test_it_fits_the_width_and_has_contrast(
