@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.engines.jobs import BaselinesJob, Evaluation, Job, JobState, RunJob
 from bench.engines.local import Watcher, run_jobs
-from bench.engines.progress import ProgressBars
+from bench.engines.progress import ProgressBars, log
 from bench.errors import BenchError
 from bench.experiment import UNTRAINED, Experiment
-from bench.experiment.tasks import raise_for
+from bench.experiment.tasks import left_out
 
 if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
@@ -78,8 +78,8 @@ def execute(
     Raises:
         BenchError: Records cannot be written to `out`, or examples of a task cannot be used.
     """
+    experiment = without_tasks(experiment, check_tasks(experiment, prepared))
     evaluation = evaluation_of(experiment, prepared, out)
-    check_tasks(experiment, prepared)
     trained = {name for name, objective in experiment.objectives.items() if objective.trains}
     # The longest runs start first; short ones fill the end, when cores would be idle.
     specs = sorted(
@@ -142,8 +142,11 @@ def _tuning(experiment: Experiment, name: str) -> dict[str, Any] | None:
     return choice.to_json(experiment.tuning.labels, experiment.tuning.on)
 
 
-def check_tasks(experiment: Experiment, prepared: PreparedCorpus) -> None:
+def check_tasks(experiment: Experiment, prepared: PreparedCorpus) -> dict[str, str]:
     """Load and check the examples of every task before an encoder is trained for them.
+
+    Returns:
+        The tasks of suites that cannot be evaluated on this corpus, with the reason.
 
     Raises:
         BenchError: The reasons why tasks cannot be evaluated, all at once.
@@ -156,4 +159,13 @@ def check_tasks(experiment: Experiment, prepared: PreparedCorpus) -> None:
             task.check(task.load(data))
         except BenchError as error:
             errors[name] = error
-    raise_for(errors, experiment.tasks, "cannot be evaluated")
+    return left_out(errors, experiment.tasks, experiment.optional, "cannot be evaluated")
+
+
+def without_tasks(experiment: Experiment, without: Mapping[str, str]) -> Experiment:
+    """The experiment without some tasks, and with the reasons."""
+    for name, reason in without.items():
+        log(f"left out of the suite: {reason if reason.startswith(name) else f'{name}: {reason}'}")
+    tasks = {name: task for name, task in experiment.tasks.items() if name not in without}
+    reasons = {**experiment.left_out, **without}
+    return dataclasses.replace(experiment, tasks=tasks, left_out=reasons)

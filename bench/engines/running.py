@@ -58,6 +58,8 @@ def _run_one(
     prepared = prepare(experiment, log_stages() if progress else None)
     if progress:
         log_corpus(experiment, prepared)
+    for name, reason in experiment.left_out.items() if progress else ():
+        log(f"left out of the suite: {reason if reason.startswith(name) else f'{name}: {reason}'}")
     if experiment.tuning is not None:
         experiment = tune(experiment, prepared, out, progress)
     if race:

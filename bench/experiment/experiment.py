@@ -20,6 +20,7 @@ from bench.experiment.objectives import own_classes, read_objectives
 from bench.experiment.options import Options, options_of
 from bench.experiment.tasks import (
     DEFAULT_CORPUS,
+    from_suites,
     read_probe_settings,
     read_probes,
     read_tasks,
@@ -72,6 +73,10 @@ class Experiment:
     """Settings of `probe` and `finetune` by owner; each task is scored with each of them."""
     options: Options = ()
     """The options that give the experiment again, without objectives and seeds."""
+    optional: frozenset[str] = frozenset()
+    """The tasks that only a suite names: one that cannot be evaluated is left out."""
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Tasks of suites that are left out, with the reason."""
     tuning: Tuning | None = None
     """The settings to tune for each objective before the runs."""
     choices: Mapping[str, Choice] = dataclasses.field(default_factory=dict)
@@ -195,7 +200,9 @@ def resolve(
     data_root = DataRoot(
         folder, None if limit is None else _whole("limit", limit), chosen_size.name
     )
-    require_data(task_classes, data_root)
+    optional = from_suites(DEFAULT_CORPUS if tasks is None else tasks, registry)
+    without = require_data(task_classes, data_root, optional)
+    task_classes = {name: one for name, one in task_classes.items() if name not in without}
     tokenizer_name = None if tokenizer is None else str(_path("tokenizer", tokenizer))
     if tokenizer_name not in (None, "char") and not Path(str(tokenizer_name)).is_file():
         raise BenchError(f"--tokenizer {tokenizer}: no such file; give a tokenizer.json or char")
@@ -220,6 +227,8 @@ def resolve(
         probes=read_probes(probe),
         probe_settings=read_probe_settings(overrides, task_classes),
         options=options,
+        optional=optional,
+        left_out=without,
         tuning=read_tuning(tune, tune_on, instances, training),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, unknown_name
@@ -133,10 +133,27 @@ def read_probe_settings(
     return tuple(combinations)
 
 
-def require_data(tasks: Mapping[str, type[Task]], data: DataRoot) -> None:
+def from_suites(tasks: Any, registry: Registry) -> frozenset[str]:
+    """The tasks that are in the experiment only because a suite has them."""
+    suites = {"all": list(registry.of("task")), **task_suites(registry)}
+    items = [item.replace("-", "_") for item in _flattened(tasks) if isinstance(item, str)]
+    named = {item for item in items if item not in suites}
+    return frozenset(t for item in items for t in suites.get(item, ()) if t not in named)
+
+
+def require_data(
+    tasks: Mapping[str, type[Task]], data: DataRoot, optional: Collection[str] = ()
+) -> dict[str, str]:
     """Report the missing data sets of all tasks at once, before anything starts.
 
-    No task is left out in silence, because a suite without some of its tasks is another suite.
+    Args:
+        tasks: The tasks.
+        data: Where their data are looked for.
+        optional: The tasks that came with a suite: they are left out, and named, where others are
+            left.
+
+    Returns:
+        The tasks to leave out, with the reason.
 
     Raises:
         BenchError: A data set is missing; names the places that were searched.
@@ -147,7 +164,25 @@ def require_data(tasks: Mapping[str, type[Task]], data: DataRoot) -> None:
             task().require(data)
         except BenchError as error:
             missing[name] = error
-    raise_for(missing, tasks, "have no data")
+    return left_out(missing, tasks, optional, "have no data")
+
+
+def left_out(
+    errors: Mapping[str, BenchError],
+    tasks: Iterable[str],
+    optional: Collection[str],
+    problem: str,
+) -> dict[str, str]:
+    """The tasks of a suite that cannot be evaluated, where others are left.
+
+    Raises:
+        BenchError: A task that was named cannot be evaluated, or none is left.
+    """
+    names = list(tasks)
+    if all(name in optional for name in errors) and len(errors) < len(names):
+        return {name: str(error).splitlines()[0] for name, error in errors.items()}
+    raise_for(errors, names, problem)
+    return {}
 
 
 def raise_for(errors: Mapping[str, BenchError], tasks: Iterable[str], problem: str) -> None:

@@ -249,3 +249,24 @@ def test_one_message_names_all_missing_data(root: Path, tmp_path: Path) -> None:
     require_data({"rte": TASKS["rte"]}, DataRoot(tmp_path))
     with pytest.raises(BenchError, match=r"^no train split of trec"):
         require_data({"trec": TASKS["trec"]}, DataRoot(tmp_path))
+
+
+def test_a_suite_goes_on_without_the_tasks_that_it_cannot_evaluate(
+    root: Path, tmp_path: Path
+) -> None:
+    from bench.experiment.tasks import from_suites, require_data
+
+    (tmp_path / "glue").mkdir()
+    (tmp_path / "glue" / "rte").symlink_to(root / "glue" / "rte")
+    tasks = {name: TASKS[name] for name in ("sst2", "rte")}
+    optional = from_suites("glue", Registry())
+    assert {"sst2", "rte"} <= optional
+    without = require_data(tasks, DataRoot(tmp_path), optional)
+    assert list(without) == ["sst2"]
+    assert "no train split" in without["sst2"]
+    named = from_suites("glue,sst2", Registry())
+    assert "sst2" not in named  # who names a task wants it
+    with pytest.raises(BenchError, match="no train split"):
+        require_data(tasks, DataRoot(tmp_path), named)
+    with pytest.raises(BenchError, match="no train split"):
+        require_data({"sst2": TASKS["sst2"]}, DataRoot(tmp_path), optional)
