@@ -31,6 +31,7 @@ from bench.statistics.pairwise import Pairs
 
 FILE = "directions.toml"
 Verdict = Literal["reproduced", "contradicted", "too small to tell", "not in these results"]
+GENERATED_CORPUS = "micro"
 REPRODUCED: Verdict = "reproduced"
 CONTRADICTED: Verdict = "contradicted"
 TOO_SMALL: Verdict = "too small to tell"
@@ -84,6 +85,8 @@ class PairResult:
     comparison: str
     table: str
     """Title of the table."""
+    is_generated: bool = False
+    """Whether the text was generated: then the answer is known, and nothing is reproduced."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +197,10 @@ def _pair_result(direction: Direction, table: Table, better: Row, worse: Row) ->
     if interval is None:
         return None
     tasks = {column.name: _task_difference(table, column, better, worse) for column in columns}
-    return PairResult(better.name, worse.name, interval, tasks, table.comparison, table.title)
+    corpora = {run.data.get("corpus") for run in better.runs}
+    is_generated = corpora == {GENERATED_CORPUS}
+    about = table.comparison, table.title, is_generated
+    return PairResult(better.name, worse.name, interval, tasks, *about)
 
 
 def _is_about(direction: Direction, column: Column) -> bool:
@@ -266,51 +272,74 @@ def mean_difference(
 
 
 def render(results: Sequence[DirectionResult], out: str) -> str:
-    """The results as text.
+    """The results as text: one line for each published direction.
+
+    Results on generated text are listed apart and are not counted: they show that the instrument
+    works, not that a finding holds on text that people write.
 
     Args:
         results: The results.
         out: The output root, as in the commands that make missing runs.
     """
-    lines = []
-    for claim in dict.fromkeys(result.direction.claim for result in results):
-        own = [result for result in results if result.direction.claim == claim]
-        direction = own[0].direction
-        lines += [claim, f"    published: {direction.published} ({direction.source})"]
-        for result in own:
-            lines += _lines(result, out)
-        lines.append("")
-    counts = [
-        sum(result.verdict == verdict for result in results)
-        for verdict in (REPRODUCED, CONTRADICTED, TOO_SMALL, ABSENT)
+    generated = [one for one in results if one.pair is not None and one.pair.is_generated]
+    others = [one for one in results if one not in generated]
+    on_generated = {one.direction.claim for one in generated}
+    # What is missing here and known on generated text is listed there alone.
+    others = [one for one in others if one.pair or one.direction.claim not in on_generated]
+    lines, counts = _section(others, out)
+    if generated:
+        heading = "on generated text (calibration; not counted as reproduced):"
+        lines += ["", heading, *_section(generated, out)[0]]
+    known = [sum(verdict == one for one in counts) for verdict in _VERDICTS]
+    lines += [
+        "",
+        f"{known[0]} reproduced, {known[1]} contradicted, {known[2]} too small to tell, "
+        f"{known[3]} not in these results; each at 5 %, not corrected; "
+        "± half the 95 % interval, which is also the minimum detectable difference",
     ]
-    lines.append(
-        f"{counts[0]} reproduced, {counts[1]} contradicted, {counts[2]} too small to tell, "
-        f"{counts[3]} not in these results; each at 5 %, not corrected; "
-        "± half the 95 % interval, which is also the minimum detectable difference"
-    )
     return "\n".join(lines) + "\n"
 
 
-def _lines(result: DirectionResult, out: str) -> list[str]:
-    if result.pair is None:
+_VERDICTS: tuple[Verdict, ...] = (REPRODUCED, CONTRADICTED, TOO_SMALL, ABSENT)
+
+
+def _section(results: Sequence[DirectionResult], out: str) -> tuple[list[str], list[Verdict]]:
+    """One line for each direction, and its verdict over all pairs."""
+    lines: list[str] = []
+    decisions: list[Verdict] = []
+    for claim in dict.fromkeys(result.direction.claim for result in results):
+        own = [result for result in results if result.direction.claim == claim]
+        decided = {result.verdict for result in own}
+        verdict = REPRODUCED if decided == {REPRODUCED} else TOO_SMALL
+        verdict = CONTRADICTED if CONTRADICTED in decided else verdict
+        verdict = ABSENT if decided == {ABSENT} else verdict
+        decisions.append(verdict)
+        source = f"{own[0].direction.published}; {own[0].direction.source}"
+        lines.append(f"{verdict}: {claim}{_evidence(own, out)} [published: {source}]")
+    return lines, decisions
+
+
+def _evidence(results: Sequence[DirectionResult], out: str) -> str:
+    """The difference of the only pair, the range of several, or the command that is missing."""
+    pairs = [(one, one.pair) for one in results if one.pair is not None]
+    if not pairs:
         suffix = "" if out == "results" else f" --out {out}"
-        return [f"    {ABSENT}: {result.missing} are missing; these commands make them"] + [
-            f"        {command}{suffix}" for command in result.direction.commands
-        ]
-    pair, interval = result.pair, result.pair.interval
-    names = list(pair.tasks)
-    tasks = names[0] if len(names) == 1 else f"mean of {len(names)} tasks"
-    half = _percent((interval.high - interval.low) / 2)
-    difference = f"{_percent(interval.mean, sign='+')} ±{half}"
-    text = f"    {result.verdict}: {pair.better} - {pair.worse} = {difference} "
-    text += f"({tasks}, seeds: {interval.seeds}"
-    text += "; one seed is never significant)" if interval.seeds == 1 else ")"
-    scores = [
-        f"{name} {_percent(task.better)} against {_percent(task.worse)}"
-        for name, task in pair.tasks.items()
-    ]
-    return [text, f"        {', '.join(scores)}", f"        in {pair.table}"]
+        commands = "; ".join(f"{one}{suffix}" for one in results[0].direction.commands)
+        return f"; {results[0].missing} are missing: {commands}"
+    texts = []
+    for result, pair in pairs:
+        interval, names = pair.interval, list(pair.tasks)
+        tasks = names[0] if len(names) == 1 else f"mean of {len(names)} tasks"
+        half = _percent(interval.half_width)
+        seeds = f"seeds: {interval.seeds}"
+        seeds += "; one seed is never significant" if interval.seeds == 1 else ""
+        text = f"{pair.better} - {pair.worse} = {_percent(interval.mean, sign='+')} ±{half}"
+        texts.append((result.verdict, f"{text} ({tasks}, {seeds})"))
+    if len(texts) == 1:
+        return f"; {texts[0][1]}"
+    count = sum(verdict == REPRODUCED for verdict, _ in texts)
+    worst = next((text for verdict, text in texts if verdict != REPRODUCED), texts[-1][1])
+    return f"; {count} of {len(texts)} pairs, among them {worst}"
 
 
 def _percent(value: float | None, sign: str = "") -> str:

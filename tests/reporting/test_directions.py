@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -58,7 +59,12 @@ def test_the_verdicts(
     assert result.pair.interval.seeds == seeds
     assert list(result.pair.tasks) == ["one", "two"]
     text = directions.render([result], "results")
-    assert f"{verdict}: span - token = " in text
+    assert f"{verdict}: span is above token; span - token = " in text
+    # The records are of the generated corpus: they calibrate, and nothing is reproduced.
+    assert text.index("on generated text (calibration") < text.index(verdict)
+    assert "0 reproduced, 0 contradicted, 0 too small to tell" in text
+    real = dataclasses.replace(result, pair=dataclasses.replace(result.pair, is_generated=False))
+    assert f"{int(verdict == 'reproduced')} reproduced, " in directions.render([real], "results")
     assert ("one seed is never significant" in text) == (seeds == 1)
 
 
