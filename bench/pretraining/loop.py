@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.corpus.order import Order
-from bench.pretraining.batch import Batch, Loss
+from bench.pretraining.batch import IGNORED, Batch, Loss
 from bench.pretraining.batch_reader import BatchReader
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.guard import refuse_side_effects
@@ -242,10 +243,12 @@ class Pretraining:
         """The validation loss of a predictor that knows the frequencies of tokens only.
 
         It is computed on the same rows, masks and weights as the validation loss, so the two are
-        comparable. None for an objective whose head does more than predict tokens, because its
-        loss has no such floor.
+        comparable. None for an objective whose head does more than predict tokens, or whose
+        encoder sees most of what it predicts, because its loss has no such floor.
         """
         if type(self.head) is not TokenHead or self.corpus.heldout is None:
+            return None
+        if self._visible_share() > 0.5:
             return None
         counts = torch.from_numpy(self.corpus.train.counts.copy()).to(self.device)
         logits, calls = (counts.float() + 1.0).log(), 0
@@ -261,6 +264,19 @@ class Pretraining:
         finally:
             del self.head.forward
         return loss if calls else None
+
+    def _visible_share(self) -> float:
+        """The share of the predicted tokens that the encoder sees at the place it predicts from."""
+        assert self.corpus.heldout is not None  # the caller has checked
+        rows = np.arange(min(self.rows_per_step, self.corpus.heldout.num_rows(self.length, True)))
+        batch = self.reader.read(self.corpus.heldout, rows, self.progress)
+        noise = Noise(self.spec.seed, 0, batch.example_ids)
+        example = self.objective.corrupt(batch, self.vocabulary, noise)
+        seen = example.inputs
+        if example.positions is not None:
+            seen = seen.gather(1, example.positions)
+        asked = example.labels != IGNORED
+        return float((seen == example.labels)[asked].float().mean()) if asked.any() else 0.0
 
     @torch.no_grad()
     def _validate(self) -> None:
