@@ -61,6 +61,8 @@ class Plan:
     disk_megabytes: float
     corpus: str
     corpus_is_prepared: bool
+    warnings: list[str]
+    """What `run` would warn about, or leave out."""
     detection: Detection | None
     """The seeds that show the difference of `--detect`."""
     finished_runs: int | None
@@ -131,9 +133,66 @@ def make_plan(experiment: Experiment, out: Path, detect: float | None = None) ->
         disk_megabytes=num_runs * 4e-6 * (parameters + max(extra.values(), default=0)),
         corpus=experiment.corpus.display_name,
         corpus_is_prepared=prepared is not None,
+        warnings=_warnings(experiment, prepared, tokens),
         detection=None if detect is None else _detection(experiment, out, detect),
         finished_runs=_count_finished(experiment, out, prepared),
     )
+
+
+def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | None) -> list[str]:
+    """What `run` would warn about.
+
+    Raises:
+        BenchError: What `run` would refuse: examples of a task that cannot be used.
+    """
+    from bench.corpus.preparation import open_prepared
+    from bench.engines.execution import check_tasks
+    from bench.experiment.tasks import left_out
+
+    found = dict(experiment.left_out)
+    warnings = []
+    if prepared is not None:
+        corpus = open_prepared(prepared)
+        found |= check_tasks(experiment, corpus)
+        text = corpus.train.num_tokens
+        if tokens is not None and tokens > 4 * text:
+            times = f"{tokens / text:.1f} times"
+            warnings.append(f"the budget reads the text {times}; expect overfitting")
+    else:  # tasks of the user's files need no corpus
+        errors: dict[str, BenchError] = {}
+        for name, cls in experiment.tasks.items():
+            if hasattr(cls, "reference"):
+                task = cls()
+                try:
+                    task.check(task.load(experiment.data))
+                except BenchError as error:
+                    errors[name] = error
+        left_out(errors, experiment.tasks, (), "cannot be evaluated")
+    warnings += [f"left out of the suite: {why}" for why in found.values()]
+    needed, available = _memory(experiment)
+    needed *= experiment.workers
+    if available and needed > available:
+        warnings.append(
+            f"the workers need about {needed / 1e9:.1f} GB of memory, and this machine has "
+            f"{available / 1e9:.1f}; lower --set training.batch_tokens="
+        )
+    return warnings
+
+
+def _memory(experiment: Experiment) -> tuple[float, float]:
+    """Bytes of one worker by a rule of thumb, and those of this machine (0: unknown)."""
+    import os
+
+    shape, training = experiment.shape, experiment.training
+    weights = 16.0 * encoder_parameters(shape)
+    of_layer = 12 * shape.hidden_size + 3 * shape.mlp_size + shape.num_heads * shape.max_length
+    activations = 4.0 * training.batch_tokens * shape.num_layers * of_layer
+    logits = 12.0 * training.batch_tokens * shape.vocab_size
+    try:
+        machine = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError, AttributeError):
+        machine = 0.0
+    return 4e8 + weights + activations + logits, machine
 
 
 def _detection(experiment: Experiment, out: Path, difference: float) -> Detection | None:
@@ -219,6 +278,7 @@ def render(plan: Plan) -> str:
         f"{_number(plan.tokens_per_second)} tokens/s ({plan.speed_source}), plus probing",
         f"disk        {plan.disk_megabytes:.1f} MB",
         *_detection_lines(plan),
+        *(f"warning     {text}" for text in plan.warnings),
     ]
     return "\n".join(lines)
 
