@@ -27,6 +27,12 @@ Counts = tuple["Float[np.ndarray, ' N']", "Float[np.ndarray, ' N']"]
 """Numerator and denominator of each example."""
 
 
+MARGIN = "margin"
+"""The metric of log-likelihood margins in nats: finer than accuracy, which counts signs alone."""
+MOST_NATS = 20.0
+"""Margins are cut here, so that a few examples do not decide the mean."""
+
+
 def label_score(
     metric: str,
     labels: Sequence[str],

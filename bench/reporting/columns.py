@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from bench.records.scores import ScoreRecord, Variant
 from bench.records.store import RunRecord
 
+MARGIN = "margin"
+"""A further metric of tasks whose other metrics are policies: log-likelihood margins in nats."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Column:
@@ -62,7 +65,9 @@ def _columns_of_task(name: str, variant: Variant, scores: list[ScoreRecord]) -> 
     columns = []
     for metric_key in metrics or [None]:
         # The keys are policies of one metric, or the task's metric and further metrics by name.
-        is_further = metric_key is not None and data["metric"] == metrics[0] != metric_key
+        is_further = metric_key == MARGIN or (
+            metric_key is not None and data["metric"] == metrics[0] != metric_key
+        )
         columns.append(
             Column(
                 name=f"{name} {metric_key}" if len(metrics) > 1 else name,

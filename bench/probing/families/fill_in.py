@@ -107,7 +107,7 @@ class FillIn(Task):
     ) -> Score:
         import numpy as np
 
-        from bench.probing.metrics import outcome_score, standard_error
+        from bench.probing.metrics import MARGIN, outcome_score, standard_error
 
         place = {word: i for i, word in enumerate(candidates)}
         targets = np.array([place[word] for word in hidden_words(frame)])
@@ -118,6 +118,7 @@ class FillIn(Task):
             "asked_of": [len(rows), int(rows.max()) + 1],
             "never_scored": float(np.isneginf(scores[np.arange(len(targets)), targets]).mean()),
         }
+        outcomes[MARGIN] = margins_of(scores, targets)
         score = outcome_score(outcomes["accuracy"], details, rows)
         return dataclasses.replace(
             score,
@@ -141,6 +142,22 @@ def rank_outcomes(
         "accuracy_5": np.clip((5 - above) / equal, 0, 1),
         "reciprocal_rank": (harmonic[above + equal] - harmonic[above]) / equal,
     }
+
+
+def margins_of(
+    scores: Float[np.ndarray, "N C"], targets: Int[np.ndarray, " N"]
+) -> Float[np.ndarray, " N"]:
+    """How much likelier the hidden word is than the likeliest other one, in nats, bounded."""
+    import numpy as np
+
+    from bench.probing.metrics import MOST_NATS
+
+    places = np.arange(len(targets))
+    others = scores.copy()
+    others[places, targets] = -np.inf
+    with np.errstate(invalid="ignore"):
+        margins = scores[places, targets] - others.max(axis=1)
+    return np.asarray(np.clip(np.nan_to_num(margins, nan=0.0), -MOST_NATS, MOST_NATS))
 
 
 def texts_and_places(frame: pd.DataFrame) -> tuple[list[str], list[Span]]:

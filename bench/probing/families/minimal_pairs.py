@@ -49,7 +49,7 @@ class MinimalPairs(Task):
         import numpy as np
         import pandas as pd
 
-        from bench.probing.metrics import standard_error
+        from bench.probing.metrics import MARGIN, MOST_NATS, standard_error
 
         self.check(splits)
         good, bad = list(splits.test["good"]), list(splits.test["bad"])
@@ -65,6 +65,8 @@ class MinimalPairs(Task):
             wins = win_rate(nats[: len(good)] - nats[len(good) :])
             per_token = nats / np.maximum(num_tokens, 1)
             wins_per_token = win_rate(per_token[: len(good)] - per_token[len(good) :])
+            if policy == "original":
+                margins = np.clip(nats[: len(good)] - nats[len(good) :], -MOST_NATS, MOST_NATS)
             outcomes[policy] = wins
             metrics[policy] = float(wins.mean()), standard_error(wins)
             details[policy] = {
@@ -72,13 +74,14 @@ class MinimalPairs(Task):
                 "per_token": [float(wins_per_token.mean()), standard_error(wins_per_token)],
                 "buckets": self._buckets(splits, wins),
             }
+        metrics[MARGIN] = float(margins.mean()), standard_error(margins)
         value, stderr = metrics["original"]
         frame = pd.DataFrame({"example": np.arange(len(good)), "outcome": outcomes["original"]})
         return Score(
             value=value,
             stderr=stderr,
             outcomes=frame.assign(
-                word_l2r=outcomes["word_l2r"], bucket=list(splits.test["bucket"])
+                word_l2r=outcomes["word_l2r"], margin=margins, bucket=list(splits.test["bucket"])
             ),
             metrics=metrics,
             details=details,

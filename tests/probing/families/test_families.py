@@ -301,7 +301,8 @@ def test_minimal_pairs_count_a_tie_as_one_half():
     assert original["buckets"] == {"even": [1.0, 20], "odd": [0.5, 20]}
     assert original["per_token"][0] == 0.0
     assert score.outcomes["outcome"].mean() == score.value
-    assert list(score.outcomes.columns) == ["example", "outcome", "word_l2r", "bucket"]
+    assert score.metrics["margin"][0] == pytest.approx(score.outcomes["margin"].mean())
+    assert list(score.outcomes.columns) == ["example", "outcome", "word_l2r", "margin", "bucket"]
 
 
 def test_a_difference_within_the_error_of_float32_is_a_tie():
