@@ -16,11 +16,13 @@ from typing import Any
 Labels = Sequence[str]
 Row = Sequence[str | None]
 
-C_GRID = (3.0, 0.3, 1.0, 10.0, 30.0, 100.0)
-"""Inverse regularisations tried; the first where none can be tried, or several are best."""
+C = 3.0
+"""The inverse regularisation of bags of words: 84.0 on SST-2, as published with the data."""
+C_GRID = (1.0, 10.0, 100.0)
+"""Those of a window of words, of which the best is chosen: with 1 alone, UPOS of English EWT is
+90.0 instead of 90.8, because rare words need large weights."""
 MAX_CHOICE_ROWS = 10_000
 """Rows on which one is chosen: a fifth of them as dev part, the rest for the fits."""
-MAX_CHOICE_CLASSES = 100
 WORDS = r"\w+|[^\w\s]"
 """Words and punctuation marks, as a pattern for scikit-learn's vectorizers."""
 BOUNDARY = "\n"
@@ -34,11 +36,11 @@ def majority(train: Labels) -> str:
 
 
 def bag_of_words(train_texts: Sequence[str], train: Labels, texts: Sequence[str]) -> list[str]:
-    """TF-IDF of words and word pairs, then logistic regression: 83.6 on SST-2, 90.3 on SUBJ."""
+    """TF-IDF of words and word pairs, then logistic regression: 84.0 on SST-2, 89.1 on SUBJ."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectors = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORDS)
-    return _predict(vectors.fit_transform(train_texts), train, vectors.transform(texts))
+    return _predict(vectors.fit_transform(train_texts), train, vectors.transform(texts), C)
 
 
 def bag_of_pairs(
@@ -58,7 +60,7 @@ def bag_of_pairs(
         u, v = (vectors.transform([pair[side] for pair in of]) for side in (0, 1))
         return hstack((u, v, abs(u - v), u.multiply(v)), format="csr")
 
-    return _predict(pair_vectors(train_pairs), train, pair_vectors(pairs))
+    return _predict(pair_vectors(train_pairs), train, pair_vectors(pairs), C)
 
 
 def tfidf(known: Sequence[str], *others: Sequence[str]) -> list[Any]:
@@ -96,7 +98,8 @@ def window_of_words(
 
     encoder = OneHotEncoder(handle_unknown="ignore")
     x = encoder.fit_transform([list(window) for window in train_windows])
-    return _predict(x, train, encoder.transform([list(window) for window in windows]))
+    x_test = encoder.transform([list(window) for window in windows])
+    return _predict(x, train, x_test, _best_c(x, train))
 
 
 def windows_of(
@@ -111,25 +114,31 @@ def windows_of(
     return windows
 
 
-def _predict(x: Any, labels: Labels, x_test: Any) -> list[str]:
-    """Logistic regression on sparse counts; its regularisation is chosen on a part of train."""
+def _best_c(x: Any, labels: Labels) -> float:
+    """The inverse regularisation with the best accuracy on a part of train."""
     import numpy as np
+
+    y = np.asarray(labels, dtype=str)
+    few = np.random.default_rng(0).permutation(len(y))[:MAX_CHOICE_ROWS]
+    dev, rest = np.split(few, [len(few) // 5])
+    if not len(dev) or len(set(y[rest])) < 2:
+        return C_GRID[0]
+    scores = {
+        c: float((np.asarray(_predict(x[rest], y[rest].tolist(), x[dev], c)) == y[dev]).mean())
+        for c in C_GRID
+    }
+    return max(scores, key=lambda c: scores[c])
+
+
+def _predict(x: Any, labels: Labels, x_test: Any, c: float) -> list[str]:
+    """Logistic regression on sparse counts."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    y = np.asarray(labels, dtype=str)
-    if (y == y[0]).all():
-        return [str(y[0])] * x_test.shape[0]
-    c, best = C_GRID[0], -1.0
-    few = np.random.default_rng(0).permutation(len(y))[:MAX_CHOICE_ROWS]
-    dev, rest = np.split(few, [len(few) // 5])
-    is_possible = len(dev) and len(set(y[rest])) in range(2, MAX_CHOICE_CLASSES + 1)
+    if len(set(labels)) == 1:
+        return [labels[0]] * x_test.shape[0]
+    model = LogisticRegression(C=c, max_iter=100)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline need not fully converge
         warnings.filterwarnings("ignore", "The number of unique classes")  # words are classes
-        for tried in C_GRID if is_possible else ():
-            model = LogisticRegression(C=tried, max_iter=100).fit(x[rest], y[rest])
-            score = float((model.predict(x[dev]) == y[dev]).mean())
-            c, best = (tried, score) if score > best else (c, best)
-        model = LogisticRegression(C=c, max_iter=100)
-        return [str(label) for label in model.fit(x, y).predict(x_test)]
+        return [str(label) for label in model.fit(x, list(labels)).predict(x_test)]
