@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.corpus import GENERATED
 from bench.errors import BenchError
 from bench.experiment.curve import share_of_longest
 from bench.pretraining.ledger import TRAINING_FACTOR, encoder_parameters, encoder_row_flops
@@ -161,7 +162,7 @@ def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | Non
     else:  # tasks of the user's files need no corpus
         errors: dict[str, BenchError] = {}
         for name, cls in experiment.tasks.items():
-            if hasattr(cls, "reference"):
+            if cls.is_own:
                 task = cls()
                 try:
                     task.check(task.load(experiment.data))
@@ -218,7 +219,7 @@ def _detection(experiment: Experiment, out: Path, difference: float) -> Detectio
         own = of(out, f"the records under {out}", tasks)
         if own is not None:
             return own
-    name = "micro" if experiment.corpus.display_name == "micro" else "real"
+    name = GENERATED if experiment.corpus.display_name == GENERATED else "real"
     archive = part_folder("results") / "reference" / name / "records.zip"
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(archive) as records:

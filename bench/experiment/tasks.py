@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.corpus import GENERATED
 from bench.errors import BenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from bench.registry import Registry
     from bench.spec import Overrides
 
-DEFAULT_CORPUS = "micro"
-"""The generated corpus; its tasks are the default ones."""
+DEFAULT_CORPUS = GENERATED
+"""Its tasks are the default ones."""
 
 
 def read_tasks(

@@ -56,14 +56,13 @@ def finetune(
     noise: Noise,
     settings: ProbeSettings,
     criterion: Criterion,
-    tuning: FinetuneSettings | None = None,
+    tuning: FinetuneSettings,
 ) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Train a copy of the encoder for each seed, and predict `test` with each.
 
     Returns:
         The labels (or numbers) predicted by each seed that counts, and a report on all seeds.
     """
-    tuning = tuning or FinetuneSettings()
     classes, y, _ = encode_labels(train.labels, test.labels)
     is_dev = dev_part(train.units, y, noise, settings.dev_fraction)
 
@@ -76,8 +75,10 @@ def finetune(
         cut = training.inputs.truncated + test_inputs.truncated
         return Attempt(predicted if classes is None else classes[predicted], report, cut)
 
-    width = reader.copy_for_finetuning().width
-    rates = tuning.learning_rates or tuple(product / width for product in RATES_TIMES_WIDTH)
+    rates = tuning.learning_rates
+    if not rates:
+        width = reader.copy_for_finetuning().width
+        rates = tuple(product / width for product in RATES_TIMES_WIDTH)
     trials = [attempt(0, rate) for rate in rates]
     first = max(trials, key=lambda one: (not one.report["collapsed"], one.report["dev"]))
     rate = first.report["learning_rate"]

@@ -192,6 +192,8 @@ class Task(ABC):
     `chance_of` gives the score of guessing on loaded examples."""
     size: ClassVar[tuple[int, int] | None] = None
     """The numbers of train and test examples, as published or as generated."""
+    is_own: ClassVar[bool] = False
+    """Whether the labels are the user's, from `--task KIND:FILE`."""
     suites: ClassVar[tuple[str, ...]] = ()
     """Names under which `--tasks` selects several tasks at once."""
     probe_settings: Any = None

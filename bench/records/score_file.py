@@ -28,7 +28,7 @@ class ScoreFile:
             "format": 2,
             "task": task.name,
             "family": task.family,
-            "is_own": hasattr(task, "reference"),
+            "is_own": task.is_own,
             "metric": task.metric_of(splits),
             "chance": task.chance_of(splits),
             "run": None,

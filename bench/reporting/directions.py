@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench._layout import part_folder
+from bench.corpus import GENERATED
 from bench.errors import BenchError
 from bench.reporting.columns import Column
 from bench.reporting.formatting import decimal, plain
@@ -31,7 +32,6 @@ from bench.statistics.pairwise import Pairs
 
 FILE = "directions.toml"
 Verdict = Literal["reproduced", "contradicted", "too small to tell", "not in these results"]
-GENERATED_CORPUS = "micro"
 REPRODUCED: Verdict = "reproduced"
 CONTRADICTED: Verdict = "contradicted"
 TOO_SMALL: Verdict = "too small to tell"
@@ -198,7 +198,7 @@ def _pair_result(direction: Direction, table: Table, better: Row, worse: Row) ->
         return None
     tasks = {column.name: _task_difference(table, column, better, worse) for column in columns}
     corpora = {run.data.get("corpus") for run in better.runs}
-    is_generated = corpora == {GENERATED_CORPUS}
+    is_generated = corpora == {GENERATED}
     about = table.comparison, table.title, is_generated
     return PairResult(better.name, worse.name, interval, tasks, *about)
 

@@ -128,10 +128,10 @@ class Table:
 
     def seed_variance(self, column: str, row: Row) -> float:
         """The variance between seeds of a row in a column, of one seed."""
-        cell = self.cells[row.name, column]  # fills the moderated variances
         if column in self._variances:
             return float(self._variances[column].variance[self.place(row.name)])
-        return 0.0 if cell.spread is None else cell.spread.seed * max(cell.spread.seeds, 1)
+        spread = self.cells[row.name, column].spread
+        return 0.0 if spread is None else spread.seed * max(spread.seeds, 1)
 
     def is_above(self, name: str, other: str, column: str) -> bool:
         """Whether one row is significantly above another."""
@@ -155,11 +155,24 @@ class Table:
         Raises:
             RefusedError: Outcomes on disk are damaged.
         """
-        by_column: dict[str, list[Cell]] = {}
+        return {
+            (row.name, column.name): with_interval(
+                cell, place, self._variances.get(column.name), column.metric
+            )
+            for column in self.columns
+            for place, (row, cell) in enumerate(
+                zip(self.rows, self._cells_by_column[column.name], strict=True)
+            )
+        }
+
+    @functools.cached_property
+    def _cells_by_column(self) -> dict[str, list[Cell]]:
+        """Column name -> the cells of all rows, without intervals."""
         absent = [
             next(iter(row.excluded), "missing") if not row.finished else "missing"
             for row in self.rows
         ]
+        by_column: dict[str, list[Cell]] = {}
         for column in self.columns:
             scores = [row.scores.get(column.variant, {}) for row in self.rows]
             alone = self.baseline_scores[column.name]
@@ -167,20 +180,16 @@ class Table:
                 if row.kind == "baseline" and row.objective in alone:
                     scores[place] = {None: alone[row.objective]}
             by_column[column.name] = read_cells(scores, column, absent)
+        return by_column
+
+    @functools.cached_property
+    def _variances(self) -> dict[str, SeedVariance]:
+        """Column name -> moderated variances between seeds; empty if each cell has its own."""
+        if self.intervals == "own":
+            return {}
         is_ranked = [row.is_ranked for row in self.rows]
-        if self.intervals == "moderated":
-            of_columns = moderated(list(by_column.values()), is_ranked)
-            self._variances.update(zip(by_column, of_columns, strict=True))
-        return {
-            (row.name, column.name): with_interval(
-                by_column[column.name][place],
-                place,
-                self._variances.get(column.name),
-                column.metric,
-            )
-            for column in self.columns
-            for place, row in enumerate(self.rows)
-        }
+        found = moderated(list(self._cells_by_column.values()), is_ranked)
+        return dict(zip(self._cells_by_column, found, strict=True))
 
     @functools.cached_property
     def best(self) -> dict[str, str]:
@@ -232,11 +241,6 @@ class Table:
 
     @functools.cached_property
     def _pairs(self) -> dict[str, Pairs]:
-        return {}
-
-    @functools.cached_property
-    def _variances(self) -> dict[str, SeedVariance]:
-        """Column name -> variances between seeds; filled with the cells."""
         return {}
 
     @functools.cached_property

@@ -39,6 +39,8 @@ SPLIT_NAMES = {
 class FileTask(Task):
     """Loads a label file for its family; the subclasses define the columns."""
 
+    is_own: ClassVar[bool] = True
+
     file: ClassVar[LabelFile]
     reference: ClassVar[str]
     """The argument of `--task`, valid from any folder."""

@@ -6,6 +6,7 @@ The costs are those of the runs at hand: seconds of pretraining and of scoring, 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -65,12 +66,14 @@ class Contest:
 
 
 def pair_variance(table: Table, contest: Contest, row: Row, other: Row) -> DifferenceVariance:
-    """The variances of the difference of two rows, in points."""
+    """The variances of the difference of two rows, in points; infinite for a single seed."""
     if contest.aggregate is not None:
         one = contest.aggregate
         i, j = one.rows.index(row.name), one.rows.index(other.name)
+        is_known = min(one.seeds[i], one.seeds[j]) > 1  # one seed says nothing of its spread
+        both = float(one.variance.variance[i] + one.variance.variance[j])
         return DifferenceVariance(
-            seed=1e4 * float(one.variance.variance[i] + one.variance.variance[j]),
+            seed=1e4 * both if is_known else np.inf,
             example=1e4 * float(one.example_gaps[i, j]),
             freedom=float(min(one.variance.freedom[i], one.variance.freedom[j])),
             seeds=max(1, min(one.seeds[i], one.seeds[j])),
@@ -134,7 +137,7 @@ def _more_seeds(table: Table, contest: Contest, out: str) -> NextStep:
                 "test examples."
             )
         return _longer(table, leaders, out, "because seeds differ too much")
-    more = needed - contest.seeds
+    more = needed - variance.seeds
     if more <= 0:
         return NextStep(
             f"nothing more at this budget: a difference of {difference:g} points between "
@@ -144,8 +147,18 @@ def _more_seeds(table: Table, contest: Contest, out: str) -> NextStep:
     return NextStep(
         f"{more} more seeds of {names} ({_cost(leaders, more)}) would show a difference of "
         f"{difference:g} points",
-        command(table, leaders, out, seeds=f"0-{needed - 1}"),
+        command(table, leaders, out, seeds=_extended(leaders, more)),
     )
+
+
+def _extended(rows: Sequence[Row], more: int) -> str:
+    """The seeds of some rows and so many further ones, as an option."""
+    known = {run.data["seed"] for row in rows for run in row.runs}
+    following = (seed for seed in itertools.count() if seed not in known)
+    seeds = sorted(known | set(itertools.islice(following, more)))
+    if seeds == list(range(len(seeds))):
+        return f"0-{seeds[-1]}"
+    return ",".join(map(str, seeds))
 
 
 def _longer(table: Table, rows: Sequence[Row], out: str, reason: str) -> NextStep:

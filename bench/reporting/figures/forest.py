@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from bench.reporting.table import Table
 
+FOREST = "forest"
+"""Stem of its file names, after a prefix where there are several tables."""
 MAX_PANELS = 7
 """Tasks shown beside the cost; the CSV has all of them."""
 _ROW_INCHES = 0.19
@@ -26,10 +28,10 @@ _ROW_INCHES = 0.19
 def drawings(table: Table, prefix: str = "") -> Iterator[Drawing]:
     """The forest plot of a table, not drawn yet."""
     if table.columns and table.difference_to is not None:
-        yield partial(forest, figure_data.scores(table), table.difference_to, f"{prefix}forest")
+        yield partial(forest, figure_data.scores(table), table.difference_to, f"{prefix}{FOREST}")
 
 
-def forest(data: FigureData, baseline: str, name: str = "forest") -> Figure | None:
+def forest(data: FigureData, baseline: str, name: str = FOREST) -> Figure | None:
     """The difference of each row to the baseline row, with a panel for each task.
 
     Returns None if no difference is known.

@@ -60,8 +60,8 @@ class ReportFigures:
             self.start(tables)
         of_cost = [self._draw(cost.drawings(*pair)) for pair in _prefixes(tables)]
         figures = [
-            (figure for figure in itertools.chain(first, costs, *others) if figure is not None)
-            for costs, (first, *others) in zip(of_cost, self._started, strict=True)
+            (figure for figure in itertools.chain(first, *others) if figure is not None)
+            for first, others in zip(of_cost, self._started, strict=True)
         ]
         return [*figures, *(iter(()) for _ in tables[MAX_TABLES:])]
 

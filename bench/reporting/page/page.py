@@ -18,6 +18,7 @@ from bench.reporting.commands import commands
 from bench.reporting.conclusions.verdict import Verdict, verdict
 from bench.reporting.curves import whole_command
 from bench.reporting.figures import curves as figures_of_curves
+from bench.reporting.figures.forest import FOREST
 from bench.reporting.figures.style import Figure
 from bench.reporting.figures.workers import MAX_TABLES, ReportFigures
 from bench.reporting.page import facts as page_facts
@@ -46,6 +47,16 @@ class Section:
     corruptions: Corruptions | None
     commands: list[str]
     """Commands that repeat the runs."""
+
+    @property
+    def opening(self) -> list[Figure]:
+        """The forest plot, which stands above the tables."""
+        return [figure for figure in self.figures if figure.name.endswith(FOREST)]
+
+    @property
+    def details(self) -> list[Figure]:
+        """The other figures, which stand below them."""
+        return [figure for figure in self.figures if not figure.name.endswith(FOREST)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -107,7 +107,8 @@ def test_workers_draw_the_same_bytes(tmp_path: Path) -> None:
         ((by_workers,), (here,)) = ReportFigures(draw).of(tables), ReportFigures().of(tables)
         files = [(figure.name, figure.csv, figure.svg, figure.png) for figure in by_workers]
     assert files == [(figure.name, figure.csv, figure.svg, figure.png) for figure in here]
-    assert [name for name, *_ in files] == ["cost", "scores", "heat_map", "layers", "curves"]
+    names = [name for name, *_ in files]
+    assert names == ["cost", "forest", "scores", "heat_map", "layers", "curves"]
 
 
 @pytest.mark.slow
