@@ -133,9 +133,16 @@ def run(
 @app.command()
 @takes_experiment
 def plan(
-    experiment: Any, out: Out = _RESULTS, detect: Detect = None, as_json: Json = False
+    experiment: Any,
+    out: Out = _RESULTS,
+    race: RaceFlag = False,
+    detect: Detect = None,
+    as_json: Json = False,
 ) -> None:
-    """Show what `run` would do and cost, without doing it."""
+    """Show what `run` would do and cost, without doing it.
+
+    With --race it is the cost of the full grid, which a race never exceeds.
+    """
     from bench.plan import make_plan, render
 
     found = make_plan(experiment, out, detect)

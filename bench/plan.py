@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.corpus import GENERATED
 from bench.errors import BenchError
 from bench.experiment.curve import share_of_longest
+from bench.experiment.tuning import TRIAL_SHARE
 from bench.pretraining.ledger import TRAINING_FACTOR, encoder_parameters, encoder_row_flops
 from bench.reporting.formatting import duration
 from bench.settings import as_mapping
@@ -59,6 +60,11 @@ class Plan:
     speed_source: str
     """Where `tokens_per_second` comes from."""
     pretraining_seconds: float | None
+    """Of all runs, with the trials of tuning; at most, for a race."""
+    trials: int
+    """Trials of tuning, each at a tenth of the budget."""
+    rungs: list[Plan]
+    """The plans of the further sizes of a ladder."""
     disk_megabytes: float
     corpus: str
     corpus_is_prepared: bool
@@ -106,6 +112,8 @@ def make_plan(experiment: Experiment, out: Path, detect: float | None = None) ->
     seconds = None if tokens is None or speed is None else tokens / speed
     if budget.axis == "seconds":
         seconds = budget.amount
+    tuning = experiment.tuning
+    trials = 0 if tuning is None else sum(len(tuning.combinations(one)) for one in trained)
     waves = -(-len(trained) * len(experiment.seeds) // experiment.workers)
     parameters = encoder_parameters(shape)
     extra = {one.display_name: one.extra_cost(shape).parameters for one in trained}
@@ -130,7 +138,11 @@ def make_plan(experiment: Experiment, out: Path, detect: float | None = None) ->
         encoder_flops_per_run=None if tokens is None else tokens * row / shape.max_length,
         tokens_per_second=speed,
         speed_source=speed_source,
-        pretraining_seconds=None if seconds is None else seconds * waves * share,
+        pretraining_seconds=None
+        if seconds is None
+        else seconds * (waves * share + TRIAL_SHARE * -(-trials // experiment.workers)),
+        trials=trials,
+        rungs=[make_plan(rung, out) for rung in experiment.rungs],
         disk_megabytes=num_runs * 4e-6 * (parameters + max(extra.values(), default=0)),
         corpus=experiment.corpus.display_name,
         corpus_is_prepared=prepared is not None,
@@ -278,9 +290,12 @@ def render(plan: Plan) -> str:
         f"{plan.workers} worker{'s' * (plan.workers > 1)} on {plan.device} at "
         f"{_number(plan.tokens_per_second)} tokens/s ({plan.speed_source}), plus probing",
         f"disk        {plan.disk_megabytes:.1f} MB",
+        *([f"tuning      {plan.trials} trials at a tenth of the budget"] if plan.trials else []),
         *_detection_lines(plan),
         *(f"warning     {text}" for text in plan.warnings),
     ]
+    for rung in plan.rungs:
+        lines += ["", render(rung)]
     return "\n".join(lines)
 
 
@@ -302,9 +317,7 @@ def _detection_lines(plan: Plan) -> list[str]:
     if plan.pretraining_seconds is not None:
         per_seed = plan.pretraining_seconds / len(plan.seeds)
 
-    def cost(seeds: int | None) -> str:
-        if seeds is None:
-            return "more than 1,000 seeds"
+    def cost(seeds: int) -> str:
         hours = "" if per_seed is None else f", {duration(per_seed * seeds)} of pretraining"
         return f"{seeds} seeds of each objective{hours}"
 
@@ -312,10 +325,8 @@ def _detection_lines(plan: Plan) -> list[str]:
         lines.append(f"            all tasks together: {cost(found.together)}")
     for task, seeds in found.seeds.items():
         if seeds is None:
-            lines.append(
-                f"            {task}: not with 1,000 seeds, because its test examples are too few; "
-                f"30 seeds show {found.smallest[task]:.1f}"
-            )
+            smallest = f"{found.smallest[task]:.1f}"
+            lines.append(f"            {task}: not with 1,000 seeds; 30 seeds show {smallest}")
         else:
             lines.append(f"            {task}: {cost(seeds)}")
     return lines

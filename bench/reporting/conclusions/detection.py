@@ -22,7 +22,7 @@ class Detection:
     source: str
     """The records whose variances were used."""
     seeds: dict[str, int | None]
-    """Task -> seeds of each objective; None: the test examples hide the difference."""
+    """Task -> seeds of each objective; None: more than a thousand, or the test examples hide it."""
     smallest: dict[str, float]
     """Task -> minimum detectable difference with many seeds, for tasks with None."""
     together: int | None
