@@ -97,11 +97,12 @@ def read_tuning(
     for item in [tune] if isinstance(tune, str) else tune:
         match = re.fullmatch(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)=(.+)", str(item), re.DOTALL)
         values = tuple(v.strip() for v in match[3].split(",") if v.strip()) if match else ()
-        if match is None or len(set(values)) < 2:
-            raise BenchError(
-                f"--tune {item!r}: write OWNER.SETTING=VALUE,VALUE,... with two values or more, as "
-                "training.learning_rate=5e-4,1e-3,2e-3,4e-3"
-            )
+        form = BenchError(
+            f"--tune {item!r}: write OWNER.SETTING=VALUE,VALUE,... with two values or more, as "
+            "training.learning_rate=5e-4,1e-3,2e-3,4e-3"
+        )
+        if match is None:
+            raise form
         owner, name = match[1].replace("-", "_"), match[2].replace("-", "_")
         named = [one for one in objectives.values() if one.name == owner and one.trains]
         if owner != "training" and not named:
@@ -116,11 +117,27 @@ def read_tuning(
                 f"--tune {item}: losses of {owner} at different values of {name} are not "
                 "comparable; choose on the self-supervised tasks with --tune-on self"
             )
-        for value in values:
-            for base in [training] if owner == "training" else named:
-                from_mapping(type(base), as_mapping(base) | {name: value}, owner)
-        settings[owner, name] = values
+        bases = [training] if owner == "training" else named
+        settings[owner, name] = _canonical(values, name, owner, bases)
+        if len(settings[owner, name]) < 2:
+            raise form
     return Tuning(settings, on) if settings else None  # type: ignore[arg-type]
+
+
+def _canonical(
+    values: Iterable[str], name: str, owner: str, bases: Iterable[Training | Objective]
+) -> tuple[str, ...]:
+    """The values in one spelling (`1e-3` is `0.001`) and numbers from the lowest to the highest.
+
+    So the same bracket is the same comparison, however it is written, and its edges are its ends.
+    """
+    read: dict[Any, None] = {}
+    for value in values:
+        for base in bases:
+            checked = from_mapping(type(base), as_mapping(base) | {name: value}, owner)
+            read[as_mapping(checked)[name]] = None
+    is_number = all(isinstance(value, int | float) for value in read)
+    return tuple(str(value) for value in (sorted(read) if is_number else read))
 
 
 def applied(

@@ -39,9 +39,20 @@ def test_the_lowest_loss_is_chosen_and_the_edge_is_named() -> None:
     assert (inner.training.learning_rate, inner.edges) == (2e-3, ())
     assert inner.to_json(tuning.labels, "loss")["trials"][2][1] is None
     edge = choose(tuning, OBJECTIVES["token"], TRAINING, [5.0, 4.0, 3.0], 30.0, 2.0)
-    assert edge.edges == ("training.learning_rate=4e-3",)
+    assert edge.edges == ("training.learning_rate=0.004",)
     with pytest.raises(BenchError, match="every trial of token diverged"):
         choose(tuning, OBJECTIVES["token"], TRAINING, [math.inf, math.nan, math.inf], 1.0, 1.0)
+
+
+def test_one_bracket_has_one_spelling() -> None:
+    """Else the same trials would be two comparisons, and edges would depend on the order."""
+    spellings = (RATES, "training.learning-rate=0.004,0.001,2e-3,0.0020")
+    labels = {
+        tuning.labels
+        for item in spellings
+        if (tuning := read_tuning(item, "loss", OBJECTIVES, TRAINING)) is not None
+    }
+    assert labels == {("training.learning_rate=0.001,0.002,0.004",)}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +60,7 @@ def test_the_lowest_loss_is_chosen_and_the_edge_is_named() -> None:
     [
         ("training.learning_rate", "loss", "write OWNER.SETTING=VALUE,VALUE"),
         ("training.learning_rate=1e-3", "loss", "two values or more"),
+        ("training.learning_rate=1e-3,0.001", "loss", "two values or more"),
         ("training.rate=1,2", "loss", "no setting of training named 'rate'"),
         ("training.learning_rate=1e-3,-1", "loss", "training.learning_rate"),
         ("encoder.num_layers=2,3", "loss", "The encoder is the same for every objective"),
