@@ -78,7 +78,11 @@ def shared_options(table: Table) -> list[tuple[str, str]]:
     kept = [(str(flag), str(value)) for flag, value in data.get("options") or ()]
     if not kept:
         return _from_facts(table, data, budget)
-    return [*((f, v) for f, v in kept if f not in ("--budget", "--curve")), budget]
+    # A later command may have scored further tasks on the same runs.
+    tasks = ",".join(dict.fromkeys(column.task for column in table.columns if not column.is_own))
+    named = [("--tasks", tasks)] if tasks else []
+    replaced = ("--budget", "--curve", *(["--tasks"] if tasks else []))
+    return [*((flag, value) for flag, value in kept if flag not in replaced), *named, budget]
 
 
 def _from_facts(

@@ -33,6 +33,8 @@ class Block:
     bold: frozenset[tuple[int, int]] = frozenset()
     """(row, column) of cells in bold."""
     legend: str = ""
+    is_by_task: bool = False
+    """Whether its columns are tasks, so that it may be transposed."""
 
 
 def table_blocks(table: Table) -> list[Block]:
@@ -92,7 +94,7 @@ def scores_block(table: Table) -> Block:
     ]
     header = ["objective", "seeds", *(column.name for column in table.columns)]
     rules = frozenset({min(firsts)} - {0})
-    return Block("scores", header, rows, 2, rules, frozenset(bold), legend)
+    return Block("scores", header, rows, 2, rules, frozenset(bold), legend, is_by_task=True)
 
 
 def _mark(table: Table, row: Row, column: Column) -> str:
@@ -152,6 +154,7 @@ def _difference_block(table: Table, baseline: str) -> Block:
         rows.append(texts)
     return Block(
         heading=f"difference to {baseline}",
+        is_by_task=True,
         header=["objective", *(column.name for column in table.columns)],
         rows=rows,
         bold=frozenset(bold),
@@ -187,7 +190,7 @@ def _selectivity_block(table: Table) -> Block:
         "choices: accuracy, Spearman's correlation, or Matthews' correlation of the labels in "
         "columns of F1"
     )
-    return Block("selectivity", header, rows, legend=legend)
+    return Block("selectivity", header, rows, legend=legend, is_by_task=True)
 
 
 def _cost_block(table: Table) -> Block:

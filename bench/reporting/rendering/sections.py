@@ -39,7 +39,7 @@ def text_sections(
     """
     for section in _sections(table_set):
         blocks = [
-            transposed(block) if transpose and block.header[0] == "objective" else block
+            transposed(block) if transpose and block.is_by_task else block
             for block in section.blocks
             if not only or any(block.heading.startswith(name) for name in only)
         ]
