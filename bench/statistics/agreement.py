@@ -1,5 +1,8 @@
 """Does a small comparison predict a large one, and what is an objective worth in budget?
 
+An extrapolation is a straight line in log2 of the budget for each objective. Three points leave one
+degree of freedom each, so the deviation from the lines is estimated over all objectives together.
+
 Decision accuracy is the share of pairs of objectives whose order is the same in both comparisons
 (Magnusson et al. 2025, DataDecide). Its interval, and that of the budget ratio, are percentiles
 over draws of the means from normal distributions with the variances between seeds.
@@ -13,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from bench.statistics.intervals import LEVEL
 
@@ -93,6 +97,27 @@ def budget_ratio(
     shares = [_share(budgets, one, goal) for one, goal in zip(drawn, targets, strict=True)]
     low, high = np.quantile(np.array(shares), np.array(_tails()) / 100, method="nearest")
     return Estimate(value, float(min(low, value)), float(max(high, value)))
+
+
+def extrapolate(
+    budgets: Sequence[float], means: Float[np.ndarray, "K B"], target: float
+) -> list[Estimate]:
+    """The score of each objective at a larger budget, with the 95 % prediction interval.
+
+    Args:
+        budgets: The B budgets, rising, at least three.
+        means: The means of K objectives at each budget.
+        target: The budget of the prediction.
+    """
+    x = np.log2(np.array(budgets))
+    design = np.stack([np.ones_like(x), x], axis=1)
+    lines, *_ = np.linalg.lstsq(design, means.T, rcond=None)
+    freedom = len(means) * (len(x) - 2)
+    variance = float(((means.T - design @ lines) ** 2).sum()) / freedom
+    at = np.array([1.0, math.log2(target)])
+    leverage = float(at @ np.linalg.inv(design.T @ design) @ at)
+    half = student_t.ppf((1 + LEVEL) / 2, freedom) * math.sqrt(variance * (1 + leverage))
+    return [Estimate(value, value - half, value + half) for value in (at @ lines).tolist()]
 
 
 def _share(budgets: Sequence[float], means: np.ndarray, target: float) -> float:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.statistics.agreement import budget_ratio, decision_accuracy
+from bench.statistics.agreement import budget_ratio, decision_accuracy, extrapolate
 
 NONE = np.zeros(3)
 
@@ -45,3 +45,23 @@ def test_a_missing_budget_is_skipped() -> None:
     found = budget_ratio([1.0, 2.0, 4.0], np.array([0.0, math.nan, 0.4]), np.zeros(3), 0.2, 0.0)
     assert found is not None
     assert found.value == pytest.approx(0.5)
+
+
+def test_a_straight_line_is_extrapolated_exactly() -> None:
+    means = np.array([[0.1, 0.2, 0.3], [0.5, 0.4, 0.3]])
+    up, down = extrapolate([1.0, 4.0, 16.0], means, 64.0)
+    assert (up.value, down.value) == (pytest.approx(0.4), pytest.approx(0.2))
+    assert (up.low, up.high) == (pytest.approx(up.value), pytest.approx(up.value))
+
+
+def test_a_prediction_interval_holds_the_next_rung_in_95_percent() -> None:
+    """Four objectives whose deviations from their lines have one variance."""
+    draw, budgets, slopes = np.random.default_rng(0), [1.0, 4.0, 16.0], np.arange(4.0)
+    x = np.log2(budgets)
+    held = []
+    for _ in range(2_000):
+        means = slopes[:, None] * x + draw.normal(size=(4, 3))
+        truth = slopes * math.log2(64.0) + draw.normal(size=4)
+        found = extrapolate(budgets, means, 64.0)
+        held += [one.low <= value <= one.high for one, value in zip(found, truth, strict=True)]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from bench.reporting.cells import RANGES
 from bench.reporting.table import Row, Table
 from bench.settings import sha256_json
-from bench.statistics.agreement import Estimate, decision_accuracy
+from bench.statistics.agreement import Estimate, decision_accuracy, extrapolate
 
 TOGETHER = "all tasks together"
 
@@ -35,6 +37,41 @@ class Ladder:
                 pairs = [np.array([side[one] for one in common]).T for side in (here, there)]
                 found[name] = len(common), decision_accuracy(*pairs[0], *pairs[1])
         return dict(sorted(found.items(), key=lambda item: -item[1][1].value))
+
+    @property
+    def flops(self) -> list[float]:
+        """Mean FLOPs of a pretraining at each rung, rising."""
+        return [_flops(table) for table in self.tables]
+
+    @property
+    def next_flops(self) -> float:
+        """FLOPs of a further rung, as far above the last one as rungs are from each other."""
+        flops = self.flops
+        return float(flops[-1] * (flops[-1] / flops[0]) ** (1 / (len(flops) - 1)))
+
+    def scores(self, task: str) -> dict[str, list[float]]:
+        """Name of a row -> its mean score at every rung, for the rows that all rungs have."""
+        rungs = [_means(table, task) for table in self.tables]
+        names = {_key(row): row.name for row in self.tables[-1].rows if row.is_ranked}
+        return {
+            name: [rung[key][0] for rung in rungs]
+            for key, name in names.items()
+            if all(key in rung for rung in rungs)
+        }
+
+    def extrapolated(self) -> dict[str, dict[str, Estimate]]:
+        """Task -> row -> score at `next_flops`; empty with fewer than three rungs."""
+        if len(self.tables) < 3:
+            return {}
+        found: dict[str, dict[str, Estimate]] = {}
+        for column in self.tables[-1].columns:
+            scores = self.scores(column.task)
+            if column.is_headline and column.task not in found and scores:
+                values = extrapolate(self.flops, np.array(list(scores.values())), self.next_flops)
+                low, high = RANGES.get(column.metric, (-math.inf, math.inf))
+                cut = [Estimate(*np.clip(dataclasses.astuple(one), low, high)) for one in values]
+                found[column.task] = dict(zip(scores, cut, strict=True))
+        return found
 
 
 def ladders_of(tables: Sequence[Table]) -> list[Ladder]:

@@ -1,9 +1,10 @@
 """The page of a report: one self-contained HTML file, with its figures as files beside it.
 
-The page loads nothing from a network and runs no script; a content security policy in its head
-forbids both. Its tables are the blocks that `bench compare` prints, and its figures show the same
-tables, so the numbers are the same everywhere. It has no date and no path of this machine, so the
-same records give the same bytes. A test of the committed results relies on that.
+The page loads nothing from a network and runs its own script alone, which sorts and filters; a
+content security policy in its head forbids all else. Its tables are the blocks that `bench compare`
+prints, and its figures show the same tables, so the numbers are the same everywhere. It has no date
+and no path of this machine, so the same records give the same bytes. A test of the committed
+results relies on that.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.reporting.commands import commands
+from bench.reporting.conclusions.ladder import ladders_of
 from bench.reporting.conclusions.verdict import Verdict, verdict
 from bench.reporting.curves import whole_command
 from bench.reporting.figures import curves as figures_of_curves
 from bench.reporting.figures.forest import FOREST
+from bench.reporting.figures.ladder import over_rungs
 from bench.reporting.figures.style import Figure
 from bench.reporting.figures.workers import MAX_TABLES, ReportFigures
 from bench.reporting.page import facts as page_facts
 from bench.reporting.rendering.blocks import Block, table_blocks
 from bench.reporting.rendering.curve_blocks import curve_blocks
+from bench.reporting.rendering.ladder_blocks import ladder_blocks
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:
@@ -60,10 +64,11 @@ class Section:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class CurveSection:
-    """A set of tables that differ in the budget only."""
+class JointSection:
+    """Several tables together: a curve over budgets, or a ladder of sizes."""
 
     key: str
+    title: str
     blocks: list[Block]
     figures: list[Figure]
 
@@ -94,11 +99,11 @@ def write_report(
     if not table_set.tables:
         raise BenchError(f"no finished runs in {out}/runs to report; make some with bench run")
     sections = make_sections(table_set, out, make_corruptions, figures)
-    curve_sections = make_curve_sections(table_set)
-    files = {PAGE: render_page(sections, curve_sections, table_set, out).encode()}
+    joint_sections = make_joint_sections(table_set)
+    files = {PAGE: render_page(sections, joint_sections, table_set, out).encode()}
     of_tables = [figure for section in sections for figure in section.figures]
-    of_curves = [figure for section in curve_sections for figure in section.figures]
-    for figure in [*of_tables, *of_curves]:
+    of_joint = [figure for section in joint_sections for figure in section.figures]
+    for figure in [*of_tables, *of_joint]:
         files[f"{figure.name}.svg"] = figure.svg.encode()
         files[f"{figure.name}.png"] = figure.png
         files[f"{figure.name}.pdf"] = figure.pdf
@@ -143,21 +148,29 @@ def make_sections(
     return sections
 
 
-def make_curve_sections(table_set: TableSet) -> list[CurveSection]:
-    """The content of the page for each set of tables that differ in the budget only."""
+def make_joint_sections(table_set: TableSet) -> list[JointSection]:
+    """The content of the page for each curve over budgets and each ladder of sizes."""
     from bench._startup import without
 
     sections = []
-    for number, curve in enumerate(table_set.curves[:MAX_TABLES], 1):
-        key = f"budget_{number}" if len(table_set.curves) > 1 else "budget"
-        with without("torch"):
-            figure = figures_of_curves.over_budget(curve, key)
-        sections.append(CurveSection(key, curve_blocks(curve), [figure] if figure else []))
+    with without("torch"):
+        curves = table_set.curves[:MAX_TABLES]
+        for number, curve in enumerate(curves, 1):
+            key = f"budget_{number}" if len(table_set.curves) > 1 else "budget"
+            figures = [figure] if (figure := figures_of_curves.over_budget(curve, key)) else []
+            blocks = curve_blocks(curve)
+            sections.append(JointSection(key, "Score over budget", blocks, figures))
+        ladders = ladders_of(table_set.tables)[:MAX_TABLES]
+        for number, ladder in enumerate(ladders, 1):
+            key = f"ladder_{number}" if len(ladders) > 1 else "ladder"
+            figures = [figure] if (figure := over_rungs(ladder, key)) else []
+            title = "Does the small ranking hold?"
+            sections.append(JointSection(key, title, ladder_blocks(ladder), figures))
     return sections
 
 
 def render_page(
-    sections: list[Section], curve_sections: list[CurveSection], table_set: TableSet, out: str
+    sections: list[Section], joint_sections: list[JointSection], table_set: TableSet, out: str
 ) -> str:
     """The HTML of the page. All texts are escaped."""
     import base64
@@ -181,7 +194,7 @@ def render_page(
     rows = [row for section in sections for row in section.table.rows]
     variables: dict[str, Any] = {
         "sections": sections,
-        "curve_sections": curve_sections,
+        "joint_sections": joint_sections,
         "num_runs": len({run.data["id"] for row in rows for run in row.runs}),
         "max_tables": MAX_TABLES,
         "compare_command": f"bench compare --out {shlex.quote(out)}{baseline}",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bench.reporting.conclusions.ladder import Ladder, rung_name
+from bench.reporting.formatting import decimal
 from bench.reporting.rendering.blocks import Block
+from bench.statistics.agreement import Estimate
 
 
 def ladder_blocks(ladder: Ladder) -> list[Block]:
@@ -25,4 +27,35 @@ def ladder_blocks(ladder: Ladder) -> list[Block]:
         legend += ". An extrapolation to larger sizes needs three rungs"
     header = ["rung", "task", "pairs", "decision accuracy"]
     rules = frozenset(firsts - {0})
-    return [Block("does the order hold?", header, rows, 2, rules=rules, legend=legend)]
+    agreement = Block("does the order hold?", header, rows, 2, rules=rules, legend=legend)
+    return [agreement, *_extrapolation(ladder)]
+
+
+def _extrapolation(ladder: Ladder) -> list[Block]:
+    """Scores at the next rung, if there are three rungs."""
+    found = ladder.extrapolated()
+    if not found:
+        return []
+    scales = {
+        column.task: ladder.tables[-1].scale(column)
+        for column in reversed(ladder.tables[-1].columns)
+        if column.is_headline
+    }
+    rows = []
+    for name in dict.fromkeys(name for scores in found.values() for name in scores):
+        texts = [name]
+        for task, scores in found.items():
+            one, by = scores.get(name), scales[task]
+            texts.append("-" if one is None else _range_text(one, by))
+        rows.append(texts)
+    legend = (
+        f"a straight line in log2 of FLOPs through {len(ladder.tables)} rungs, at "
+        f"{ladder.next_flops:.1e} FLOPs, with the 95 % prediction interval; deviations from the "
+        "lines are pooled over objectives. It holds only if the lines stay straight"
+    )
+    header = ["objective", *found]
+    return [Block("extrapolated", header, rows, legend=legend, is_by_task=True)]
+
+
+def _range_text(one: Estimate, by: float) -> str:
+    return f"{decimal(one.value * by)} ({decimal(one.low * by)} to {decimal(one.high * by)})"
