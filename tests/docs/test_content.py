@@ -124,11 +124,10 @@ def test_the_citation_can_be_read() -> None:
 
 
 @pytest.mark.slow
-def test_the_figure_is_that_of_the_records(tmp_path: Path) -> None:
-    drawing = script(DOCS / "figures" / "how_to_read.py")
-    drawn = tmp_path / "figure.svg"
-    drawing.save(drawn)
-    assert drawn.read_bytes() == drawing.FILE.read_bytes()
+@pytest.mark.parametrize("name", ["how_to_read.svg", "moderation.svg"])
+def test_the_figures_are_those_of_the_records(name: str, tmp_path: Path) -> None:
+    script(DOCS / "figures" / "how_to_read.py").save(name, tmp_path / name)
+    assert (tmp_path / name).read_bytes() == (DOCS / "figures" / name).read_bytes()
 
 
 @pytest.mark.slow
