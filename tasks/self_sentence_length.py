@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from bench.probing.data.self_supervised import Parts, SelfSupervised, held_out_parts
+from bench.probing.data.self_supervised import Parts, SelfSupervised
 from bench.probing.data.sentence_tasks import Maker, length_classes, length_maker
 from bench.probing.families.classification import TextClassification
 from bench.probing.task import DataRoot, Splits
@@ -21,10 +21,10 @@ class SelfSentenceLength(SelfSupervised, TextClassification):
     """Six classes of one size; `load` corrects it where the lengths allow fewer classes."""
 
     def load(self, data: DataRoot) -> Splits:
-        """Make the examples; the number of classes gives the chance level."""
+        """Make the examples; the share of their most frequent class is the chance level."""
         splits = super().load(data)
-        num_classes = len(length_classes(held_out_parts(data)["train"]))
-        return dataclasses.replace(splits, chance=1 / max(num_classes, 1))
+        shares = splits.test["label"].value_counts(normalize=True)
+        return dataclasses.replace(splits, chance=float(shares.max()))
 
     def maker(self, parts: Parts) -> Maker:
         """Label each sentence with its length class."""

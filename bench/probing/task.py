@@ -66,7 +66,7 @@ class Splits:
     metric: str | None = None
     """The metric, where only the examples determine it; None: the one that the task declares."""
     chance: float | None = None
-    """The score of guessing on these examples; None: the one that the task declares."""
+    """The chance level on these examples; None: the one that the task declares."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,8 +188,10 @@ class Task(ABC):
     """The declared metric; `metric_of` gives the metric of loaded examples."""
     family: ClassVar[str]
     chance: ClassVar[float | None]
-    """The declared score of guessing, in the metric; None: only the examples determine it.
-    `chance_of` gives the score of guessing on loaded examples."""
+    """The declared chance level: the highest score, in the metric, of one constant answer on the
+    test examples, such as the share of their most frequent label; 0 where a constant answer has no
+    correlation or finds no span. None: only the examples determine it (`chance_of`). The baseline
+    `majority` answers with the most frequent label of train, so it is at most as high."""
     size: ClassVar[tuple[int, int] | None] = None
     """The numbers of train and test examples, as published or as generated."""
     is_own: ClassVar[bool] = False

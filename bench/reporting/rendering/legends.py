@@ -37,6 +37,10 @@ def scores_legend(table: Table, is_marked: bool, texts: Iterable[str]) -> str:
         else:
             legend += ". No objective is significantly below the highest"
         legend += f" (paired 95 % intervals{each})"
+    if any(column.chance is not None for column in table.columns):
+        legend += ". chance: the best constant answer, chosen on the test examples"
+        if any(row.objective == "majority" for row in table.rows):
+            legend += " (majority: chosen on train)"
     if table.detectable:
         legend += (
             f". {MIN_DETECTABLE}: minimum detectable difference between two objectives (95 % "
