@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.engines.execution import evaluation_of, run_all, watcher
+from bench.engines.execution import check_tasks, evaluation_of, run_all, watcher, without_tasks
 from bench.engines.jobs import Job, RunJob
 from bench.engines.progress import log
 from bench.errors import FailedError, StoppedError
@@ -33,7 +33,7 @@ def tune(
     """Run the trials, and return the experiment with what they chose.
 
     Raises:
-        BenchError: Every trial of an objective diverged.
+        BenchError: Every trial of an objective diverged, or no self-supervised task can be made.
         FailedError: A trial crashed.
         StoppedError: The trials were stopped; the same command resumes them.
     """
@@ -45,11 +45,11 @@ def tune(
     trained = [objective for objective in experiment.objectives.values() if objective.trains]
     jobs: list[Job] = []
     trials: dict[str, list[str]] = {}
-    evaluation = evaluation_of(
-        dataclasses.replace(experiment, tasks=tasks, probes=("linear",), probe_settings=({},)),
-        prepared,
-        out / TRIALS,
+    judged = dataclasses.replace(
+        experiment, tasks=tasks, optional=frozenset(tasks), probes=("linear",), probe_settings=({},)
     )
+    judged = without_tasks(judged, check_tasks(judged, prepared))
+    evaluation = evaluation_of(judged, prepared, out / TRIALS)
     for objective in trained:
         for combination in tuning.combinations(objective):
             variant, training = applied(combination, objective, experiment.training)
@@ -88,7 +88,7 @@ def _chosen(experiment: Experiment, objective: Objective, folders: list[Path]) -
     records = [json.loads((folder / "run.json").read_text("utf-8")) for folder in folders]
     is_loss = experiment.tuning.on == "loss"
     values = [
-        _loss(record) if is_loss else _dev_loss(folder)
+        _loss(record) if is_loss else _dev_loss(folder, experiment.data.limit)
         for record, folder in zip(records, folders, strict=True)
     ]
     spent = [record["spent"] for record in records]
@@ -107,12 +107,16 @@ def _loss(record: dict[str, Any]) -> float:
     return loss if record["status"] == "finished" and loss is not None else math.inf
 
 
-def _dev_loss(folder: Path) -> float:
-    """1 - the mean score on the dev parts of the self-supervised tasks."""
+def _dev_loss(folder: Path, limit: int | None) -> float:
+    """1 - the mean score on the dev parts of the self-supervised tasks.
+
+    Scores with another `--limit` are of an earlier command, and other trials may lack them.
+    """
     devs = []
     for path in sorted((folder / "scores").glob("*.json")):
         score = json.loads(path.read_text("utf-8"))
-        if score["status"] == "ok" and score["attention"] == "native":
+        is_native = score["status"] == "ok" and score["attention"] == "native"
+        if is_native and score["probe_settings"].get("limit") == limit:
             devs.append(score["details"].get("dev", math.nan))
     known = [dev for dev in devs if math.isfinite(dev)]
     return 1.0 - sum(known) / len(known) if known else math.inf

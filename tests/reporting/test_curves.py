@@ -10,6 +10,7 @@ import pytest
 from bench.reporting.curves import whole_command
 from bench.reporting.figures.curves import over_budget
 from bench.reporting.long_form import long_form
+from bench.reporting.rendering.curve_blocks import curve_blocks
 from bench.reporting.table_set import TableSet
 from bench.reporting.text import render
 from tests.records.test_store import make_run, make_score
@@ -124,6 +125,28 @@ def test_the_figure_has_all_points_and_all_costs(compared: TableSet) -> None:
         assert interval is not None
         assert data.loc[("token", budget), "mean"] == pytest.approx(interval.mean)
         assert data.loc[("token", budget), "tokens"] == budget
+
+
+def test_the_budget_to_reach_a_final_score_lies_on_the_curve(tmp_path: Path) -> None:
+    """`span` rises by 20 points with each doubling, so it has 50 points 1.5 doublings after 1e5."""
+    points = {"token": (10, 20, 50), "span": (20, 40, 60), "causal": (10, 20, 40)}
+    for objective, levels in points.items():
+        for budget, level in zip((1e5, 2e5, 4e5), levels, strict=True):
+            for seed in range(2):
+                folder = make_run(
+                    tmp_path, objective, seed, tokens=int(budget), budget_tokens=budget
+                )
+                make_score(folder, "sense", [1.0] * level + [0.0] * (100 - level))
+    table_set = compare(tmp_path, "token")
+    (block,) = [b for b in curve_blocks(table_set.curves[0]) if b.heading.startswith("budget to")]
+    assert block.heading == "budget to reach token"
+    share = f"{2**1.5 * 1e5 / 4e5:.2f}"
+    assert share == "0.71"
+    assert sorted(block.rows) == [["causal", "> 1"], ["span", f"{share} ({share} to {share})"]]
+    assert (
+        "share of 400k tokens at which an objective reaches the final score of token"
+        in " ".join(render(table_set).split())
+    )
 
 
 def test_one_command_makes_the_whole_curve(compared: TableSet) -> None:

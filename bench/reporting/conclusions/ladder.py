@@ -19,7 +19,7 @@ TOGETHER = "all tasks together"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ladder:
-    """Tables of one corpus and tokenizer that differ in size and budget, rising in FLOPs."""
+    """Tables of one corpus that differ in size and budget, rising in FLOPs."""
 
     tables: list[Table]
 
@@ -75,12 +75,13 @@ class Ladder:
 
 
 def ladders_of(tables: Sequence[Table]) -> list[Ladder]:
-    """The ladders among some tables: two encoders or more on one corpus with one tokenizer."""
+    """The ladders among some tables: two encoders or more on one corpus, tuned alike."""
     groups: dict[str, list[Table]] = {}
     for table in tables:
         if table.columns and any(row.is_ranked for row in table.rows):
             data = _data(table)
-            key = sha256_json([data["corpus"] if "corpus" in data else data["corpus_sha256"]])
+            corpus = data["corpus"] if "corpus" in data else data["corpus_sha256"]
+            key = sha256_json([corpus, data["spec"].get("tuned", [])])
             groups.setdefault(key, []).append(table)
     ladders = []
     for group in groups.values():

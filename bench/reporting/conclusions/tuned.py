@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,18 +87,22 @@ def _reversals(tuned: Table, shared: Table) -> str | None:
 
 
 def _means(table: Table) -> dict[str, float]:
-    """Objective -> mean in points, by its name without settings."""
+    """Objective -> mean in points, by its name without settings where that is one row's alone."""
     native = [row for row in table.rows if row.is_ranked and row.attention == "native"]
+    count = Counter(row.objective for row in native)
+    names = {row.name: row.objective if count[row.objective] == 1 else row.name for row in native}
     if table.aggregates:
         one = table.aggregates[0]
         return {
-            row.objective: 100 * one.of(row.name)[0].mean for row in native if row.name in one.rows
+            names[row.name]: 100 * one.of(row.name)[0].mean
+            for row in native
+            if row.name in one.rows
         }
     if not table.columns:
         return {}
     column = table.columns[0]
     return {
-        row.objective: interval.mean * table.scale(column)
+        names[row.name]: interval.mean * table.scale(column)
         for row in native
         if (interval := table.cells[row.name, column.name].interval) is not None
     }
