@@ -48,10 +48,11 @@ def bench(
     return done
 
 
-def said(*arguments: str, cwd: Path, check: int = 0) -> tuple[str, str]:
+def said(*arguments: str, cwd: Path, check: int = 0, answer: str = "") -> tuple[str, str]:
     """What a command says on standard output and error, without the seconds a process takes."""
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd):
         patch.setattr(sys, "argv", ["bench", *arguments])
+        patch.setattr(sys, "stdin", io.StringIO(answer))
         with (
             contextlib.redirect_stdout(io.StringIO()) as output,
             contextlib.redirect_stderr(io.StringIO()) as errors,
@@ -295,6 +296,90 @@ def test_list_runs(finished: Path) -> None:
     found = json.loads(said("list", "runs", "--json", cwd=finished)[0])["runs"]
     assert {row["name"].split("-")[0] for row in found} == {"span", "untrained"}
     assert "2 scores" in found[0]["summary"] or "scores" in found[0]["summary"]
+
+
+@pytest.fixture
+def three_runs(tmp_path: Path) -> Path:
+    """A working folder with two runs of `span`, one of `token`, and a baseline."""
+    out = tmp_path / "results"
+    for objective, seed in (("span", 0), ("span", 1), ("token", 0)):
+        make_score(make_run(out, objective, seed))
+    make_score(out, baseline="majority")
+    return tmp_path
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_remove_takes_a_run_with_its_scores_and_nothing_else(three_runs: Path) -> None:
+    before = files_of(three_runs)
+    (run,) = (path.name for path in (three_runs / "results" / "runs").glob("span-tiny-s0-*"))
+    output, _ = said("remove", "span-tiny-s0", "--yes", cwd=three_runs)
+    assert output == f"removed {run}\n"
+    kept = {path: content for path, content in before.items() if run not in path}
+    assert 0 < len(kept) < len(before)
+    assert files_of(three_runs) == kept
+
+
+def test_remove_takes_the_folder_of_a_run(three_runs: Path) -> None:
+    (run,) = (three_runs / "results" / "runs").glob("token-*")
+    said("remove", str(run), "--yes", cwd=three_runs)
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("", 1)])
+def test_remove_asks_first_and_only_yes_removes(three_runs: Path, answer: str, code: int) -> None:
+    (run,) = (three_runs / "results" / "runs").glob("token-*")
+    output, _ = said("remove", "token", cwd=three_runs, check=code, answer=answer)
+    assert f"Remove {run.relative_to(three_runs)} with 1 scores? [y/N]" in output
+    assert run.exists() == (code != 0)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ("spam", "no run named 'spam'; did you mean 'span-tiny-s0-"),
+        ("token-tiny-s7", "no run named 'token-tiny-s7'; did you mean 'token-tiny-s0-"),
+        ("nothing", "no run named 'nothing' (results/runs contains all 3)"),
+        ("span", "'span' is the beginning of 2 runs: span-tiny-s0-"),
+        ("", "no run named ''"),
+        ("results", "no run named 'results'"),
+        ("results/runs", "no run named 'results/runs'"),
+    ],
+)
+def test_a_name_that_is_not_of_one_run_removes_nothing(
+    three_runs: Path, run: str, message: str
+) -> None:
+    before = files_of(three_runs)
+    _, errors = said("remove", run, "--yes", cwd=three_runs, check=2)
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert files_of(three_runs) == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "elsewhere"])
+def test_a_folder_of_runs_is_not_the_name_of_its_only_run(tmp_path: Path, name: str) -> None:
+    for out in (tmp_path, tmp_path / "elsewhere"):
+        make_score(make_run(out))
+    before = files_of(tmp_path)
+    said("remove", name, "--out", name or ".", "--yes", cwd=tmp_path, check=2)
+    assert files_of(tmp_path) == before
+
+
+def test_a_run_of_another_output_root_is_not_removed(three_runs: Path) -> None:
+    other = make_run(three_runs / "elsewhere", "causal")
+    _, errors = said("remove", str(other), "--yes", cwd=three_runs, check=2)
+    assert "is not under results/runs; name its folder with --out" in errors
+    assert other.exists()
+    said("remove", "causal", "--out", "elsewhere", "--yes", cwd=three_runs)
+    assert not other.exists()
+
+
+def test_remove_without_any_run_is_one_line(tmp_path: Path) -> None:
+    _, errors = said("remove", "span", "--yes", cwd=tmp_path, check=2)
+    assert errors == "bench: no run named 'span' (results/runs contains all 0)\n"
 
 
 def test_variants_are_rows_of_one_command(tmp_path: Path) -> None:

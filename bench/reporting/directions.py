@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,8 @@ class Direction(BaseModel):
     tasks: list[str] = []
     families: list[str] = []
     commands: list[str]
+    continued: bool = False
+    """Whether it is about runs that continue a checkpoint, or about runs from nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +143,7 @@ def verify(table_set: TableSet, directions: Sequence[Direction]) -> list[Directi
         sides = [
             (table, better, worse)
             for table in table_set.tables
+            if _continues(table) == direction.continued
             for better, worse in _sides(direction, table)
         ]
         pairs = [_pair_result(direction, *side) for side in sides]
@@ -151,6 +155,11 @@ def verify(table_set: TableSet, directions: Sequence[Direction]) -> list[Directi
         missing = "the scores" if pairs else "the runs"
         results += known or [DirectionResult(direction, ABSENT, None, missing)]
     return results
+
+
+def _continues(table: Table) -> bool:
+    """Whether the runs of a table continue a checkpoint."""
+    return any("init" in run.data["spec"] for row in table.rows for run in row.runs)
 
 
 def _sides(direction: Direction, table: Table) -> list[tuple[Row, Row]]:
@@ -168,8 +177,12 @@ def _matching(side: Side, table: Table) -> list[Row]:
     if side.objective == _ANY:
         return [row for row in known if row.is_ranked]
     named = [row for row in known if row.objective == side.objective]
-    if not side.settings:
-        return [row for row in named if row.runs[0].data["display_name"] == row.objective]
+    if not side.settings:  # an untrained encoder has no settings, but a checkpoint renames it
+        return [
+            row
+            for row in named
+            if row.kind == "untrained" or row.runs[0].data["display_name"] == row.objective
+        ]
     return [r for r in named if side.settings.items() <= r.runs[0].data["settings"].items()]
 
 
@@ -323,7 +336,7 @@ def _evidence(results: Sequence[DirectionResult], out: str) -> str:
     """The difference of the only pair, the range of several, or the command that is missing."""
     pairs = [(one, one.pair) for one in results if one.pair is not None]
     if not pairs:
-        suffix = "" if out == "results" else f" --out {out}"
+        suffix = "" if out == "results" else f" --out {shlex.quote(out)}"
         commands = "; ".join(f"{one}{suffix}" for one in results[0].direction.commands)
         return f"; {results[0].missing} are missing: {commands}"
     texts = []

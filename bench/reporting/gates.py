@@ -17,6 +17,7 @@ import numpy as np
 from bench.errors import BenchError, unknown_name
 from bench.reporting.aggregates import ALL
 from bench.reporting.columns import Column
+from bench.reporting.commands import compare_command
 from bench.reporting.formatting import decimal
 from bench.reporting.table import Table
 from bench.reporting.table_set import TableSet
@@ -108,10 +109,11 @@ def _parse(table_set: TableSet, expression: str) -> _Gate:
     names = {row.name for table in table_set.tables for row in table.rows}
     for name in (gate.left,) if gate.number is not None else (gate.left, gate.right):
         if name not in names:
-            raise unknown_name("objective to compare", name, names, "bench compare")
+            raise unknown_name("objective to compare", name, names, compare_command(table_set.out))
     if gate.scope and not is_single and gate.scope not in table_set.suites:
         known = {*tasks, *table_set.suites, OVERALL}
-        raise unknown_name("compared task or suite", gate.scope, known, "bench compare")
+        listing = compare_command(table_set.out)
+        raise unknown_name("compared task or suite", gate.scope, known, listing)
     if gate.number is not None and not is_single:
         raise BenchError(
             f"--fail-if {expression!r}: the tasks of {gate.scope} have no common scale; name one "

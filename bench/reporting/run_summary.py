@@ -15,6 +15,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.records.scores import ScoreRecord
 from bench.records.store import RunRecord, read_runs
+from bench.storage import MANIFEST
 
 _DETAILS = ("layer", "pooling", "c", "k", "epochs", "criterion", "selectivity", "train_labels")
 
@@ -106,7 +107,8 @@ def run_named(out: Path, name: str) -> RunRecord:
         RefusedError: Its record is damaged.
     """
     ids = [path.name for path in (out / "runs").glob("*-*")]
-    if not any(run.startswith(name) for run in ids) and not Path(name).is_dir():
+    is_known = any(run.startswith(name) for run in ids) or (Path(name) / MANIFEST).is_file()
+    if not name or not is_known:  # an output root with one run is not that run's name
         starts = {run[: len(name) + 1]: run for run in ids}
         near = difflib.get_close_matches(name, starts, n=1)
         hint = f"; did you mean '{starts[near[0]]}'?" if near else ""
@@ -157,6 +159,7 @@ def _score_lines(score: ScoreSummary) -> list[str]:
     lines = [title + ", ".join(f"{n} {v:.4f} ±{e:.4f}" for n, (v, e) in metrics.items())]
     chosen = [f"{key} {_plain(details[key])}" for key in _DETAILS if key in details]
     lines += [f"  {', '.join(chosen)}"] if chosen else []
+    lines += [f"  {note}" for note in details.get("data_notes", [])]
     if "seeds" in details:
         for seed in details["seeds"]:
             state = "collapsed" if seed["collapsed"] else f"stopped after epoch {seed['epochs']}"

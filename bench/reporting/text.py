@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import Literal, get_args
 
 from bench.errors import unknown_name
+from bench.reporting.commands import compare_command
 from bench.reporting.formatting import csv_value
 from bench.reporting.long_form import flat, long_form
 from bench.reporting.rendering.markup import latex, markdown
@@ -54,7 +55,8 @@ def render(
     sections = list(text_sections(table_set, only, transpose))
     if only and not sections:
         known = [block.heading for each in text_sections(table_set) for block in each.blocks]
-        raise unknown_name("grid", ", ".join(only), dict.fromkeys(known), "bench compare")
+        listing = compare_command(table_set.out)
+        raise unknown_name("grid", ", ".join(only), dict.fromkeys(known), listing)
     if format == "table":
         return terminal_text(sections, width, color)
     write = markdown if format == "markdown" else latex

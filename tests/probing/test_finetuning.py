@@ -141,6 +141,64 @@ def test_learning_rate_and_epochs_are_chosen_on_dev_with_equal_trials(reader):
     assert details["truncated_texts"] == 0
 
 
+def reported(reader, monkeypatch, reports, examples=None, **settings):
+    """The details where training gives these (best epoch, dev score), one for each attempt."""
+    attempts = iter(reports)
+
+    def train(self, *arguments):
+        epochs, dev = next(attempts)
+        return {"epochs": epochs, "dev": dev, "collapsed": False, "curve": []}
+
+    monkeypatch.setattr(finetuning.Tuning, "train", train)
+    task, _ = task_of(TextClassification, ())
+    task.configure({"finetune": {"learning_rates": (0.01,), "seeds": 1} | settings})
+    return task.score(reader, examples or splits(), NOISE).details
+
+
+@pytest.mark.parametrize(
+    ("dev", "rate", "is_edge"),
+    [((0.7, 0.9, 0.8), 0.02, False), ((0.9, 0.8, 0.7), 0.01, True), ((0.7, 0.8, 0.9), 0.03, True)],
+)
+def test_the_lowest_and_the_highest_learning_rate_are_an_edge(
+    reader, monkeypatch, dev, rate, is_edge
+):
+    reports = [(1, score) for score in dev]
+    rates = (0.01, 0.02, 0.03)
+    details = reported(reader, monkeypatch, reports, learning_rates=rates)
+    assert (details["learning_rate"], details["is_edge"]) == (rate, is_edge)
+
+
+def test_the_only_learning_rate_is_no_edge(reader, monkeypatch):
+    assert reported(reader, monkeypatch, [(1, 0.9)])["is_edge"] is False
+
+
+@pytest.mark.parametrize(
+    ("epochs", "is_at_last"), [((2, 2), False), ((2, 3), True), ((3, 2), True), ((3, 3), True)]
+)
+def test_one_seed_that_is_best_at_the_limit_of_epochs_is_reported(
+    reader, monkeypatch, epochs, is_at_last
+):
+    reports = [(best, 0.9) for best in epochs]
+    details = reported(reader, monkeypatch, reports, seeds=2, max_epochs=3)
+    assert details["is_at_last_epoch"] is is_at_last
+
+
+def test_a_rate_that_was_not_chosen_says_nothing_about_the_limit_of_epochs(reader, monkeypatch):
+    reports = [(3, 0.5), (2, 0.9)]
+    rates = (0.01, 0.02)
+    details = reported(reader, monkeypatch, reports, learning_rates=rates, max_epochs=3)
+    assert details["is_at_last_epoch"] is False
+
+
+def test_texts_beyond_the_window_are_counted(reader, monkeypatch):
+    """Two texts of each split are longer than 16 positions."""
+    train, test = frame(160, 1), frame(60, 2)
+    for part in (train, test):
+        part.loc[[0, 7], "text"] = " ".join(WORDS * 20)
+    details = reported(reader, monkeypatch, [(1, 0.9)], Splits(train, test, "0" * 64))
+    assert (details["truncated_texts"], details["texts"]) == (4, 220)
+
+
 def test_the_default_learning_rates_scale_with_the_width(reader):
     task, _ = task_of(TextClassification, ())
     task.configure({"finetune": {"learning_rates": (), "max_epochs": 1, "seeds": 1}})

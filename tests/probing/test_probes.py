@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.errors import BenchError
 from bench.pretraining.noise import Noise
-from bench.probing import probes, readouts
+from bench.probing import methods, probes, readouts
 from bench.probing.examples import LabelledFeatures
 from bench.probing.methods import Linear, ProbeData, ridge
 from bench.probing.protocol import ProbeSettings
@@ -203,11 +203,33 @@ def test_rare_labels_are_screened_with_equal_weight():
     assert np.min(details["grid"][1]) > 0.05
 
 
-def test_the_search_of_the_penalty_ends_after_two_worse_values():
-    train = labelled(100, 3, 0.3)
-    _, details = probe(train, labelled(50, 4, 0.3))
-    tried = details["c_grid"]
-    assert len(tried) <= len(SETTINGS.c_grid)
-    best = max(score for _, score in tried)
-    if len(tried) < len(SETTINGS.c_grid):
-        assert [score < best for _, score in tried[-2:]] == [True, True]
+def numbers_with_best_penalty(c):
+    """Ridge regression predicts best where 1 / c is the variance of the noise over the weights'."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(1_100, 100))
+    signal = x @ generator.normal(size=100)
+    y = signal + generator.normal(size=1_100) * (1 / c) ** 0.5
+    return ProbeData(x, y, np.arange(1_100) >= 100, NOISE, SETTINGS, "spearman")
+
+
+@pytest.mark.parametrize(("place", "fits"), [(0, 3), (1, 4), (2, 5)])
+def test_the_search_of_the_penalty_ends_after_two_worse_values(place, fits):
+    best = SETTINGS.c_grid[place]
+    chosen, tried = Linear().choose(numbers_with_best_penalty(best))
+    assert chosen == best
+    assert [c for c, _ in tried] == list(SETTINGS.c_grid[:fits])
+    assert fits < len(SETTINGS.c_grid)
+
+
+def test_the_search_of_the_penalty_reaches_the_end_of_the_grid():
+    chosen, tried = Linear().choose(numbers_with_best_penalty(100.0))
+    assert chosen == 100.0
+    assert [c for c, _ in tried] == list(SETTINGS.c_grid)
+
+
+def test_one_worse_value_does_not_end_the_search_of_the_penalty(monkeypatch):
+    scores = iter([0.5, 0.4, 0.6, 0.5, 0.5, 0.9])
+    monkeypatch.setattr(methods, "criterion_score", lambda *arguments: next(scores))
+    chosen, tried = Linear().choose(numbers_with_best_penalty(1.0))
+    assert chosen == 0.1
+    assert [score for _, score in tried] == [0.5, 0.4, 0.6, 0.5, 0.5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +156,92 @@ def test_an_objective_without_a_finished_run_is_shown(tmp_path: Path) -> None:
     assert row_of(compared, "span")["status"] == "diverged"
     line = next(line for line in render(compared).splitlines() if line.startswith("span"))
     assert line.split() == ["span", "0", "of", "1", "diverged"]
+
+
+def with_details(out: Path, task: str, details: dict[str, dict[str, Any]], **keys: Any) -> Path:
+    """A seed of each objective with these details of its score on a task."""
+    for objective, own in details.items():
+        known = sorted((out / "runs").glob(f"{objective}-*"))
+        folder = known[0] if known else make_run(out, objective)
+        make_score(folder, task, details=own, **keys)
+    return out
+
+
+def warned(out: Path, word: str) -> list[str]:
+    """The warnings of the only table that have a word."""
+    (table,) = compare(out).tables
+    return [warning for warning in table.warnings if word in warning]
+
+
+def test_cut_texts_are_a_warning_with_the_largest_share(tmp_path: Path) -> None:
+    shares = {"token": {"texts": 200, "truncated_texts": 25},
+              "span": {"texts": 200, "truncated_texts": 50}}  # fmt: skip
+    assert warned(with_details(tmp_path, "sense", shares), "cut") == [
+        "sense: 25.0% of the texts are longer than what was read of them, and were cut (baselines "
+        "without an encoder read all); raise --set encoder.max_length="
+    ]
+
+
+@pytest.mark.parametrize(("cut", "warnings"), [(0, 0), (4, 0), (5, 1), (1_000, 1)])
+def test_cut_texts_are_a_warning_from_a_half_per_cent_on(
+    tmp_path: Path, cut: int, warnings: int
+) -> None:
+    details = {"token": {"texts": 1_000, "truncated_texts": cut}}
+    assert len(warned(with_details(tmp_path, "sense", details), "cut")) == warnings
+
+
+def test_every_task_has_its_own_share_of_cut_texts(tmp_path: Path) -> None:
+    with_details(tmp_path, "sense", {"token": {"texts": 100, "truncated_texts": 10}})
+    with_details(tmp_path, "entities", {"token": {"texts": 100, "truncated_texts": 30}})
+    with_details(tmp_path, "agreement", {"token": {"truncated_texts": 30}})  # of an unknown number
+    starts = [warning.split(" of the texts")[0] for warning in warned(tmp_path, "cut")]
+    assert sorted(starts) == ["entities: 30.0%", "sense: 10.0%"]
+
+
+def test_cut_texts_are_shown_in_the_comparison(tmp_path: Path) -> None:
+    with_details(tmp_path, "sense", {"token": {"texts": 100, "truncated_texts": 10}})
+    assert "sense: 10.0% of the texts are longer" in " ".join(render(compare(tmp_path)).split())
+
+
+LIMITS = {
+    "is_edge": "sense: fine-tuning was best at the highest or lowest learning rate for {names}; "
+    "widen --set finetune.learning_rates=",
+    "is_at_last_epoch": "sense: fine-tuning was best at the last epoch for {names}; "
+    "raise --set finetune.max_epochs=",
+}
+
+
+@pytest.mark.parametrize("key", LIMITS)
+def test_a_limit_of_fine_tuning_is_a_warning_with_the_objectives(tmp_path: Path, key: str) -> None:
+    details = {"token": {key: True}, "span": {key: True}, "causal": {key: False}, "rtd": {}}
+    found = warned(with_details(tmp_path, "sense", details), "fine-tuning")
+    assert found == [LIMITS[key].format(names="span and token")]
+
+
+def test_fine_tuning_within_its_limits_has_no_warning(tmp_path: Path) -> None:
+    details = {"token": {"is_edge": False, "is_at_last_epoch": False}}
+    assert warned(with_details(tmp_path, "sense", details), "fine-tuning") == []
+
+
+def test_a_limit_that_two_seeds_reach_names_the_objective_once(tmp_path: Path) -> None:
+    for seed in range(2):
+        make_score(make_run(tmp_path, "token", seed), "sense", details={"is_edge": True})
+    assert warned(tmp_path, "fine-tuning") == [LIMITS["is_edge"].format(names="token")]
+
+
+def test_both_limits_of_fine_tuning_are_two_warnings(tmp_path: Path) -> None:
+    details = {"token": {"is_edge": True, "is_at_last_epoch": True}}
+    found = warned(with_details(tmp_path, "sense", details), "fine-tuning")
+    assert found == [text.format(names="token") for text in LIMITS.values()]
+
+
+def test_collapsed_seeds_of_fine_tuning_are_counted(tmp_path: Path) -> None:
+    details = {"token": {"seeds": [{}, {}, {}], "collapsed_seeds": [1]},
+               "span": {"seeds": [{}, {}, {}], "collapsed_seeds": [0, 1, 2]}}  # fmt: skip
+    assert warned(with_details(tmp_path, "sense", details), "collapsed") == [
+        "sense, span, seed 0: 3 of 3 fine-tuning seeds collapsed; the mean is over all of them",
+        "sense, token, seed 0: 1 of 3 fine-tuning seeds collapsed; the mean is over the others",
+    ]
 
 
 def test_runs_that_are_not_comparable_have_separate_tables(tmp_path: Path) -> None:

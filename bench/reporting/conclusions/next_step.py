@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.reporting.columns import Column
-from bench.reporting.commands import command, shared_options
+from bench.reporting.commands import command, shared_options, whole_curve
 from bench.reporting.formatting import decimal, duration, listing, quoted
 from bench.reporting.table import Row, Table
 from bench.statistics.aggregate import Aggregate
@@ -100,7 +100,7 @@ def next_step(table: Table, contest: Contest | None, out: str) -> NextStep:
     if contest is None:
         return NextStep("score tasks on these runs: the same command with --tasks or --task.")
     if contest.seeds < 2:
-        text = f"two more seeds of each objective ({_cost(trained, 2)})"
+        text = f"two more seeds of each objective ({_cost(trained, 2 * _runs_of_a_seed(table))})"
         return NextStep(text, command(table, trained, out, seeds="0-2"))
     best = [contest.top, *contest.tied[:1]]
     if contest.obstacles:
@@ -145,8 +145,8 @@ def _more_seeds(table: Table, contest: Contest, out: str) -> NextStep:
             "cheaper one, or compare them again with more training."
         )
     return NextStep(
-        f"{more} more seeds of {names} ({_cost(leaders, more)}) would show a difference of "
-        f"{difference:g} points",
+        f"{more} more seeds of {names} ({_cost(leaders, more * _runs_of_a_seed(table))}) would "
+        f"show a difference of {difference:g} points",
         command(table, leaders, out, seeds=_extended(leaders, more)),
     )
 
@@ -184,7 +184,17 @@ def _examples(table: Table, contest: Contest) -> str:
     return f"{table.cells[contest.top.name, contest.column.name].examples:,}"
 
 
-def _cost(rows: Sequence[Row], seeds: int) -> str:
+def _runs_of_a_seed(table: Table) -> float:
+    """The cost of a further seed as a multiple of one run: more than 1 for a part of a curve."""
+    curve = whole_curve(table)
+    if curve is None:
+        return 1.0
+    longest, points = curve
+    own = float(table.rows[0].runs[0].data["budget"]["amount"])
+    return sum((longest.amount / 2.0**k for k in range(points)), 0.0) / own
+
+
+def _cost(rows: Sequence[Row], seeds: float) -> str:
     """Hours of one worker for some seeds of each row."""
     seconds = 0.0
     for row in rows:

@@ -124,32 +124,100 @@ def test_the_policy_blocks_images_and_scripts(report: Path, tmp_path: Path) -> N
     assert "<title>Pretraining" in document
 
 
-def test_a_table_can_be_sorted_and_filtered(report: Path, tmp_path: Path) -> None:
-    """The page's own policy allows its own script only, so a copy without it drives the page."""
+def drive(report: Path, profile: Path, script: str) -> dict[str, Any]:
+    """What a script finds in a copy of the page, whose own policy allows its own script only."""
     driver = """<script>
-      const head = document.querySelector("thead th");
-      head.click();
-      const cells = [...head.closest("table").querySelectorAll("tbody th")];
-      const names = cells.map((x) => x.textContent);
-      const box = document.querySelector("input.filter");
-      if (box) { box.value = "untrained"; box.dispatchEvent(new Event("input")); }
-      const left = document.querySelectorAll("tbody tr:not([hidden])").length;
-      const sorted = [...names].sort((a, b) => (a < b ? -1 : 1));
-      document.body.insertAdjacentHTML("beforeend", `<pre id="found">${
-        JSON.stringify({ isSorted: JSON.stringify(names) === JSON.stringify(sorted),
-          aria: head.getAttribute("aria-sort"), hasBox: Boolean(box), left })}</pre>`);
+      const first = document.querySelector("table");
+      const cells = () => [...first.querySelectorAll("tbody th")];
+      const found = {};
+      {script}
+      const shown = document.createElement("pre");
+      [shown.id, shown.textContent] = ["found", JSON.stringify(found)];
+      document.body.append(shown);
     </script></body>"""
     text = report.read_text(encoding="utf-8")
     text = re.sub(r'<meta http-equiv="Content-Security-Policy".*?>', "", text)
-    copy = report.with_name("driven.html")
-    copy.write_text(text.replace("</body>", driver), encoding="utf-8")
-    document, console = visit(copy, tmp_path / "profile")
+    copy = report.with_name(f"{profile.parent.name}.html")
+    driven = text.replace("</body>", driver.replace("{script}", script))
+    copy.write_text(driven, encoding="utf-8")
+    document, console = visit(copy, profile)
     copy.unlink()
-    found = json.loads(html.unescape(re.search(r'<pre id="found">(.+?)</pre>', document)[1]))  # type: ignore[index]
+    result = re.search(r'<pre id="found">(.+?)</pre>', document, re.DOTALL)
     assert console == []
-    assert found["aria"] == "ascending"
-    assert found["isSorted"]
-    assert found["left"] > 0
+    assert result is not None, document[-500:]
+    return json.loads(html.unescape(result[1]))  # type: ignore[no-any-return]
+
+
+def test_a_table_can_be_sorted(report: Path, tmp_path: Path) -> None:
+    sort = """
+      const names = () => cells().map((cell) => cell.textContent);
+      const head = first.querySelector("thead th");
+      found.before = names();
+      head.click();
+      [found.up, found.aria] = [names(), head.getAttribute("aria-sort")];
+      head.click();
+      [found.down, found.other_aria] = [names(), head.getAttribute("aria-sort")];
+      head.click();
+      [found.after, found.no_aria] = [names(), head.getAttribute("aria-sort")];
+    """
+    found = drive(report, tmp_path / "profile", sort)
+    assert found["up"] == sorted(found["before"]) != found["before"]
+    assert found["down"] == found["up"][::-1]
+    assert found["after"] == found["before"]
+    arias = [found[name] for name in ("aria", "other_aria", "no_aria")]
+    assert arias == ["ascending", "descending", None]
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"), [("OKEN", "oken"), (" ntrain ", "ntrain"), ("/c calc", "/c calc")]
+)
+def test_the_filter_hides_the_rows_of_other_names(
+    report: Path, tmp_path: Path, typed: str, wanted: str
+) -> None:
+    filter_rows = """
+      const box = document.querySelector("input.filter");
+      const visible = () => cells().filter((cell) => cell.getBoundingClientRect().height > 0)
+        .map((cell) => cell.textContent);
+      const type = (text) => { box.value = text; box.dispatchEvent(new Event("input")); };
+      found.all = visible();
+      type("TYPED");
+      found.left = visible();
+      type("no such name");
+      found.none = visible();
+      type("");
+      found.again = visible();
+    """.replace("TYPED", typed)
+    found = drive(report, tmp_path / "profile", filter_rows)
+    assert found["left"] == [name for name in found["all"] if wanted in name.lower()]
+    assert 0 < len(found["left"]) < len(found["all"])
+    assert found["none"] == []
+    assert found["again"] == found["all"]
+
+
+def test_the_filter_of_a_table_leaves_the_other_tables_alone(report: Path, tmp_path: Path) -> None:
+    filter_rows = """
+      const others = () => [...document.querySelectorAll("table")].slice(1)
+        .map((table) => table.querySelectorAll("tbody tr:not([hidden])").length);
+      const box = document.querySelector("input.filter");
+      found.before = others();
+      box.value = "no such name";
+      box.dispatchEvent(new Event("input"));
+      found.after = others();
+    """
+    found = drive(report, tmp_path / "profile", filter_rows)
+    assert sum(found["before"]) > 0
+    assert found["after"] == found["before"]
+
+
+def test_only_tables_of_nine_rows_and_more_have_a_filter(report: Path, tmp_path: Path) -> None:
+    count_rows = """
+      found.tables = [...document.querySelectorAll("table")].map((table) => [
+        table.tBodies[0].rows.length,
+        table.closest(".scroll").previousElementSibling?.className === "filter"]);
+    """
+    tables = drive(report, tmp_path / "profile", count_rows)["tables"]
+    assert [is_filtered for _, is_filtered in tables] == [rows >= 9 for rows, _ in tables]
+    assert {is_filtered for _, is_filtered in tables} == {False, True}
 
 
 @pytest.mark.parametrize(("scheme", "number"), [("light", 1), ("dark", 0)])
