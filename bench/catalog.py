@@ -20,7 +20,7 @@ from bench.spec import EncoderShape, Training
 if TYPE_CHECKING:
     from bench.reporting.run_summary import RunSummary
 
-Listing = Literal["objectives", "tasks", "suites", "corpora", "sizes", "runs"]
+Listing = Literal["objectives", "tasks", "suites", "corpora", "sizes", "observers", "runs"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The three hooks that a plugin can implement. Each returns classes, not instances."""
+"""The four hooks that a plugin can implement. Each returns classes, not instances."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ _marker = pluggy.HookimplMarker("bench")
 def hookimpl(function: F) -> F:
     """Mark the function of a plugin that returns its classes.
 
-    The function is named after one of the hooks: `bench_objectives`, `bench_tasks` or
-    `bench_corpora`. An entry point of the group `bench` names the module (`bench new` writes both).
+    The function is named after one of the hooks: `bench_objectives`, `bench_tasks`,
+    `bench_corpora` or `bench_observers`. An entry point of the group `bench` names the module
+    (`bench new` writes both).
 
     Examples:
         >>> import bench
@@ -42,3 +43,8 @@ def bench_tasks() -> list[type[Any]]:  # type: ignore[empty-body]
 @hookspec
 def bench_corpora() -> list[type[Any]]:  # type: ignore[empty-body]
     """Named corpora for `--corpus NAME`, as classes."""
+
+
+@hookspec
+def bench_observers() -> list[type[Any]]:  # type: ignore[empty-body]
+    """Observers of runs for `--observe NAME`, as classes."""

@@ -1,9 +1,9 @@
-"""Objectives, tasks and corpora by name; built-in and third-party ones use the same hooks.
+"""Objectives, tasks, corpora and observers by name, whether built-in or third-party.
 
-pluggy's own entry-point loader is not enough (tried): one broken entry point aborts all loading; of
-two distributions with the same entry-point name one is lost silently; and a misspelt hook goes
-unnoticed. So each plugin is loaded, registered and checked separately. A broken plugin is listed
-with its reason, and is an error only when it is requested by name.
+All use the same hooks. pluggy's own entry-point loader is not enough (tried): one broken entry
+point aborts all loading; of two distributions with the same entry-point name one is lost silently;
+and a misspelt hook goes unnoticed. So each plugin is loaded, registered and checked separately. A
+broken plugin is listed with its reason, and is an error only when it is requested by name.
 """
 
 from __future__ import annotations
@@ -24,13 +24,19 @@ from bench import hookspecs
 from bench._layout import import_part
 from bench.errors import BenchError, unknown_name
 
-Kind = Literal["objective", "task", "corpus"]
+Kind = Literal["objective", "task", "corpus", "observer"]
 HOOKS: dict[str, Kind] = {
     "bench_objectives": "objective",
     "bench_tasks": "task",
     "bench_corpora": "corpus",
+    "bench_observers": "observer",
 }
-PLURALS: dict[Kind, str] = {"objective": "objectives", "task": "tasks", "corpus": "corpora"}
+PLURALS: dict[Kind, str] = {
+    "objective": "objectives",
+    "task": "tasks",
+    "corpus": "corpora",
+    "observer": "observers",
+}
 GROUP = "bench"
 BUILT_IN = "built-in"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -38,7 +44,9 @@ _METADATA: dict[Kind, tuple[str, ...]] = {
     "objective": ("summary", "source"),
     "task": ("summary", "source", "metric", "family", "chance"),
     "corpus": ("summary",),
+    "observer": ("summary",),
 }
+_OBSERVERS = ("tensorboard", "trackio", "wandb")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +128,7 @@ class Registry:
 
 
 class _Part:
-    """One file of `objectives/` or `tasks/`, or the corpus `micro`, with the hooks of a plugin."""
+    """One built-in module with the hooks of a plugin."""
 
     def __init__(self, classes: list[type[Any]], kind: Kind) -> None:
         self._classes, self._kind = classes, kind
@@ -140,14 +148,20 @@ class _Part:
     def bench_corpora(self) -> list[type[Any]]:
         return self._of("corpus")
 
+    @hookspecs.hookimpl
+    def bench_observers(self) -> list[type[Any]]:
+        return self._of("observer")
+
 
 def _built_in() -> Iterator[tuple[str, Callable[[], Any]]]:
-    """(Provider, loader) of each module in `objectives/` and `tasks/`, and of the micro corpus."""
+    """(Provider, loader) of each module in `objectives/` and `tasks/`, of micro and observers."""
     parts: tuple[tuple[str, Kind], ...] = (("objectives", "objective"), ("tasks", "task"))
     for part, kind in parts:
         for module in pkgutil.iter_modules(import_part(part).__path__):
             yield f"{BUILT_IN}:{module.name}", _loader(f"bench.{part}.{module.name}", kind)
     yield f"{BUILT_IN}:micro", _loader("bench.corpus.microworld", "corpus")
+    for name in _OBSERVERS:
+        yield f"{BUILT_IN}:{name}", _loader(f"bench.engines.observers.{name}", "observer")
 
 
 def _loader(module_name: str, kind: Kind) -> Callable[[], Any]:

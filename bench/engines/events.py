@@ -6,7 +6,9 @@ import dataclasses
 import json
 from typing import ClassVar, Literal
 
-EventName = Literal["started", "progress", "scoring", "note", "done", "error", "ended"]
+EventName = Literal[
+    "started", "progress", "pretrained", "scoring", "scored", "note", "done", "error", "ended"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,30 @@ class Progress(Event):
     tokens: int
     tokens_per_second: float
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What a dashboard shows of it, by name."""
+        names = {"train_nats": self.nats, "tokens": self.tokens}
+        return {**names, "tokens_per_second": self.tokens_per_second}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained(Event):
+    """The pretraining has a folder on disk, new or found."""
+
+    name = "pretrained"
+    status: Literal["finished", "diverged"]
+    steps: int
+    tokens: int
+    seconds: float
+    validation_loss: float | None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What a dashboard shows of it, by name."""
+        loss = {} if self.validation_loss is None else {"validation_loss": self.validation_loss}
+        return {"tokens": self.tokens, "seconds": self.seconds, **loss}
+
 
 @dataclasses.dataclass(frozen=True)
 class Scoring(Event):
@@ -48,6 +74,25 @@ class Scoring(Event):
     name = "scoring"
     task: str
     attention: Literal["native", "bidirectional"] = "native"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored(Event):
+    """A new score is on disk."""
+
+    name = "scored"
+    task: str
+    metric: str
+    probe: str
+    attention: Literal["native", "bidirectional"]
+    value: float | None
+    """None: the task does not apply to the run."""
+    stderr: float | None
+
+    @property
+    def title(self) -> str:
+        """Its name in a dashboard: `sst2/linear`, `sst2/linear_bidirectional`."""
+        return f"{self.task}/{self.probe}" + f"_{self.attention}" * (self.attention != "native")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +129,8 @@ class Ended(Event):
 
 
 _EVENTS: dict[str, type[Event]] = {
-    kind.name: kind for kind in (Started, Progress, Scoring, Note, Done, Failure, Ended)
+    kind.name: kind
+    for kind in (Started, Progress, Pretrained, Scoring, Scored, Note, Done, Failure, Ended)
 }
 
 
