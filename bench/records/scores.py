@@ -73,7 +73,7 @@ class ScoreRecord:
         Raises:
             RefusedError: The outcomes are missing, or are not those the score was computed from.
         """
-        payload = self._payload()
+        payload = self.payload()
         if payload is None:
             return None
         import pandas as pd
@@ -86,10 +86,15 @@ class ScoreRecord:
         Raises:
             RefusedError: The outcomes are missing, or are not those the score was computed from.
         """
-        payload = self._payload() if self.cached_outcomes is None else None
+        payload = self.payload() if self.cached_outcomes is None else None
         return self.cached_outcomes if payload is None else read_outcomes(payload)
 
-    def _payload(self) -> bytes | None:
+    def payload(self) -> bytes | None:
+        """The bytes of the file of outcomes; None if there are none.
+
+        Raises:
+            RefusedError: The outcomes are missing, or are not those the score was computed from.
+        """
         if self.data.get("outcomes_sha256") is None:
             return None
         path = self.path.with_suffix(".parquet")

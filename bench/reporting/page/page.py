@@ -31,6 +31,8 @@ from bench.reporting.rendering.ladder_blocks import ladder_blocks
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:
+    import jinja2
+
     from bench.reporting.page.corruption import Corruptions
     from bench.reporting.table import Table
     from bench.reporting.table_set import TableSet
@@ -177,17 +179,9 @@ def render_page(
     import hashlib
     import shlex
 
-    import jinja2
     from markupsafe import Markup
 
-    folder = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    folder, environment = Path(__file__).parent, template_environment()
     script = (folder / "page.js").read_text(encoding="utf-8")
     digest = hashlib.sha256(script.encode()).digest()  # the only script that a browser may run
     baseline = f" --baseline {shlex.quote(table_set.baseline)}" if table_set.baseline else ""
@@ -201,8 +195,24 @@ def render_page(
         "report_command": f"bench report --out {shlex.quote(out)}{baseline}",
         "script": Markup(script),
         "script_hash": f"sha256-{base64.b64encode(digest).decode()}",
-        "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
         "inline": lambda figure: Markup(figure.inline()),
         "facts": page_facts,
     }
     return environment.get_template("page.html.jinja").render(variables)
+
+
+def template_environment() -> jinja2.Environment:
+    """The templates of this folder, with the style sheet as `style`; all texts are escaped."""
+    import jinja2
+    from markupsafe import Markup
+
+    folder = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals["style"] = Markup((folder / "page.css").read_text(encoding="utf-8"))
+    return environment
