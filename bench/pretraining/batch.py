@@ -34,7 +34,7 @@ class Batch:
     progress: float = 0.0
     """Share of the budget spent, 0 to 1, for schedules."""
     statistics: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
-    """The result of `Objective.collect_statistics` on the training part."""
+    """What `Objective.collect_statistics` returned for the training part, or `Objective.adapt`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,5 +80,7 @@ class Loss:
     """The divisor of the sum, if it is not `predictions`; it is summed over micro-batches too."""
     parts: dict[str, tuple[Tensor, Tensor]] = dataclasses.field(default_factory=dict)
     """Named (sum, count) pairs for the training curve, if the loss has several terms."""
+    counters: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    """Named integer counts for `Objective.adapt`; they add up over micro-batches and steps."""
     slots: float | None = None
     """Multiplier of `Cost.flops_per_prediction`; None: the number of elements of the labels."""

@@ -1,4 +1,4 @@
-"""Tensors and checkpoints on disk, without pickle and always verified.
+"""Checkpoints of unfinished runs on disk, without pickle and always verified.
 
 A checkpoint is a folder of safetensors files and a manifest with their sha256. It is written under
 a temporary name and renamed, so that it is complete or absent. A flipped byte, a truncated file and
@@ -18,62 +18,24 @@ import torch
 
 from bench.errors import RefusedError
 from bench.pretraining.ledger import Ledger
-from bench.pretraining.loss_sums import Mean
+from bench.pretraining.loss_sums import Feedback, Mean
+from bench.pretraining.tensors import (
+    describe_tensor,
+    load_weights,
+    read_tensors,
+    refuse_unlike,
+    write_tensors,
+)
 from bench.storage import new_folder, sweep_leftovers, verify_manifest, write_manifest
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from bench.pretraining.loop import Pretraining
 
 _STATE = "state.json"
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to a safetensors file, as contiguous tensors on the CPU."""
-    from safetensors.torch import save
-
-    path.write_bytes(save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}))
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; the caller has verified its bytes against a manifest.
-
-    Raises:
-        RefusedError: The file is not a safetensors file.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        return dict(load(path.read_bytes()))
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise RefusedError(f"cannot read {path} as a safetensors file: {error}") from None
-
-
-def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy tensors into a module, which must have exactly their names, shapes and types.
-
-    Args:
-        module: The module whose weights are replaced.
-        tensors: Its new weights by name.
-        path: The file of the tensors, for the error message.
-
-    Raises:
-        RefusedError: The tensors do not fit; the message names the first one that differs.
-    """
-    weights = module.state_dict()
-    for name in sorted(weights.keys() | tensors.keys()):
-        expected, actual = _describe(weights.get(name)), _describe(tensors.get(name))
-        if expected != actual:
-            raise RefusedError(
-                f"{path} does not fit the model: expected {expected} for {name}, got {actual}"
-            )
-    module.load_state_dict(dict(tensors))
-
-
-def _describe(tensor: Tensor | None) -> str:
-    return "no tensor" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
+_FEEDBACK = ("statistics", "counters")
+"""The parts of a checkpoint that only an objective with feedback has."""
 
 
 def save_checkpoint(
@@ -133,6 +95,8 @@ def checkpoint_of(run: Pretraining) -> tuple[dict[str, dict[str, Tensor]], dict[
         "gradient_accumulation_steps": run.gradient_accumulation_steps,
     }
     parts = {"encoder": run.encoder.state_dict(), "head": run.head.state_dict()}
+    if run.feedback is not None:
+        parts |= {part: dict(getattr(run.feedback, part)) for part in _FEEDBACK}
     return {**parts, "optimizer": moments}, state
 
 
@@ -165,9 +129,16 @@ def restore(
             if value.shape != shape or value.dtype != torch.float32:
                 raise RefusedError(
                     f"{path} does not fit the model: expected torch.float32 {tuple(shape)} for "
-                    f"{key} of {name}, got {_describe(value)}"
+                    f"{key} of {name}, got {describe_tensor(value)}"
                 )
             run.optimizer.state[parameter][key] = value.to(parameter.device)
+    if run.feedback is not None:
+        statistics, counters = (
+            {name: tensor.to(run.device) for name, tensor in parts.get(part, {}).items()}
+            for part in _FEEDBACK
+        )
+        refuse_unlike(run.feedback.statistics, statistics, path)
+        run.feedback = Feedback(statistics, counters)
     run.ledger = Ledger(**state["ledger"])
     run.curve = state["curve"]
     run.recent = {name: Mean(*sums) for name, sums in state["recent"].items()}

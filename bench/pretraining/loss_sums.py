@@ -1,4 +1,4 @@
-"""Sums of losses and their divisors, which add up over micro-batches and steps.
+"""Sums that add up over micro-batches and steps: losses with their divisors, and counters.
 
 The division happens once, at the end, because the mean of means is wrong if the counts differ.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bench.pretraining.batch import Loss
+    from bench.pretraining.objective import Objective
 
 
 class MicroBatchLoss(NamedTuple):
@@ -26,6 +29,33 @@ class MicroBatchLoss(NamedTuple):
     """Tokens read, without padding."""
     terms: dict[str, tuple[float, float]]
     """Named (sum, count) pairs of a loss with several terms."""
+    counters: Mapping[str, Tensor]
+    """Named integer counts for the feedback of an objective."""
+
+
+@dataclasses.dataclass
+class Feedback:
+    """What the model's predictions tell an objective that adapts to them.
+
+    Counters are integers, so their sums are equal for every split of a batch and every order of
+    additions, and a sum over several processes will be exact too.
+    """
+
+    statistics: Mapping[str, Tensor]
+    """The statistics of training batches."""
+    counters: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    """The sums of counters since the statistics were last adapted."""
+
+    def add(self, counters: Mapping[str, Tensor]) -> None:
+        """Add the counters of one micro-batch."""
+        for name, counts in counters.items():
+            self.counters[name] = self.counters[name] + counts if name in self.counters else counts
+
+    def adapt(self, objective: Objective, steps: int) -> None:
+        """Let the objective adapt the statistics if it is due after so many steps."""
+        if steps % objective.feedback_steps == 0:
+            self.statistics = objective.adapt(self.statistics, self.counters)
+            self.counters = {}
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from bench.experiment import own_classes
 from bench.pretraining.batch import IGNORED, Loss
 from bench.pretraining.corruption.mixing import read_mixture, read_objective
 from bench.pretraining.encoder import Encoder
-from bench.pretraining.ledger import step_flops
+from bench.pretraining.ledger import encoder_row_flops, step_flops
 from bench.pretraining.noise import Noise
 from bench.settings import as_mapping, from_mapping
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
@@ -58,6 +58,7 @@ def test_objectives_are_read_from_text() -> None:
         ("span(rate=0.1,rate=0.2)", "repeats a setting"),
         ("untrained", "trains nothing"),
         ("token++token", "is not of the form NAME"),
+        ("token+adaptive_mlm", "'adaptive_mlm' adapts to the model's errors"),
     ],
 )
 def test_invalid_text_is_one_error(text: str, message: str) -> None:
@@ -201,7 +202,7 @@ def test_cost_of_a_step_is_counted(components: str) -> None:
         loss = objective.loss(encoder, heads, example, noise_for(batch))
     slots = example.labels.numel() if loss.slots is None else loss.slots
     cost = objective.extra_cost(SHAPE)
-    declared = step_flops(SHAPE, cost, 7, 24, slots) / 3
+    declared = step_flops(7 * encoder_row_flops(SHAPE, 24), cost, 7 * 24, slots) / 3
     assert counter.get_total_flops() == pytest.approx(declared, rel=1e-9)
     assert encoder.tokens_read == 7 * 24
     assert sum(p.numel() for p in heads.parameters()) == cost.parameters

@@ -51,7 +51,7 @@ def read_objective(text: str, owner: str) -> Objective:
 
     Raises:
         BenchError: The text has another form, the name or a setting is unknown, or the objective
-            trains nothing.
+            trains nothing or adapts to the model.
     """
     match = _NAMED.fullmatch(text)
     if match is None:
@@ -73,6 +73,11 @@ def read_objective(text: str, owner: str) -> Objective:
     if not objective.trains:
         raise BenchError(
             f"{owner}: {name!r} trains nothing and cannot be a component; use another objective"
+        )
+    if objective.feedback_steps:
+        raise BenchError(
+            f"{owner}: {name!r} adapts to the model's errors and cannot be a component, because a "
+            "component gets no feedback; run it alone, or use another objective"
         )
     return objective
 
