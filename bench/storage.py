@@ -242,7 +242,16 @@ def _temporary_name() -> str:
 
 @functools.cache
 def _host() -> str:
-    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+    """Mark of the set of processes that this process can see.
+
+    Two containers may have one host name and not see each other's processes, and after a restart
+    the numbers of processes begin anew.
+    """
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return f"{zlib.crc32(' '.join(parts).encode()):08x}"
 
 
 def _start_time(pid: int) -> str:

@@ -135,15 +135,23 @@ def test_only_objective_settings_and_seed_may_differ_in_a_table(make_spec: MakeS
         make_spec("token")[0],
         make_spec("span", seed=9)[0],
         make_spec("span", rate=0.3)[0],
+        dataclasses.replace(spec, device="cuda"),
+        dataclasses.replace(spec, torch_version="0"),
+        dataclasses.replace(spec, training=dataclasses.replace(spec.training, threads=2)),
     ):
         assert same.comparison == spec.comparison
     for other in (
         make_spec("span", budget="8192")[0],
         dataclasses.replace(spec, corpus_sha256="1" * 64),
-        dataclasses.replace(spec, device="cuda"),
         dataclasses.replace(spec, training=dataclasses.replace(spec.training, learning_rate=1e-3)),
     ):
         assert other.comparison != spec.comparison
+
+
+def test_a_budget_in_seconds_is_that_of_one_machine(make_spec: MakeSpec) -> None:
+    """Another machine reads another number of tokens in the same time."""
+    spec, _ = make_spec("span", budget="60s")
+    assert dataclasses.replace(spec, device="cuda").comparison != spec.comparison
 
 
 def test_unfinished_work_is_found_after_the_corpus_changed(make_spec: MakeSpec) -> None:

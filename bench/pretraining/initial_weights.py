@@ -15,10 +15,25 @@ import torch
 from bench.pretraining.noise import Noise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
 INITIAL_DEVIATION = 0.02
 """Standard deviation of the initial weights, as in BERT and ModernBERT."""
+
+
+def initial_head(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A head with its initial weights, equal in every process.
+
+    Torch's generator has the run's seed while the head is built, for what a head draws beside its
+    parameters; its state is restored afterwards.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = build()
+    initialise(head, seed, "head")
+    return head
 
 
 @torch.no_grad()

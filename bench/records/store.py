@@ -51,6 +51,18 @@ class RunRecord:
             return NOT_LEARNED
         return str(self.data["status"])
 
+    @property
+    def machine(self) -> str:
+        """The machine in words: `AMD EPYC, 1 thread, torch 2.13.0`."""
+        spec, hardware = self.data["spec"], self.data.get("hardware")
+        known = hardware if isinstance(hardware, dict) else {}
+        device = str(spec.get("device", "cpu"))
+        name = (known.get("gpu") if device != "cpu" else None) or known.get("cpu") or device
+        training = spec.get("training")
+        threads = training.get("threads") if isinstance(training, dict) else None
+        count = "threads unknown" if threads is None else f"{threads} thread{'s' * (threads != 1)}"
+        return f"{name}, {count}, torch {spec.get('torch_version', 'unknown')}"
+
 
 def read_runs(out: Path, selection: Sequence[str] = ()) -> list[RunRecord]:
     """The finished runs under an output root, or those selected, each once.

@@ -21,6 +21,7 @@ from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
 from bench.reporting.table import Row, Table
 from bench.settings import sha256_json
+from bench.spec import without_machine
 from bench.statistics.crossings import Search, correct, crossings
 from bench.statistics.intervals import Sample
 
@@ -135,7 +136,7 @@ def curves_of(tables: Sequence[Table]) -> list[Curve]:
     return [
         Curve(sorted(group, key=lambda table: float(budget_of(table)["amount"])))
         for group in groups.values()
-        if len(group) > 1
+        if len({str(budget_of(table)["amount"]) for table in group}) == len(group) > 1
     ]
 
 
@@ -185,7 +186,8 @@ def _is_untrained(run: RunRecord) -> bool:
 
 
 def _without_budget(data: Mapping[str, Any]) -> str:
-    return sha256_json({key: value for key, value in data["spec"].items() if key not in _VARYING})
+    spec = without_machine(data["spec"] | {"budget": data["budget"]})
+    return sha256_json({key: value for key, value in spec.items() if key not in _VARYING})
 
 
 def row_key(row: Row) -> str:

@@ -92,6 +92,7 @@ def _record(table: Table, row: Row, column: Column) -> dict[str, Any]:
         "tokens_per_second": plain(row.cost(lambda run: run["tokens_per_second"])),
         "extra_parameters": data["parameters"]["extra"],
         "excluded": row.excluded,
+        "machine": "; ".join(row.machines) or None,
         "run_ids": [run.data["id"] for run in row.finished],
         "aggregates": {
             one.name: _aggregate(one, row.name) for one in table.aggregates if row.name in one.rows

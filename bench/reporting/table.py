@@ -34,6 +34,13 @@ class Row:
     kind: Literal["trained", "untrained", "baseline"]
     runs: tuple[RunRecord, ...] = ()
     attention: str = "native"
+    is_public: bool = False
+    """Whether it is a public encoder (`--encoder`), which no objective has to be above."""
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether an objective has taught something only if it is above this row."""
+        return self.kind != "trained" and not self.is_public
 
     @property
     def objective_name(self) -> str:
@@ -63,6 +70,11 @@ class Row:
                 left_out.setdefault(run.status, []).append(run.data["seed"])
         return left_out
 
+    @property
+    def machines(self) -> list[str]:
+        """The machines of its runs, in words."""
+        return list(dict.fromkeys(run.machine for run in self.runs))
+
     @functools.cached_property
     def spent(self) -> dict[str, float]:
         """Mean cost of one pretraining, by axis: tokens, predictions, flops, seconds."""
@@ -77,12 +89,14 @@ class Row:
 
     @functools.cached_property
     def scores(self) -> dict[Variant, dict[Any, ScoreRecord]]:
-        """The scores by task variant and seed."""
+        """The scores by task variant and seed; None: an untouched checkpoint has no seed."""
         scores: dict[Variant, dict[Any, ScoreRecord]] = {}
         for run in self.finished:
+            is_untouched = self.kind == "untrained" and "init" in run.data["spec"]
+            seed = None if is_untouched else run.data["seed"]
             for score in run.scores:
                 if score.data["attention"] == self.attention:
-                    scores.setdefault(score.variant, {})[run.data["seed"]] = score
+                    scores.setdefault(score.variant, {})[seed] = score
         return scores
 
 

@@ -1,7 +1,8 @@
 """The tables of a comparison: which runs share a table, and what the tables show.
 
-Runs are in one table only if they differ in nothing but objective, settings and seed. Otherwise
-there are several tables, each titled with its differences to the others. A higher score is better.
+Runs are in one table only if they differ in nothing but objective, settings, seed and machine, and
+if machines agree on what both of them did. Otherwise there are several tables, each titled with its
+differences to the others. A higher score is better.
 Scores are shown x 100 if they and the chance level lie within -1..1.
 """
 
@@ -19,8 +20,10 @@ from bench.records.scores import ScoreRecord
 from bench.records.store import RunRecord
 from bench.reporting.aggregates import aggregates_of
 from bench.reporting.annotations import annotate
-from bench.reporting.columns import Column, baselines_of, columns_of
+from bench.reporting.columns import Column, baselines_of, columns_of, is_public
+from bench.reporting.commands import compare_command
 from bench.reporting.conclusions.learning import judged_by_features
+from bench.reporting.conclusions.machines import pools_of
 from bench.reporting.conclusions.tuned import note_reversals
 from bench.reporting.curves import Curve, by_curve, curves_of, untrained_for
 from bench.reporting.formatting import big_number
@@ -75,10 +78,13 @@ class TableSet:
             BenchError: No table has a row named `baseline`.
             RefusedError: Outcomes on disk are damaged.
         """
-        groups: dict[str, dict[str, RunRecord]] = {}
+        groups: dict[str, dict[tuple[str, str], RunRecord]] = {}
         for run in runs:
-            groups.setdefault(run.data["comparison"], {}).setdefault(run.data["id"], run)
-        members = by_curve([list(group.values()) for group in groups.values()])
+            members_of = groups.setdefault(run.data["comparison"], {})
+            members_of.setdefault((run.data["id"], run.machine), run)
+        pools = [pool for group in groups.values() for pool in pools_of(list(group.values()))]
+        notes = {pool.runs[0].data["id"]: pool for pool in pools if pool.note}
+        members = by_curve([pool.runs for pool in pools])
         untrained = untrained_for(members)
         own_text = (suites or {}).get("self", ())
         members = [
@@ -98,20 +104,24 @@ class TableSet:
                 )
                 for title, group, borrowed in zip(_titles(members), members, untrained, strict=True)
             ]
-            _check_baseline(baseline, tables)
+            _check_baseline(baseline, tables, out)
             if watch is not None:
                 watch(tables)
-            for table in tables:
+            for table, group in zip(tables, members, strict=True):
+                pool = notes.get(group[0].data["id"])
+                if pool is not None:
+                    (table.notes if pool.is_checked else table.warnings).append(pool.note)
                 table.aggregates.extend(aggregates_of(table, suites or {}))
                 annotate(table, baseline)
             note_reversals(tables)
         return cls(tables, baseline, dict(suites or {}), curves_of(tables), out)
 
 
-def _check_baseline(baseline: str | None, tables: list[Table]) -> None:
-    names = {row.name for table in tables for row in table.rows}
+def _check_baseline(baseline: str | None, tables: list[Table], out: str) -> None:
+    rows = [row for table in tables for row in table.rows]
+    names = {name for row in rows for name in (row.name, _untouched(row)) if name}
     if baseline is not None and tables and baseline not in names:
-        raise unknown_name("objective to compare with", baseline, names, "bench compare")
+        raise unknown_name("objective to compare with", baseline, names, compare_command(out))
 
 
 def _table(
@@ -124,13 +134,25 @@ def _table(
 ) -> Table:
     matching = {column.name: baselines_of(column, baselines) for column in columns}
     names = {name for scores in matching.values() for name in scores}
+    public = {n for scores in matching.values() for n, score in scores.items() if is_public(score)}
     ordered = [name for name in _BASELINE_ORDER if name in names]
-    ordered.extend(sorted(names - set(ordered)))
-    difference_to = baseline if any(row.name == baseline for row in rows) else None
-    rows.extend(Row(name, name, "baseline") for name in ordered)
+    ordered.extend(sorted(names - set(ordered), key=lambda name: (name in public, name)))
+    known = [row.name for row in rows if baseline and baseline in (row.name, _untouched(row))]
+    rows.extend(Row(name, name, "baseline", is_public=name in public) for name in ordered)
     return Table(
-        title[1], title[0], _uniquely_named(rows), columns, matching, difference_to, intervals
+        title[1],
+        title[0],
+        _uniquely_named(rows),
+        columns,
+        matching,
+        known[0] if known else None,
+        intervals,
     )
+
+
+def _untouched(row: Row) -> str | None:
+    """The objective of an encoder that is not trained: an untouched checkpoint has another name."""
+    return row.objective if row.kind == "untrained" else None
 
 
 def _uniquely_named(rows: Sequence[Row]) -> list[Row]:
@@ -149,7 +171,8 @@ def _titles(groups: list[list[RunRecord]]) -> list[tuple[str, str]]:
     differing = _differing_facts(facts)
     titles = []
     for index, (group, fact) in enumerate(zip(groups, facts, strict=True)):
-        shown = dict.fromkeys(["corpus", "size", "budget", *differing])
+        continued = ["continues"] if "continues" in fact else []
+        shown = dict.fromkeys(["corpus", "size", "budget", *continued, *differing])
         title = ", ".join(f"{key} {fact.get(key, 'unknown')}" for key in shown)
         if len(groups) > 1:
             differ = ", ".join(differing) or f"comparison {group[0].data['comparison'][:8]}"
@@ -170,7 +193,8 @@ def _differing_facts(facts: Sequence[Mapping[str, str]]) -> list[str]:
             values.setdefault(fact.get(owner or ""), set()).add(fact.get(key))
         if any(len(distinct) > 1 for distinct in values.values()):
             differing.append(key)
-    return differing
+    # Machines alone divide a table only where their scores differ significantly.
+    return [key for key in differing if key != "machine"] or differing
 
 
 def _facts(run: RunRecord) -> dict[str, str]:
@@ -185,6 +209,7 @@ def _facts(run: RunRecord) -> dict[str, str]:
         "tokenizer": data["tokenizer_sha256"][:8],
     }
     varying = {"objective", "settings", "objective_code", "seed", "display_name"}
+    varying |= {"device", "torch_version"}
     for key, value in data["spec"].items():
         if key in varying or key in data:
             continue
@@ -194,4 +219,9 @@ def _facts(run: RunRecord) -> dict[str, str]:
         name, _, tried = label.partition("=")
         facts[name] = f"tuned ({tried})"
     facts.pop("tuned", None)
-    return facts
+    if "init" in data["spec"]:
+        facts = {key: value for key, value in facts.items() if not key.startswith("init.")}
+        sha256, name = data["spec"]["init"]["sha256"], data.get("init", {}).get("name", "")
+        facts["continues"] = f"{name} ({sha256[:8]})".strip()
+    facts.pop("training.threads", None)
+    return facts | {"machine": run.machine}

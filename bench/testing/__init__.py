@@ -23,6 +23,7 @@ from bench.testing.checks.declaration import (
     check_settings,
     check_task_metadata,
 )
+from bench.testing.checks.feedback import check_feedback
 from bench.testing.checks.leaks import check_future, check_hidden_tokens
 from bench.testing.checks.learning import (
     check_cost,
@@ -35,6 +36,7 @@ from bench.testing.checks.learning import (
 from bench.testing.checks.planting import plant_answers
 from bench.testing.checks.purity import (
     check_batch_untouched,
+    check_head,
     check_process_untouched,
     check_reproducible,
     check_rows_independent,
@@ -82,9 +84,11 @@ __all__ = [
     "check_cost",
     "check_deterministic",
     "check_examples",
+    "check_feedback",
     "check_fixed_shapes",
     "check_future",
     "check_gradient",
+    "check_head",
     "check_hidden_tokens",
     "check_labels",
     "check_learning",

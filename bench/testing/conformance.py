@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.pretraining.objective import Objective
 from bench.probing.task import DataRoot, Task
-from bench.testing.checks import corruption, declaration, leaks, learning, purity
+from bench.testing.checks import corruption, declaration, feedback, leaks, learning, purity
 from bench.testing.checks import tasks as task_checks
 from bench.testing.findings import (
     Finding,
@@ -36,6 +36,7 @@ OBJECTIVE_CHECKS: tuple[Check, ...] = (
     corruption.check_labels,
     purity.check_batch_untouched,
     purity.check_process_untouched,
+    purity.check_head,
     purity.check_reproducible,
     purity.check_static_masking,
     purity.check_rows_independent,
@@ -47,6 +48,7 @@ OBJECTIVE_CHECKS: tuple[Check, ...] = (
     learning.check_gradient,
     learning.check_learning,
     learning.check_cost,
+    feedback.check_feedback,
 )
 """The checks of an objective, each called with an instance."""
 

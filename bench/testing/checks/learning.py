@@ -10,7 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.pretraining.ledger import TRAINING_FACTOR, step_flops
+from bench.pretraining.ledger import TRAINING_FACTOR, encoder_row_flops, step_flops
 from bench.testing.checks.trial import (
     LENGTH,
     ROWS,
@@ -86,7 +86,7 @@ def check_token_head(objective: Objective) -> None:
     if objective.scoring is None:
         raise Inapplicable("the objective scores no sentences")
     trial = Trial(objective)
-    embedding = trial.encoder.embeddings.tok_embeddings.weight
+    embedding = trial.encoder.token_table
     with torch.no_grad():
         logits = trial.head(torch.ones(5, SHAPE.hidden_size), embedding)
     fits = logits.shape == (5, VOCABULARY.size) and bool(logits.isfinite().all())
@@ -143,7 +143,8 @@ def check_cost(objective: Objective) -> None:
     expected = f"the encoder to read the declared {positions} positions"
     demand(read == positions, f"{expected} of {ROWS} x {LENGTH}", f"{read}", where)
     slots = example.labels.numel() if loss.slots is None else loss.slots
-    declared = step_flops(SHAPE, cost, ROWS, LENGTH, slots) / TRAINING_FACTOR
+    declared = step_flops(ROWS * encoder_row_flops(SHAPE, LENGTH), cost, ROWS * LENGTH, slots)
+    declared /= TRAINING_FACTOR
     spent = counter.get_total_flops()
     fits = abs(spent - declared) <= 1e-6 * declared
     expected = f"the declared {declared:,.0f} forward FLOPs for {ROWS} x {LENGTH}, {slots} slots"

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.corpus.words import word_spans
 from bench.probing.families.fill_in import FillIn
 from bench.probing.families.minimal_pairs import MinimalPairs
 from bench.probing.families.probed import ProbedTask
 from bench.probing.families.retrieval import Retrieval, gains_of
 from bench.probing.families.span_extraction import SpanExtraction
-from bench.probing.reader.passages import words_of
 from bench.probing.task import Splits
 from bench.testing.checks.readers import Answers, Place, direction
 from bench.testing.findings import Unchecked
@@ -81,7 +81,7 @@ def _spans(task: SpanExtraction, splits: Splits) -> tuple[Splits, Answers]:
     for frame in (splits.train, splits.test):
         frames.append(frame.drop_duplicates("context").reset_index(drop=True))
         for context, answers in zip(frames[-1]["context"], frames[-1]["answers"], strict=True):
-            words = words_of(context)
+            words = word_spans(context)
             offset, end = words[0][0], words[-1][1]
             start = int(answers[0]["start"])
             stop = start + len(str(answers[0]["text"]))

@@ -58,6 +58,18 @@ def check_process_untouched(objective: Objective) -> None:
     )
 
 
+def check_head(objective: Objective) -> None:
+    """The head is built alike in every process, whatever the state of the random generators is."""
+    heads = []
+    for seed in (1, 2):  # generators of Python and NumPy go on, and differ by themselves
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            heads.append(Trial(objective).head.state_dict())
+    changed = differing(*heads)
+    expected = "an equal head at each construction (draw with `bench.Noise`, or with torch)"
+    demand(not changed, expected, f"{', '.join(changed)} changed", place(objective, "head"))
+
+
 def check_reproducible(objective: Objective) -> None:
     """Equal noise gives an equal result; another seed gives another one, if anything is drawn."""
     where = f"{place(objective, 'corrupt')} and {place(objective, 'loss')}"

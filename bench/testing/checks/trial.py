@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.pretraining.batch import IGNORED
 from bench.pretraining.encoder import Encoder
-from bench.pretraining.initial_weights import initialise
+from bench.pretraining.initial_weights import initial_head
 from bench.pretraining.noise import Noise
 from bench.spec import EncoderShape
 from bench.testing.samples import SCATTERED_VOCABULARY, sample_batch
@@ -47,9 +47,7 @@ class Trial:
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.encoder = Encoder(SHAPE, 0)
-        with torch.random.fork_rng(devices=[]):
-            self.head: nn.Module = objective.head(SHAPE, VOCABULARY)
-        initialise(self.head, 0, "head")
+        self.head: nn.Module = initial_head(lambda: objective.head(SHAPE, VOCABULARY), 0)
         self.calls: list[EncoderCall] = []
         self.encoder.register_forward_pre_hook(self._record, with_kwargs=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from typing import ClassVar
 
 import torch
@@ -117,6 +118,15 @@ class Seeding(Fine):
         return super().corrupt(batch, vocabulary, noise)
 
 
+class Wandering(Fine):
+    """Draws a part of its head from Python's generator."""
+
+    def head(self, shape, vocabulary):
+        head = super().head(shape, vocabulary)
+        head.register_buffer("place", torch.tensor(random.random()))
+        return head
+
+
 class Seedless(Fine):
     def corrupt(self, batch, vocabulary, noise):
         return super().corrupt(batch, vocabulary, Noise(0, noise.epoch, noise.example_ids))
@@ -220,6 +230,19 @@ class Careless(Fine):
     extra: Fraction = 0.5
 
 
+class Halving(Fine):
+    """Counts shares, which do not add up over micro-batches."""
+
+    feedback_steps = 2
+
+    def loss(self, encoder, head, example, noise):
+        loss = super().loss(encoder, head, example, noise)
+        return dataclasses.replace(loss, counters={"half": loss.predictions // 2})
+
+    def adapt(self, statistics, counters):
+        return dict(statistics)
+
+
 class Forgetful(Fine):
     """Declares a field that is no setting, because @settings is missing."""
 
@@ -256,6 +279,7 @@ FAULTS: dict[str, type[Objective]] = {
     "labels": Curious,
     "batch_untouched": Scribbling,
     "process_untouched": Seeding,
+    "head": Wandering,
     "reproducible": Seedless,
     "static_masking": Restless,
     "rows_independent": Counting,
@@ -267,5 +291,6 @@ FAULTS: dict[str, type[Objective]] = {
     "gradient": Detached,
     "learning": Climbing,
     "cost": Spending,
+    "feedback": Halving,
 }
 """A faulty objective for each check, by the short name of the check."""
