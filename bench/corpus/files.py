@@ -1,4 +1,4 @@
-"""Text files as a corpus: .txt .md .jsonl .csv (each also .gz) and .parquet, files or folders.
+"""Text files as a corpus: text, code, .jsonl .json .csv .tsv (each also .gz) and .parquet.
 
 No file is read whole: text is read in pieces of a line, rows one by one and columns in small
 batches, so a 50 MB line needs no more memory than a short one. Damage that occurs somewhere in
@@ -9,16 +9,18 @@ with an error that names the file.
 
 from __future__ import annotations
 
-import csv
+import functools
 import hashlib
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.corpus.raw_files import FORMATS, list_files, open_regular, read_errors, unpack
+from bench.corpus.documents import FORMATS, Unit, choose_unit, list_files
+from bench.corpus.raw_files import open_regular, read_errors, separated_rows, unpack
 from bench.corpus.sources import DOCUMENT_CHARACTERS, Corpus, cut_position
 from bench.errors import BenchError
 from bench.settings import sha256_json
@@ -26,6 +28,7 @@ from bench.settings import sha256_json
 ROW_BYTES = 64_000_000
 """Longer rows of a .jsonl file are left out and counted; a longer line of a .csv is an error."""
 
+_WITH_ROWS = (".jsonl", ".csv", ".tsv", ".json", ".parquet")
 _PIECE_CHARACTERS = 1 << 16
 _BATCH_BYTES = 16_000_000
 _ESCAPED = re.compile("[\ud800-\udfff]")  # "surrogateescape" turns each invalid byte into one
@@ -34,24 +37,33 @@ _ESCAPED = re.compile("[\ud800-\udfff]")  # "surrogateescape" turns each invalid
 class Files(Corpus):
     """The documents in text files.
 
-    In .txt and .md files a document is a block between empty lines, with its lines joined by
-    spaces. In the other formats it is the text column of a row.
+    In files of text a document is a block between empty lines with its lines joined by spaces, a
+    line, or a whole file of code. In the other formats it is the text column of a row.
 
     Args:
         paths: Files, and folders that are searched (hidden files and other formats are ignored).
         text_column: Name of the column with the text, in formats that have columns.
+        documents: What one document of a text file is (see `bench.corpus.documents`).
 
     Raises:
         BenchError: There is no file of a known format.
     """
 
     name: ClassVar[str] = "files"
-    summary: ClassVar[str] = "text files: " + " ".join(FORMATS)
+    summary: ClassVar[str] = "text files: " + " ".join(FORMATS) + " .tsv .json, code and others"
 
-    def __init__(self, paths: Sequence[Path], text_column: str = "text") -> None:
+    def __init__(
+        self, paths: Sequence[Path], text_column: str = "text", documents: str = "auto"
+    ) -> None:
         self.text_column = text_column
         self.paths = list(paths)
-        self._files = [file for path in paths for file in list_files(path)]
+        self._setting = documents
+        self._files: list[tuple[str, Path]] = []
+        self._other_endings: Counter[str] = Counter()
+        for path in paths:
+            files, others = list_files(path)
+            self._files += files
+            self._other_endings += others
 
     @property
     def display_name(self) -> str:
@@ -59,27 +71,55 @@ class Files(Corpus):
         names = [path.name for path in self.paths]
         return " ".join(names) if len(names) <= 3 else f"{len(names)} files"
 
+    @property
+    def note(self) -> str:
+        """What one document is where `auto` chose it, and the files that are not read."""
+        reasons = Counter(choice for choice in self._units.values() if choice[1])
+        notes = [
+            f"{count} file{'s' * (count > 1)}: one document a {unit.removesuffix('s')} "
+            f"({reason}; --documents sets it)"
+            for (unit, reason), count in sorted(reasons.items())
+        ]
+        if self._other_endings:
+            known = ", ".join(f"{n} {ending}" for ending, n in self._other_endings.most_common(5))
+            notes.append(f"not read: {known or 'files'}")
+        return "; ".join(notes)
+
+    @functools.cached_property
+    def _units(self) -> dict[Path, tuple[Unit, str]]:
+        """What one document of each file is, and why; files with columns have rows."""
+        return {
+            path: ("blank-lines", "")
+            if name.removesuffix(".gz").lower().endswith(_WITH_ROWS)
+            else choose_unit(self._setting, path)
+            for name, path in self._files
+        }
+
     def fingerprint(self) -> str:
-        """A sha256 of each file's relative name and bytes, and of the text column."""
+        """A sha256 of each file's relative name and bytes, of the text column and documents."""
         contents = []
         for name, path in self._files:
             with read_errors(path), open_regular(path) as file:
-                contents.append([name, hashlib.file_digest(file, "sha256").hexdigest()])
+                content = [name, hashlib.file_digest(file, "sha256").hexdigest()]
+            unit, _ = self._units[path]
+            contents.append(content if unit == "blank-lines" else [*content, unit])
         return sha256_json(["files", 1, self.text_column, contents])
 
     def documents(self) -> Iterator[str]:
         """The documents, file by file."""
         self.skipped.clear()
         for name, path in self._files:
-            plain = name.removesuffix(".gz")
+            plain = name.removesuffix(".gz").lower()
             with read_errors(path), open_regular(path) as raw:
                 file = unpack(raw, path) if name.endswith(".gz") else raw
                 if plain.endswith(".parquet"):
                     texts = self._parquet(raw, path)
                 elif plain.endswith(".jsonl"):
                     texts = self._jsonl(file, path)
-                elif plain.endswith(".csv"):
-                    texts = self._csv(file, path)
+                elif plain.endswith(".json"):
+                    texts = self._json(file, path)
+                elif plain.endswith((".csv", ".tsv")):
+                    texts = self._table(file, path, "," if plain.endswith(".csv") else "\t")
                 else:
                     texts = self._text(file, path)
                 yield from self._clean(texts)
@@ -99,15 +139,20 @@ class Files(Corpus):
                 self.count_skipped("blank")
 
     def _text(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
-        """Blocks between empty lines; blocks that are too long are cut at white space."""
+        """Blocks between empty lines, lines or files; too long ones are cut at white space."""
         block, at_line_start = io.StringIO(), True
+        unit, _ = self._units[path]
         for piece in _text_pieces(file, path):
-            if at_line_start and piece.endswith("\n") and not piece.strip():
+            is_end = at_line_start and piece.endswith("\n") and not piece.strip()
+            if unit == "lines" and at_line_start and block.tell():
+                yield block.getvalue()
+                block = io.StringIO()
+            if is_end and unit != "files":
                 if block.tell():
                     yield block.getvalue()
                 block = io.StringIO()
                 continue
-            block.write(piece.replace("\n", " "))
+            block.write(piece if unit == "files" else piece.replace("\n", " "))
             at_line_start = piece.endswith("\n")
             while block.tell() > DOCUMENT_CHARACTERS:
                 text = block.getvalue()
@@ -147,20 +192,42 @@ class Files(Corpus):
             yield line.decode(encoding, "surrogateescape")
             encoding = "utf-8"
 
-    def _csv(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
-        csv.field_size_limit(ROW_BYTES)  # the module's default of 131,072 is shorter than a book
-        rows = csv.reader(_whole_lines(file, path))
+    def _json(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
+        """The rows of a list, or of JSON lines; any other JSON in a folder is read as code."""
+        content = file.read().decode("utf-8-sig", "surrogateescape")
         try:
-            header = next(rows, None)
-            if header is None:
+            data = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            if content.lstrip().startswith("{") and "}\n" in content.strip():
+                yield from self._jsonl(io.BufferedReader(io.BytesIO(content.encode())), path)
                 return
-            if self.text_column not in header:
-                raise self._no_column(path, header)
-            column = header.index(self.text_column)
+            if path in self.paths:
+                raise BenchError(f"{path} is not JSON ({error})") from None
+            data = None
+        rows = data if isinstance(data, list) else [data]
+        is_table = bool(rows) and all(isinstance(row, dict) for row in rows)
+        if is_table and (path in self.paths or all(self.text_column in row for row in rows)):
             for row in rows:
-                yield from self._if_text(row[column] if column < len(row) else None)
-        except csv.Error as error:
-            raise BenchError(f"{path}, near line {rows.line_num}: {error}") from None
+                if self.text_column not in row:
+                    raise self._no_column(path, row)
+                value = row[self.text_column]
+                for text in value if isinstance(value, list) else [value]:
+                    yield from self._if_text(text)
+        elif isinstance(data, list) and all(isinstance(row, str) for row in data):
+            yield from data
+        else:
+            yield content
+
+    def _table(self, file: io.BufferedReader, path: Path, delimiter: str) -> Iterator[str]:
+        rows = separated_rows(_whole_lines(file, path), delimiter, path, ROW_BYTES)
+        header = next(rows, None)
+        if header is None:
+            return
+        if self.text_column not in header:
+            raise self._no_column(path, header)
+        column = header.index(self.text_column)
+        for row in rows:
+            yield row[column]
 
     def _parquet(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
         import pyarrow as pa

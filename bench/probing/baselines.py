@@ -11,7 +11,11 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 Labels = Sequence[str]
 Row = Sequence[str | None]
@@ -23,8 +27,10 @@ C_GRID = (1.0, 10.0, 100.0)
 90.0 instead of 90.8, because rare words need large weights."""
 MAX_CHOICE_ROWS = 10_000
 """Rows on which one is chosen: a fifth of them as dev part, the rest for the fits."""
-WORDS = r"\w+|[^\w\s]"
-"""Words and punctuation marks, as a pattern for scikit-learn's vectorizers."""
+CHARACTER_GRAM = 3
+"""The longest run of characters that counts where words make no sense."""
+SAMPLE_TEXTS = 500
+"""Texts by which that is decided."""
 BOUNDARY = "\n"
 """The neighbour left of the first word and right of the last; no word contains it."""
 
@@ -37,10 +43,64 @@ def majority(train: Labels) -> str:
 
 def bag_of_words(train_texts: Sequence[str], train: Labels, texts: Sequence[str]) -> list[str]:
     """TF-IDF of words and word pairs, then logistic regression: 84.0 on SST-2, 89.1 on SUBJ."""
+    vectors = vectorizer(train_texts, num_words=2)
+    return _predict(vectors.fit_transform(train_texts), train, vectors.transform(texts), C)
+
+
+def bag_of_words_numbers(
+    train_texts: Sequence[str], train: np.ndarray, texts: Sequence[str]
+) -> np.ndarray:
+    """TF-IDF of words and word pairs, then ridge regression, for one number per text."""
+    import numpy as np
+    from sklearn.linear_model import Ridge
+
+    vectors = vectorizer(train_texts, num_words=2)
+    model = Ridge(solver="lsqr").fit(vectors.fit_transform(train_texts), train)
+    return np.asarray(model.predict(vectors.transform(texts)))
+
+
+def bag_of_words_labels(
+    train_texts: Sequence[str], train: Sequence[tuple[str, ...]], texts: Sequence[str]
+) -> pd.DataFrame:
+    """The probability of each label: a logistic regression of its own on TF-IDF."""
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+
+    vectors = vectorizer(train_texts, num_words=2)
+    x, x_test = vectors.fit_transform(train_texts), vectors.transform(texts)
+    columns = {}
+    for name in sorted({label for row in train for label in row}):
+        has_label = [name in row for row in train]
+        columns[name] = 1.0
+        if not all(has_label):
+            model = LogisticRegression(C=C, max_iter=100)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a baseline need not fully converge
+                columns[name] = model.fit(x, has_label).predict_proba(x_test)[:, 1]
+    return pd.DataFrame(columns, index=range(len(texts)))
+
+
+def vectorizer(texts: Sequence[str], num_words: int = 1) -> Any:
+    """TF-IDF of up to `num_words` words in a row; of characters where words make no sense.
+
+    They make none in scripts without spaces, and in texts of long runs such as DNA.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORDS)
-    return _predict(vectors.fit_transform(train_texts), train, vectors.transform(texts), C)
+    from bench.corpus.words import split_words
+
+    if not are_words_divided(texts):
+        return TfidfVectorizer(analyzer="char", ngram_range=(1, CHARACTER_GRAM))
+    return TfidfVectorizer(ngram_range=(1, num_words), tokenizer=split_words, token_pattern=None)
+
+
+def are_words_divided(texts: Sequence[str]) -> bool:
+    """Whether spaces divide the words of most of the letters of some texts."""
+    from bench.corpus.words import has_unspaced, plain_words
+
+    words = [word for text in texts[:SAMPLE_TEXTS] for word in plain_words(text)]
+    divided = sum(len(word) for word in words if len(word) > 1 and not has_unspaced(word))
+    return 2 * divided >= sum(map(len, words))
 
 
 def bag_of_pairs(
@@ -51,10 +111,9 @@ def bag_of_pairs(
     Single words only: word pairs would make four times as many columns.
     """
     from scipy.sparse import hstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = TfidfVectorizer(token_pattern=WORDS)
-    vectors.fit([text for pair in train_pairs for text in pair])
+    train_texts = [text for pair in train_pairs for text in pair]
+    vectors = vectorizer(train_texts).fit(train_texts)
 
     def pair_vectors(of: Sequence[tuple[str, str]]) -> Any:
         u, v = (vectors.transform([pair[side] for pair in of]) for side in (0, 1))
@@ -69,9 +128,7 @@ def tfidf(known: Sequence[str], *others: Sequence[str]) -> list[Any]:
     Returns:
         The vectors of `others` in their order, then those of `known`.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectors = TfidfVectorizer(token_pattern=WORDS)
+    vectors = vectorizer(known)
     own = vectors.fit_transform(known)
     return [*(vectors.transform(texts) for texts in others), own]
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bench.probing.reader.batching import Span
     from bench.probing.task import Reader
 
-Targets = Sequence[str] | np.ndarray
-"""Names of classes; or numbers, as an array of floats."""
+Targets = Sequence[str] | Sequence[tuple[str, ...]] | np.ndarray
+"""Names of classes; sets of names; or numbers, as an array of floats."""
 Join = Callable[[Any, Any], tuple[Any, ...]]
 """The features of a pair from its two vectors, arrays or tensors; the caller concatenates them."""
 

@@ -20,8 +20,6 @@ import torch
 
 from bench.pretraining.initial_weights import initialise
 from bench.pretraining.noise import Noise
-from bench.probing.methods import loss_of
-from bench.probing.probes import encode_labels
 from bench.probing.protocol import (
     Criterion,
     FinetuneSettings,
@@ -30,6 +28,15 @@ from bench.probing.protocol import (
 )
 from bench.probing.reader.batching import batch_tokens, batches
 from bench.probing.sampling import dev_part, uniform
+from bench.probing.targets import (
+    constant_loss,
+    decode,
+    encode_labels,
+    is_number,
+    loss_of,
+    num_outputs,
+    predictions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +80,7 @@ def finetune(
         test_inputs = EncoderInputs(model, test)
         predicted = training.predict(test_inputs)
         cut = training.inputs.truncated + test_inputs.truncated
-        return Attempt(predicted if classes is None else classes[predicted], report, cut)
+        return Attempt(decode(classes, predicted), report, cut)
 
     rates = tuning.learning_rates
     if not rates:
@@ -171,14 +178,13 @@ class Tuning:
     ) -> None:
         self.model, self.y, self.settings = model, y, settings
         self.inputs = EncoderInputs(model, train)
-        self.is_number = y.dtype.kind == "f"
+        self.is_number = is_number(y)
         self.center = float(y.mean()) if self.is_number else 0.0
         self.scale = float(y.std() or 1.0) if self.is_number else 1.0
         self.noise = Noise(seed, 0, torch.arange(1))
         num_parts = 1 if train.join is None else len(train.join(0.0, 0.0))
-        outputs = 1 if self.is_number else int(y.max()) + 1
         with torch.random.fork_rng(devices=[]):  # torch draws weights, which are replaced below
-            head = torch.nn.Linear(model.width * num_parts, outputs)
+            head = torch.nn.Linear(model.width * num_parts, num_outputs(y))
         torch.nn.init.zeros_(head.bias)
         initialise(head, seed, "finetune.head", None)
         self.head = head.to(model.device)
@@ -222,11 +228,9 @@ class Tuning:
     def predict(
         self, inputs: EncoderInputs, texts: Int[np.ndarray, " U"] | None = None
     ) -> np.ndarray:
-        """Numbers of classes, or numbers; of the labels of some texts only, if they are given."""
+        """Predictions; of the labels of some texts only, if they are given."""
         outputs = inputs.all_outputs(self.head, texts)
-        if self.is_number:
-            return np.asarray(outputs[:, 0] * self.scale + self.center)
-        return np.asarray(outputs.argmax(1))
+        return predictions(outputs, self.y, self.center, self.scale)
 
     def _weights(self) -> list[Tensor]:
         return [parameter.detach().clone() for parameter in self.parameters]
@@ -258,11 +262,3 @@ class Tuning:
             optimizer.step()
             schedule.step()
         return total / max(count, 1)
-
-
-def constant_loss(targets: Tensor) -> float:
-    """The loss of the best constant prediction."""
-    if targets.is_floating_point():
-        return float(targets.var(correction=0))
-    shares = targets.bincount() / len(targets)
-    return float(-(shares * shares.clamp(min=1e-12).log()).sum())

@@ -17,10 +17,10 @@ import numpy as np
 
 from bench.probing.protocol import Criterion, ProbeSettings, criterion_score
 from bench.probing.sampling import uniform
+from bench.probing.targets import is_number, loss_of, num_outputs
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
-    from sklearn.linear_model import LogisticRegression
     from torch import nn
 
     from bench.pretraining.noise import Noise
@@ -123,20 +123,23 @@ class Linear:
         y: np.ndarray,
         parameter: float,
         settings: ProbeSettings,
-        model: LogisticRegression | None,
-    ) -> tuple[FittedProbe, LogisticRegression | None]:
+        model: Any,
+    ) -> tuple[FittedProbe, Any]:
         """The fitted probe, and the model for a warm start of the next fit, where there is one."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        if y.dtype.kind == "f":
+        if is_number(y):
             predict = ridge(x, y[:, None], 1 / parameter)
             return FittedProbe(lambda further: predict(further)[:, 0]), None
-        if (y == y[0]).all():
+        if y.ndim == 1 and (y == y[0]).all():
             return FittedProbe(lambda further: np.full(len(further), y[0])), None
-        allowed = int(settings.max_work / (x.size * len(np.unique(y))))
+        num_classes = y.shape[1] if y.ndim == 2 else len(np.unique(y))
+        allowed = int(settings.max_work / (x.size * num_classes))
         iterations = max(min(settings.max_iterations, allowed), MIN_ITERATIONS)
         iterations = min(iterations, settings.max_iterations)
+        if y.ndim == 2:
+            return _fit_labels(x, y, parameter, iterations, model)
         model = model or LogisticRegression(warm_start=True)
         model.set_params(C=parameter, max_iter=iterations)
         with warnings.catch_warnings():
@@ -146,6 +149,35 @@ class Linear:
         done = int(model.n_iter_.max())
         report = {"iterations": done, "converged": done < iterations}
         return FittedProbe(model.predict, report), model
+
+
+def _fit_labels(
+    x: Float[np.ndarray, "T W"],
+    y: Float[np.ndarray, "T K"],
+    c: float,
+    iterations: int,
+    start: Float[np.ndarray, " P"] | None,
+) -> tuple[FittedProbe, Float[np.ndarray, " P"]]:
+    """A logistic regression for each label, all in one fit, and its weights."""
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    signs, shape = 2 * y - 1, (x.shape[1] + 1, y.shape[1])
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = flat.reshape(shape)
+        margins = signs * (x @ weights[:-1] + weights[-1])
+        slopes = -signs * expit(-margins)
+        gradient = np.vstack((c * (x.T @ slopes) + weights[:-1], c * slopes.sum(0)))
+        penalty = (weights[:-1] ** 2).sum() / 2
+        return float(c * np.logaddexp(0, -margins).sum() + penalty), gradient.ravel()
+
+    first = np.zeros(shape).ravel() if start is None else start
+    result = minimize(loss, first, jac=True, method="L-BFGS-B", options={"maxiter": iterations})
+    weights = result.x.reshape(shape)
+    report = {"iterations": int(result.nit), "converged": int(result.nit) < iterations}
+    fitted = FittedProbe(lambda further: expit(further @ weights[:-1] + weights[-1]), report)
+    return fitted, result.x
 
 
 def ridge(x: Float[np.ndarray, "T W"], targets: Float[np.ndarray, "T K"], penalty: float) -> Any:
@@ -263,21 +295,19 @@ class Perceptron:
 
         from bench.pretraining.initial_weights import initialise
 
-        is_number = y.dtype.kind == "f"
-        center, scale = (y.mean(), y.std() or 1.0) if is_number else (0.0, 1.0)
-        outputs = 1 if is_number else int(y.max()) + 1
+        center, scale = (y.mean(), y.std() or 1.0) if is_number(y) else (0.0, 1.0)
         with torch.random.fork_rng(devices=[]):  # torch draws weights, which are replaced below
             model = torch.nn.Sequential(
                 torch.nn.Linear(x.shape[1], HIDDEN),
                 torch.nn.GELU(),
-                torch.nn.Linear(HIDDEN, outputs),
+                torch.nn.Linear(HIDDEN, num_outputs(y)),
             )
         for parameter in (model[0].bias, model[2].bias):
             torch.nn.init.zeros_(parameter)  # type: ignore[arg-type]
         initialise(model, noise.seed, "probe.mlp", None)
-        fitted = _fitted_network(model, float(center), float(scale), is_number)
+        fitted = FittedProbe(_network_predictor(model, y, float(center), float(scale)))
         inputs = torch.from_numpy(x.astype(np.float32))
-        targets = torch.from_numpy((y - center) / scale if is_number else y)
+        targets = torch.from_numpy((y - center) / scale if is_number(y) else y)
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
         for epoch in range(1, epochs + 1):
             order = np.argsort(uniform(noise, f"probe.mlp.order.{epoch}", len(x)), kind="stable")
@@ -290,26 +320,17 @@ class Perceptron:
         return fitted
 
 
-def loss_of(outputs: Any, targets: Any) -> Any:
-    """Cross-entropy for classes, squared error for numbers; the mean over the batch."""
-    import torch.nn.functional as F
-
-    if targets.is_floating_point():
-        return F.mse_loss(outputs[:, 0], targets.float())
-    return F.cross_entropy(outputs, targets)
-
-
-def _fitted_network(model: nn.Module, center: float, scale: float, is_number: bool) -> FittedProbe:
+def _network_predictor(model: nn.Module, y: np.ndarray, center: float, scale: float) -> Predict:
     import torch
+
+    from bench.probing.targets import predictions
 
     def predict(further: Float[np.ndarray, "R W"]) -> np.ndarray:
         with torch.inference_mode():
             outputs = model(torch.from_numpy(further.astype(np.float32))).numpy()
-        if is_number:
-            return np.asarray(outputs[:, 0] * scale + center, dtype=np.float64)
-        return np.asarray(outputs.argmax(1))
+        return predictions(outputs, y, center, scale)
 
-    return FittedProbe(predict)
+    return predict
 
 
 def best(tried: list[list[float]]) -> float:
@@ -334,12 +355,11 @@ def layer_weights(
 
     x = torch.from_numpy(np.stack(layers))
     targets = torch.from_numpy(y).float() if y.dtype.kind == "f" else torch.from_numpy(y)
-    if y.dtype.kind == "f":
+    if is_number(y):
         targets = (targets - targets.mean()) / targets.std().clamp(min=1e-6)
-    outputs = 1 if y.dtype.kind == "f" else int(y.max()) + 1
     logits = torch.zeros(len(x), requires_grad=True)
-    weights = torch.zeros(x.shape[2], outputs, requires_grad=True)
-    bias = torch.zeros(outputs, requires_grad=True)
+    weights = torch.zeros(x.shape[2], num_outputs(y), requires_grad=True)
+    bias = torch.zeros(num_outputs(y), requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [logits, weights, bias], max_iter=steps, line_search_fn="strong_wolfe"
     )

@@ -149,12 +149,15 @@ def standard_error(outcomes: Float[np.ndarray, " N"]) -> float:
 def bio_spans(labels: Sequence[str | None]) -> set[tuple[str, int, int]]:
     """The (type, first, end) spans of one sentence's B-/I-/O labels, end exclusive.
 
-    As CoNLL's scorer does it: an I- after another type or after nothing opens a span.
+    As CoNLL's scorer does it: an I- after another type or after nothing opens a span. A word
+    without a label neither opens nor closes one.
     """
     spans = set()
     kind, start = "", 0
     for at, label in enumerate([*labels, "O"]):
-        prefix, _, of = (label or "O").partition("-")
+        if label is None:
+            continue
+        prefix, _, of = label.partition("-")
         if kind and (prefix != "I" or of != kind):
             spans.add((kind, start, at))
             kind = ""

@@ -3,9 +3,10 @@
 A text overlaps where it shares thirteen words (or tokens) in a row with a text of the other set, as
 in GPT-3's check (Brown et al. 2020). The corpus is compared as tokens, because its store has tokens
 and the encoder read tokens; thirteen tokens are fewer words, so the check errs towards more
-overlap. It runs once for a corpus and a task's data, with a million tokens in memory at a time, and
-its result is cached. The score on the other examples is reported beside the score: no example is
-removed.
+overlap. In a script without spaces a token can have several words (characters), and as many tokens
+count as have thirteen words in the mean. It runs once for a corpus and a task's data, with a
+million tokens in memory at a time, and its result is cached. The score on the other examples is
+reported beside the score: no example is removed.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.corpus.words import plain_words
 from bench.settings import sha256_json
 from bench.storage import exclusive, write_atomic
 
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
     from bench.probing.task import Score, Splits
 
 GRAM = 13
+SHORTEST_GRAM = 4
+"""Fewest tokens in a row that count, where a token has several words."""
 PIECE_TOKENS = 1 << 20
 TEXT_COLUMNS = ("text", "text_pair", "good", "question", "context")
 _FORMAT = 1
 _FILTER_BITS = 22
-_WORD = re.compile(r"\w+")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 
 
@@ -53,7 +55,7 @@ def shares_words(train_texts: Sequence[str], test_texts: Sequence[str]) -> Bool[
     numbers: dict[str, int] = {}
 
     def word_numbers(texts: Sequence[str]) -> list[Int[np.ndarray, " L"]]:
-        words = (_WORD.findall(text.lower()) for text in texts)
+        words = (plain_words(text.lower()) for text in texts)
         return [np.array([numbers.setdefault(w, len(numbers)) for w in row]) for row in words]
 
     known, _ = _grams(word_numbers(train_texts))
@@ -124,13 +126,14 @@ def _search(prepared: Path, splits: Splits) -> Overlap:
     rows = texts_of(splits.test)
     encoded = tokenizer.encode([text for row in rows for text in row])
     example = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    grams, owners = _grams([one.ids for one in encoded])
+    size = _gram_tokens(rows, sum(len(one.ids) for one in encoded))
+    grams, owners = _grams([one.ids for one in encoded], size)
     targets, place = np.unique(grams, return_inverse=True)
     is_there = np.zeros(len(targets), dtype=bool)
     may_be = np.zeros(1 << _FILTER_BITS, dtype=bool)  # this filter excludes most of the corpus
     may_be[_filter_place(targets)] = True
     for piece in _pieces(prepared) if len(targets) else ():
-        hashes = gram_hashes(piece)
+        hashes = gram_hashes(piece, size)
         hashes = hashes[may_be[_filter_place(hashes)]]
         at = np.minimum(np.searchsorted(targets, hashes), len(targets) - 1)
         is_there[at[targets[at] == hashes]] = True
@@ -149,16 +152,22 @@ def _pieces(prepared: Path) -> Iterator[Int[np.ndarray, " L"]]:
         yield np.asarray(tokens[low : low + PIECE_TOKENS + GRAM - 1])
 
 
+def _gram_tokens(rows: Sequence[Sequence[str]], num_tokens: int) -> int:
+    """The number of tokens in a row that have thirteen words in the mean, at most thirteen."""
+    num_words = sum(len(plain_words(text)) for row in rows for text in row)
+    return min(GRAM, max(SHORTEST_GRAM, round(GRAM * num_tokens / max(num_words, 1))))
+
+
 def _grams(
-    rows: Sequence[Int[np.ndarray, " L"]],
+    rows: Sequence[Int[np.ndarray, " L"]], size: int = GRAM
 ) -> tuple[UInt64[np.ndarray, " G"], Int[np.ndarray, " G"]]:
     """The grams of all rows, and the row of each; no gram spans two rows."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     owners = np.repeat(np.arange(len(rows)), lengths)
-    if len(owners) < GRAM:
+    if len(owners) < size:
         return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
-    hashes = gram_hashes(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]))
-    first, last = owners[: len(hashes)], owners[GRAM - 1 :]
+    hashes = gram_hashes(np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]), size)
+    first, last = owners[: len(hashes)], owners[size - 1 :]
     return hashes[first == last], first[first == last]
 
 

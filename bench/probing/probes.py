@@ -19,6 +19,7 @@ from bench.probing.methods import ProbeData
 from bench.probing.protocol import Criterion, ProbeSettings, criterion_score
 from bench.probing.readouts import FeatureReadout, readouts, screen
 from bench.probing.sampling import dev_part, random_labels
+from bench.probing.targets import decode, encode_labels
 from bench.probing.task import POOLINGS
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ def probe(
     settings: ProbeSettings,
     method: Method,
     criterion: Criterion = "accuracy",
-) -> tuple[np.ndarray, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     """Fit on `train`, predict `test` once.
 
     Returns:
-        The predicted labels (or numbers), and how they came about: the chosen readout, layer (0:
-        embeddings), pooling and parameter with all that were tried; selectivity, the probe's
-        score by the criterion minus its score on random labels, one per type (Hewitt & Liang
-        2019); and `single`, the same for the best single layer.
+        The predicted labels, numbers or probabilities of labels, and how they came about: the
+        chosen readout, layer (0: embeddings), pooling and parameter with all that were tried;
+        selectivity, the probe's score by the criterion minus its score on random labels, one per
+        type (Hewitt & Liang 2019); and `single`, the same for the best single layer.
     """
     classes, y, targets = encode_labels(train.labels, test.labels)
     is_dev = dev_part(train.units, y, noise, settings.dev_fraction)
@@ -86,10 +87,9 @@ def probe(
     }
     if single is not chosen:
         details["single"] = finish(single)[1]
-    if classes is None:
-        return predicted, details
-    details["unseen_test_labels"] = int((targets < 0).sum())
-    return classes[predicted], details
+    if classes is not None and targets.ndim == 1:
+        details["unseen_test_labels"] = int((targets < 0).sum())
+    return decode(classes, predicted), details
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,18 +104,3 @@ class Candidate:
     def dev(self) -> float:
         """The best dev score."""
         return max(score for _, score in self.tried)
-
-
-def encode_labels(
-    labels: Any, test_labels: Any
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """Classes and the class numbers of both splits (-1 for a class that only `test` has).
-
-    The classes are None where the labels are numbers.
-    """
-    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
-        return None, labels, np.asarray(test_labels, dtype=np.float64)
-    classes, y = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    names = np.asarray(test_labels, dtype=str)
-    place = np.searchsorted(classes, names).clip(max=len(classes) - 1)
-    return classes, y, np.where(classes[place] == names, place, -1)

@@ -64,11 +64,16 @@ class FinetuneSettings:
 
 
 def criterion_score(predicted: np.ndarray, targets: np.ndarray, criterion: Criterion) -> float:
-    """The criterion's value; 0 without targets (a dev part too small to exist)."""
+    """The criterion's value, over all decisions where the targets are sets of labels.
+
+    It is 0 without targets (a dev part too small to exist).
+    """
     from bench.probing.metrics import matthews, rank_correlation
 
     if not len(targets):
         return 0.0
+    if targets.ndim == 2:  # the yes and no of every label
+        targets, predicted = targets.ravel() > 0, predicted.ravel() >= 0.5
     if criterion == "accuracy":
         return float((predicted == targets).mean())
     outcomes = matthews if criterion == "matthews" else rank_correlation

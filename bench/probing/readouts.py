@@ -128,17 +128,29 @@ def screen(
     few = chosen_units(counts, noise, "probe.screen", settings.screen_examples)
     rows = np.flatnonzero(np.isin(train.units, few))
     y, is_dev = y[rows], is_dev[rows]
-    targets = y[:, None] if y.dtype.kind == "f" else np.eye(y.max() + 1)[y]
-    if criterion == "matthews":
+    is_class = y.dtype.kind != "f"
+    targets = np.eye(y.max() + 1)[y] if is_class else y.reshape(len(y), -1)
+    if criterion == "matthews" and is_class:
         targets = targets / np.sqrt(np.maximum(targets[~is_dev].sum(0), 1.0))
     grid = np.empty(train.grid_shape)
     for layer, pooling in np.ndindex(grid.shape):
         everything = train.at(layer, pooling, rows)
         x, x_dev = standardise(everything[~is_dev], everything[is_dev])
         outputs = ridge(x, targets[~is_dev], settings.screen_penalty)(x_dev)
-        predicted = outputs[:, 0] if y.dtype.kind == "f" else outputs.argmax(1)
+        predicted = outputs.argmax(1) if is_class else outputs[:, 0]
+        if y.ndim == 2:  # each label as often as in train: least squares seldom reaches 0.5
+            predicted = _most_likely(outputs, targets[~is_dev].mean(0))
         grid[layer, pooling] = criterion_score(predicted, y[is_dev], criterion)
     return grid
+
+
+def _most_likely(
+    outputs: Float[np.ndarray, "R K"], shares: Float[np.ndarray, " K"]
+) -> Float[np.ndarray, "R K"]:
+    """1 for the share of rows of each column that has the highest outputs, else 0."""
+    ranks = (-outputs).argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    chosen: Float[np.ndarray, "R K"] = (ranks < np.round(shares * len(outputs))).astype(float)
+    return chosen
 
 
 def standardise(

@@ -61,5 +61,6 @@ def random_labels(
     everything = [*train_types, *test_types]
     place = {each: i for i, each in enumerate(sorted(set(everything)))}
     draws = uniform(noise, "probe.random_labels", len(place))
-    labels = np.sort(y)[(draws * len(y)).astype(np.int64)][[place[each] for each in everything]]
+    ordered = y[np.lexsort(y.T)] if y.ndim == 2 else np.sort(y)
+    labels = ordered[(draws * len(y)).astype(np.int64)][[place[each] for each in everything]]
     return labels[: len(train_types)], labels[len(train_types) :]

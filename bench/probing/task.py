@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.pretraining.noise import Noise
     from bench.probing.reader.batching import Row, Span
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raise this number whenever the evaluation computes other values from the same features. The code
 of this module is part of every score's key, so a score of the old protocol is never mistaken for
 one of the new protocol."""
@@ -188,10 +188,10 @@ class Task(ABC):
     """The declared metric; `metric_of` gives the metric of loaded examples."""
     family: ClassVar[str]
     chance: ClassVar[float | None]
-    """The declared chance level: the highest score, in the metric, of one constant answer on the
-    test examples, such as the share of their most frequent label; 0 where a constant answer has no
+    """The declared chance level: the highest score, in the metric, of a guess without context, such
+    as the share of the most frequent label of the test examples; 0 where a constant answer has no
     correlation or finds no span. None: only the examples determine it (`chance_of`). The baseline
-    `majority` answers with the most frequent label of train, so it is at most as high."""
+    `majority` answers with the most frequent label of train."""
     size: ClassVar[tuple[int, int] | None] = None
     """The numbers of train and test examples, as published or as generated."""
     is_own: ClassVar[bool] = False

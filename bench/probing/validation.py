@@ -7,7 +7,7 @@ differ.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
@@ -42,13 +42,36 @@ def _leak_mask(train_texts: tuple[str, ...], test_texts: tuple[str, ...]) -> Boo
 
 
 def check_columns(task: str, splits: Splits, columns: Sequence[str]) -> None:
-    """Check that both splits have the columns, no missing values and enough rows.
+    """Check both splits: the columns, no missing values, enough rows, labels that train has.
 
     Raises:
-        BenchError: Names task, split and the first bad row.
+        BenchError: Names task, split and the first bad row; or no label of test occurs in train.
     """
     check_frame(task, "train", splits.train, columns)
     check_frame(task, "test", splits.test, columns)
+    for column in {"label", "labels"} & set(columns):
+        known, tested = (_labels(frame[column]) for frame in (splits.train, splits.test))
+        if known and tested and not known & tested:
+            raise BenchError(
+                f"{task}: none of the labels of the test split ({_names(tested)}) occurs in train "
+                f"({_names(known)}), so every prediction would be wrong; write the labels of both "
+                "splits in the same way, or use an edition with labels for the test split"
+            )
+
+
+def _labels(values: Iterable[Any]) -> set[str]:
+    """The labels of a column, which are names or lists of names."""
+    rows = (value if _is_list(value) else [value] for value in values)
+    return {str(label) for row in rows for label in row if label is not None}
+
+
+def _is_list(value: Any) -> bool:
+    """Whether a cell holds several values: a list, a tuple or an array."""
+    return isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1
+
+
+def _names(labels: Collection[str]) -> str:
+    return ", ".join(map(repr, sorted(labels)[:4])) + (", ..." if len(labels) > 4 else "")
 
 
 def check_frame(task: str, split: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -70,9 +70,19 @@ def test_rows(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == (["one\ntwo"], {"blank": 2})
     text = io.StringIO()
-    csv.writer(text).writerows([["n", "body"], ["1", "one\ntwo"], ["2"], ["3", "x" * 200_000]])
+    csv.writer(text).writerows([["n", "body"], ["1", "one\ntwo"], ["2", ""], ["3", "x" * 200_000]])
     file = write(tmp_path / "a.csv", text.getvalue())
     assert read(file, text_column="body") == (["one\ntwo", "x" * 200_000], {"blank": 1})
+
+
+def test_text_after_an_unquoted_comma_is_refused(tmp_path: Path) -> None:
+    """Case 33 of the shared cases: the text after the first comma was lost in every row."""
+    file = write(tmp_path / "a.csv", "text,year\na cat sat, well, yes,2000\n")
+    with pytest.raises(BenchError, match=r"a\.csv, line 2: 4 cells, but the header has 2 columns"):
+        read(file)
+    file = write(tmp_path / "b.csv", 'text,year\n"a cat" sat,2000\n')
+    with pytest.raises(BenchError, match=r"b\.csv, near line 2"):
+        read(file)
 
 
 def test_parquet_of_dictionaries_and_broken_strings(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ that a user brings. Train and test come from different documents. Cues in the wo
 balanced away where the task is not about words: a shift keeps the words, a replacement moves them
 among sentences of one class, and each wrong next sentence is the right one elsewhere.
 
-Words are runs of letters. A script without spaces between words gives too few examples, and the
-error says so before anything is trained.
+Words are runs of letters with their marks; in a script without spaces, they are characters. A text
+that gives too few examples is refused before anything is trained.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def _documents(prepared: Path) -> list[Document]:
 
     They are not removed, because their neighbours do not follow each other.
     """
+    from bench.corpus.partition import one_text
     from bench.corpus.sentences import sentence_starts
     from bench.corpus.store import TokenStore
     from bench.corpus.tokenizer import TextTokenizer
@@ -113,8 +114,9 @@ def _documents(prepared: Path) -> list[Document]:
     manifest = json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))
     if not manifest["has_heldout"]:
         raise BenchError(
-            f"the corpus {manifest['corpus']} is one document: nothing is held out; take a corpus "
-            "of several documents, or leave this task out"
+            f"the corpus {manifest['corpus']} is {one_text(manifest.get('documents', 1))}: nothing "
+            "is held out; take a corpus of several documents, set what one document is with "
+            "--documents, or leave this task out"
         )
     tokenizer = TextTokenizer.from_file(prepared / "tokenizer.json")
     store = TokenStore.open(prepared / "heldout")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.corpus.words import has_unspaced, letter_words
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -39,25 +39,22 @@ FUNCTION_WORDS = 30
 """Number of the most frequent words, which are never replaced or hidden; half of them are never a
 class of `word_maker`."""
 
-_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
-
 
 def swap_neighbours(documents: Sequence[Document], part: str) -> list[Row]:
     """(text, label): every other sentence has two neighbouring words swapped, never its first."""
     rows: list[Row] = []
     for sentence, draw in _sentences(documents, part, "swapped"):
-        words = list(_WORD.finditer(sentence))
         places = [
             (a, b)
-            for a, b in itertools.pairwise(words[1:])
-            if sentence[a.end() : b.start()].isspace() and a[0].lower() != b[0].lower()
+            for a, b in itertools.pairwise(letter_words(sentence)[1:])
+            if not sentence[a.end : b.start].strip() and a.word.lower() != b.word.lower()
         ]
         if not places:
             continue
         if len(rows) % 2:
             a, b = places[int(draw * len(places))]
-            between = sentence[a.end() : b.start()]
-            swapped = sentence[: a.start()] + b[0] + between + a[0] + sentence[b.end() :]
+            between = sentence[a.end : b.start]
+            swapped = sentence[: a.start] + b.word + between + a.word + sentence[b.end :]
             rows.append((swapped, "swapped"))
         else:
             rows.append((sentence, "kept"))
@@ -76,17 +73,19 @@ def replace_one(documents: Sequence[Document], part: str) -> list[Row]:
     for sentence, draw in _sentences(documents, part, "replaced"):
         places = [
             place
-            for place in list(_WORD.finditer(sentence))[1:]
-            if place[0].islower() and place[0] not in common and counts[place[0]] > 1
+            for place in letter_words(sentence)[1:]
+            if place.word.lower() == place.word
+            and place.word not in common
+            and counts[place.word] > 1
         ]
         if places:
             candidates.append((sentence, places[int(draw * len(places))]))
     unchanged: list[Row] = [(sentence, "kept") for sentence, _ in candidates[::2]]
-    ring = sorted(candidates[1::2], key=lambda pair: int(2 * math.log2(counts[pair[1][0]])))
+    ring = sorted(candidates[1::2], key=lambda pair: int(2 * math.log2(counts[pair[1].word])))
     replaced: list[Row] = []
     for (sentence, place), (_, other) in zip(ring, ring[1:] + ring[:1], strict=True):
-        if other[0] not in sentence:
-            text = sentence[: place.start()] + other[0] + sentence[place.end() :]
+        if other.word not in sentence:
+            text = sentence[: place.start] + other.word + sentence[place.end :]
             replaced.append((text, "replaced"))
     return _alternate([unchanged, _shuffle(replaced, f"{part}.ring")])
 
@@ -209,20 +208,21 @@ def hide_words(documents: Sequence[Document], part: str) -> list[Row]:
     counts = _word_counts(documents)
     common = {word for word, _ in counts.most_common(FUNCTION_WORDS)}
     known = [w for w in sorted(counts) if counts[w] >= EACH_HIDDEN and w not in common]
-    chosen = dict.fromkeys(_shuffle([w for w in known if len(w) > 2], "hidden")[:NUM_HIDDEN], 0)
+    usable = [word for word in known if len(word) > 2 or has_unspaced(word)]
+    chosen = dict.fromkeys(_shuffle(usable, "hidden")[:NUM_HIDDEN], 0)
     if len(chosen) < NUM_HIDDEN:
         raise too_few(len(chosen), "words that are frequent enough", NUM_HIDDEN)
     rows: list[Row] = []
     for sentence, draw in _sentences(documents, part, "hiding"):
         places = [
             place
-            for place in list(_WORD.finditer(sentence))[1:]
-            if chosen.get(place[0], EACH_HIDDEN) < EACH_HIDDEN
+            for place in letter_words(sentence)[1:]
+            if chosen.get(place.word, EACH_HIDDEN) < EACH_HIDDEN
         ]
         if places:
             place = places[int(draw * len(places))]
-            chosen[place[0]] += 1
-            rows.append((sentence, place.start(), place.end()))
+            chosen[place.word] += 1
+            rows.append((sentence, place.start, place.end))
     return rows
 
 
@@ -257,12 +257,12 @@ def _following(documents: Sequence[Document], part: str, stream: str) -> list[tu
 
 @functools.lru_cache(maxsize=1 << 14)
 def _words(sentence: str) -> frozenset[str]:
-    return frozenset(word.lower() for word in _WORD.findall(sentence))
+    return frozenset(place.word.lower() for place in letter_words(sentence))
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _length(sentence: str) -> int:
-    return len(_WORD.findall(sentence))
+    return len(letter_words(sentence))
 
 
 def _word_counts(documents: Sequence[Document]) -> Counter[str]:

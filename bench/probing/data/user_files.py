@@ -1,8 +1,4 @@
-"""Label files of a user: .csv .tsv .jsonl .parquet, with every value as it was written.
-
-Labels are text here: a reader that guesses types turns the label `NA` into a missing value, `01`
-into 1 and a column with one empty cell into floats. Wrong bytes are refused and not replaced as in
-a corpus, because a label may be among them.
+"""Label files of a user: the argument of `--task`, the files of a path, and a new split.
 
 A file without a test part is divided here. Rows that belong together (one author, one passage, or
 the same text twice) stay together, so the division itself leaks nothing. A hash of the unit, not
@@ -11,28 +7,29 @@ its place, decides its part: the same rows in another order are divided in the s
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.probing.data.datasets import read_parquet
+from bench.probing.data.label_files.formats import FORMATS
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from jaxtyping import Bool
 
-FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 TEST_SHARE = 0.2
-_FIELD_CHARACTERS = 64_000_000
+FILE_STEMS = {
+    "train": ("train",),
+    "test": ("test",),
+    "validation": ("validation", "valid", "val", "dev"),
+}
+"""The names of a folder's files, without their endings."""
+_ENDING = re.compile("|".join(f"\\{ending}$" for ending in FORMATS), re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def safe_name(file_name: str, kind: str) -> str:
 
     Names with letters outside a-z and 0-9, and long names, get a hash to stay distinct.
     """
-    stem = re.sub(r"\.(csv|tsv|jsonl|parquet)$", "", file_name, flags=re.IGNORECASE)
+    stem = _ENDING.sub("", file_name)
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
     name = name if name[:1].isalpha() else f"{kind}_{name}".strip("_")
@@ -71,26 +68,33 @@ def safe_name(file_name: str, kind: str) -> str:
 
 
 def find_splits(path: Path) -> dict[str, Path]:
-    """The files of a path: the file itself, or a folder's train and test.
+    """The files of a path: the file itself, or a folder's train, test and validation.
 
     Returns:
-        `{"": path}` for a file; `{"train": ..., "test": ...}` for a folder.
+        `{"": path}` for a file; for a folder `train` with `test`, `validation` or both.
 
     Raises:
         BenchError: No such file, another format, or a folder without both parts.
     """
     if path.is_dir():
-        known = {file.name: file for file in sorted(path.iterdir()) if file.suffix in FORMATS}
-        files = {}
-        for part, stems in (("train", ("train",)), ("test", ("test", "validation", "dev"))):
+        files_here = [file for file in sorted(path.iterdir()) if file.suffix.lower() in FORMATS]
+        known = {file.name.lower(): file for file in files_here}
+        files: dict[str, Path] = {}
+        for part, stems in FILE_STEMS.items():
             names = [f"{stem}{suffix}" for stem in stems for suffix in FORMATS]
             present = [known[name] for name in names if name in known]
-            if not present:
+            if len(present) > 1:
                 raise BenchError(
-                    f"the folder {path} has no {part} part: add {part}.csv, .tsv, .jsonl or "
-                    f".parquet; it has {list(known) or 'no file of these formats'}"
+                    f"the folder {path} has several {part} parts: "
+                    f"{', '.join(file.name for file in present)}; leave one of them in the folder"
                 )
-            files[part] = present[0]
+            files |= dict.fromkeys([part], present[0]) if present else {}
+        for part in ("train", "test"):
+            if part not in files and not (part == "test" and "validation" in files):
+                raise BenchError(
+                    f"the folder {path} has no {part} part: add {part}.csv or another of "
+                    f"{' '.join(FORMATS)}; it has {list(known) or 'no file of these formats'}"
+                )
         return files
     if not path.exists():
         raise BenchError(
@@ -99,94 +103,11 @@ def find_splits(path: Path) -> dict[str, Path]:
     if not path.is_file():
         raise BenchError(f"{path} is not a regular file (a pipe or a device?); copy it to a file")
     if path.suffix.lower() not in FORMATS:
-        raise BenchError(f"{path} has an unknown format; the known formats are {' '.join(FORMATS)}")
-    return {"": path}
-
-
-def read_rows(path: Path) -> pd.DataFrame:
-    """All rows of a file; an empty cell is None.
-
-    Raises:
-        BenchError: It is empty, damaged or not UTF-8; names the line.
-    """
-    import pandas as pd
-
-    kind = path.suffix.lower()
-    if kind == ".parquet":
-        frame = read_parquet(path)
-    elif kind == ".jsonl":
-        frame = pd.DataFrame(_objects(path), dtype=object)
-    else:
-        header, rows = _cells(path, "\t" if kind == ".tsv" else ",")
-        frame = pd.DataFrame(rows, columns=header, dtype=object)
-    if not len(frame):
-        raise BenchError(f"{path} has no rows")
-    return frame
-
-
-def _text(path: Path) -> str:
-    """A file's text, without its byte order mark."""
-    try:
-        payload = path.read_bytes()
-    except OSError as error:
-        raise BenchError(f"{path} cannot be read ({error.strerror})") from None
-    if payload[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise BenchError(f"{path} is UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
-    try:
-        return payload.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = payload.count(b"\n", 0, error.start) + 1
         raise BenchError(
-            f"{path}, line {line}: byte {payload[error.start]:#04x} is not UTF-8; convert the file "
-            "from its encoding, for example: iconv -f LATIN1 -t UTF-8"
-        ) from None
-
-
-def _cells(path: Path, delimiter: str) -> tuple[list[str], list[list[str | None]]]:
-    """Header and rows of a file of separated values."""
-    csv.field_size_limit(_FIELD_CHARACTERS)
-    lines = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = next(lines, None)
-        if not header:
-            raise BenchError(f"{path} is empty: the first line must name the columns")
-        duplicates = {name for name in header if header.count(name) > 1}
-        if duplicates:
-            raise BenchError(
-                f"{path} has two columns with the name {min(duplicates)!r}; rename one of them"
-            )
-        rows: list[list[str | None]] = []
-        for cells in lines:
-            if not cells:  # an empty line
-                continue
-            if len(cells) != len(header):
-                raise BenchError(
-                    f"{path}, line {lines.line_num}: {len(cells)} cells, but the header has "
-                    f"{len(header)} columns; put quotes around a cell that contains {delimiter!r}"
-                )
-            rows.append([cell or None for cell in cells])
-    except csv.Error as error:
-        raise BenchError(f"{path}, near line {lines.line_num}: {error}") from None
-    return header, rows
-
-
-def _objects(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines."""
-    rows = []
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise BenchError(f"{path}, line {number} is not JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise BenchError(
-                f"{path}, line {number} is not a JSON object; write each row as "
-                '{"COLUMN": VALUE, ...}'
-            )
-        rows.append(row)
-    return rows
+            f"{path} has an unknown format; the known formats are {' '.join(FORMATS)}"
+            " (.conll: a word and its label on each line)"
+        )
+    return {"": path}
 
 
 def rows_to_test(

@@ -1,26 +1,25 @@
-"""The kinds of label files: columns, split, metric and chance level of each.
+"""A label file as a task: which rows are train and test, and what is said about them.
 
 Only explicit information in a file is used: no column is found by its position, and no split by a
-column's name. Where a split has to be made, equal texts stay together, so it leaks nothing.
+column's name. Where a split has to be made, equal texts stay together, so it leaks nothing. Rows
+that cannot be used are refused or counted, never dropped in silence: `notes` has a sentence about
+each repair.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError
 from bench.probing.data.datasets import as_splits
-from bench.probing.data.user_files import LabelFile, find_splits, read_rows, rows_to_test
-from bench.probing.families.classification import TextClassification
-from bench.probing.families.pair_classification import PairClassification
-from bench.probing.families.similarity import Similarity
-from bench.probing.families.span_extraction import SpanExtraction
-from bench.probing.families.tagging import Tagging
+from bench.probing.data.label_files.column import Column
+from bench.probing.data.label_files.formats import read_rows
+from bench.probing.data.label_files.values import has_no_label, is_missing, items_of, plain_label
+from bench.probing.data.user_files import LabelFile, find_splits, rows_to_test
 from bench.probing.task import DataRoot, Splits, Task
 from bench.settings import sha256_json
 
@@ -30,10 +29,23 @@ if TYPE_CHECKING:
 MIN_ROWS = 50
 """Fewer rows cannot be divided 80 to 20 with enough test examples."""
 SPLIT_NAMES = {
-    "train": ("train", "training", "tr"),
-    "test": ("test", "te"),
-    "validation": ("validation", "valid", "val", "dev", "va"),
+    "train": ("train", "training", "trn", "tr"),
+    "test": ("test", "testing", "tst", "te", "eval", "evaluation"),
+    "validation": ("validation", "valid", "val", "development", "dev", "va"),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSplits(Splits):
+    """The examples of a label file."""
+
+    notes: tuple[str, ...] = ()
+    """Sentences about repairs and rows that were left out."""
+
+
+def notes_of(splits: Splits) -> tuple[str, ...]:
+    """What a user should know about the examples."""
+    return splits.notes if isinstance(splits, FileSplits) else ()
 
 
 class FileTask(Task):
@@ -45,7 +57,7 @@ class FileTask(Task):
     reference: ClassVar[str]
     """The argument of `--task`, valid from any folder."""
     columns: ClassVar[tuple[str, ...]]
-    """The family's columns; each is also an option, for the name of the column in the file."""
+    """The family's columns, the labels last; each is also an option, for its name in the file."""
     metrics: ClassVar[tuple[str, ...]]
     """The metrics that the option `metric` may name."""
     stratum: ClassVar[str | None] = None
@@ -56,39 +68,125 @@ class FileTask(Task):
     """Only the labels determine it: the best constant prediction for the test part."""
 
     def require(self, data: DataRoot) -> None:
-        """Check that the file exists, or both files of a folder."""
+        """Check that the file exists, or the files of a folder."""
         find_splits(self.file.path)
 
     def load(self, data: DataRoot) -> Splits:
         """Read the rows, use or make a split, and determine metric and chance level."""
-        paths = find_splits(self.file.path)
-        if "" in paths:
-            train, test = self._divide(read_rows(paths[""]))
-        else:
-            train, test = (self._columns_of(read_rows(path), path) for path in paths.values())
+        notes: list[str] = []
+        train, test = self._parts(notes)
+        train, test, metric = self._agree(train, test, notes)
         splits = as_splits(train, test, data)
-        metric = self.file.options.get("metric") or self._metric(splits)
-        return dataclasses.replace(
-            splits,
-            sha256=sha256_json([splits.sha256, metric]),
+        self._note_unseen(splits, notes)
+        return FileSplits(
+            splits.train,
+            splits.test,
+            sha256_json([splits.sha256, metric]),
             metric=metric,
             chance=self._chance(splits.test, metric),
+            notes=tuple(dict.fromkeys(notes)),
         )
 
-    def _divide(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """By the column of the option `split`; or 80 to 20, whole groups, stratified."""
+    def check(self, splits: Splits) -> None:
+        """Check the examples as the family does.
+
+        Raises:
+            BenchError: They are unusable; says which rows were repaired or left out before.
+        """
+        try:
+            super().check(splits)
+        except BenchError as error:
+            raise BenchError(f"{error}{_in_brackets(notes_of(splits))}") from None
+
+    @abstractmethod
+    def _read(self, columns: Mapping[str, Column]) -> pd.DataFrame:
+        """The examples, indexed by the place of their rows in the columns.
+
+        Raises:
+            BenchError: A value that cannot be used; names its row.
+        """
+
+    def _agree(
+        self, train: pd.DataFrame, test: pd.DataFrame, notes: list[str]
+    ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+        """Both parts as the family needs them, and the metric."""
+        return train, test, self.file.options.get("metric") or self.metrics[0]
+
+    def _labels(self, frame: pd.DataFrame) -> list[str]:
+        """The labels of a part that are names of classes."""
+        return []
+
+    def _chance(self, test: pd.DataFrame, metric: str) -> float:
+        return 0.0
+
+    def _parts(self, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Train and test: a folder's files, the column of the option `split`, or a new split."""
+        paths = find_splits(self.file.path)
+        rows = {part: read_rows(path, notes) for part, path in paths.items()}
+        if "" in rows and "split" not in self.file.options:
+            return self._divide(rows[""], notes)
+        if "" in rows:
+            path = self.file.path
+            of_row = split_column(rows[""], self.file.options["split"], path)
+            rows = {part: rows[""][of_row == part] for part in SPLIT_NAMES if part in of_row}
+            paths = dict.fromkeys(rows, path)
+        test = self._labelled_part(rows, paths, notes)
+        frames = []
+        for part in ("train", test):
+            own: list[str] = []
+            frames.append(self._examples(rows[part], paths[part], own))
+            notes += [f"{part} part: {note}" for note in own]
+        return frames[0], frames[1]
+
+    def _labelled_part(
+        self, rows: Mapping[str, pd.DataFrame], paths: Mapping[str, Path], notes: list[str]
+    ) -> str:
+        """The part to test on: `test`, or `validation` where the test labels are withheld.
+
+        Raises:
+            BenchError: No part has labels.
+        """
+        role = self.columns[-1]
+        name = self._name_of(role)
+        given = column_of(rows["train"], name, paths["train"], role)
+        known = {_label_of(value) for value in given if items_of(value) is None}
+
+        def is_withheld(value: Any) -> bool:
+            return is_missing(value) or (has_no_label(value) and _label_of(value) not in known)
+
+        withheld = []
+        for part in ("test", "validation"):
+            if part not in rows:
+                continue
+            values = list(rows[part][name]) if name in rows[part].columns else []
+            if all(map(is_withheld, values)):
+                shown = f"all are {str(values[0])[:20]!r}" if values else f"no column {name!r}"
+                withheld.append(f"the {part} part has no labels ({shown})")
+                continue
+            if withheld:
+                notes.append(f"{withheld[0]}, so the {part} part is tested on")
+            return part
+        raise BenchError(
+            f"{self.file.path}: {' and '.join(withheld)}; use an edition of the data with labels, "
+            "or give a validation part"
+        )
+
+    def _divide(self, rows: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """80 to 20, whole groups, stratified.
+
+        Raises:
+            BenchError: Too few rows, or all rows are one group.
+        """
         options, path = self.file.options, self.file.path
-        frame = self._columns_of(rows, path)
-        if "split" in options:
-            parts = split_column(rows, options["split"], path)
-            return frame[parts == "train"], frame[parts == "test"]
+        frame = self._examples(rows, path, notes)
         if len(frame) < MIN_ROWS:
             raise BenchError(
                 f"{path} has {len(frame)} rows, but at least {MIN_ROWS} are needed to divide them "
                 "into train and test; give more rows, a folder with train and test, or "
-                "split=COLUMN"
+                f"split=COLUMN{_in_brackets(notes)}"
             )
         if "group" in options:
+            rows = rows.loc[frame.index]
             units = [str(value) for value in column_of(rows, options["group"], path, "group")]
         else:
             units = [_text_of(value) for value in frame[self.unit]]
@@ -103,156 +201,30 @@ class FileTask(Task):
             )
         return frame[~is_test], frame[is_test]
 
-    def _columns_of(self, rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-        """The family's columns under its names, without missing values."""
-        import pandas as pd
-
+    def _examples(self, rows: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+        """The family's examples of some rows, with the index of the rows."""
+        numbers = [int(place) + 1 for place in rows.index]
         columns = {}
-        for column in self.columns:
-            values = column_of(rows, self.file.options.get(column, column), path, column)
-            bad = [i for i, value in enumerate(values) if _is_missing(value)]
-            if bad:
-                raise BenchError(
-                    f"{path}: {len(bad)} of {len(rows)} rows have no {column}, the first is row "
-                    f"{bad[0] + 1}; remove or complete them"
-                )
-            columns[column] = [
-                self._value(column, value, f"{path}, row {i}")
-                for i, value in enumerate(values, start=1)
-            ]
-        return self._validate(pd.DataFrame(columns), path)
+        for role in self.columns:
+            values = column_of(rows, self._name_of(role), path, role)
+            columns[role] = Column(path, role, values, numbers, notes)
+        frame = self._read(columns)
+        return frame.set_axis(rows.index[frame.index], axis=0)
 
-    def _value(self, column: str, value: Any, where: str) -> Any:
-        return str(value)
+    def _name_of(self, role: str) -> str:
+        """The name of a column in the file."""
+        return self.file.options.get(role, role)
 
-    def _validate(self, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-        return frame
-
-    def _metric(self, splits: Splits) -> str:
-        """The metric where the option `metric` is not given."""
-        return self.metrics[0]
-
-    def _chance(self, test: pd.DataFrame, metric: str) -> float:
-        return 0.0
-
-    def _best_constant(self, labels: Sequence[str], metric: str) -> float:
-        """The score of the best constant prediction."""
-        shares = {label: labels.count(label) / len(labels) for label in set(labels)}
-        if metric == "f1":
-            if "1" not in shares:
-                raise BenchError(
-                    f"{self.file.path}: the metric f1 needs the label '1', but the test part has "
-                    f"only {sorted(shares)[:5]}; remove metric=f1, or rename the class to 1"
-                )
-            return 2 * shares["1"] / (1 + shares["1"])
-        return max(shares.values(), default=0.0) if metric == "accuracy" else 0.0
-
-
-class ClassificationFile(FileTask, TextClassification):
-    """One label per text."""
-
-    columns: ClassVar[tuple[str, ...]] = ("text", "label")
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "matthews")
-    stratum: ClassVar[str | None] = "label"
-
-    def _chance(self, test: pd.DataFrame, metric: str) -> float:
-        return self._best_constant(list(test["label"]), metric)
-
-
-class PairFile(FileTask, PairClassification):
-    """One label per pair of texts."""
-
-    columns: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "matthews")
-    stratum: ClassVar[str | None] = "label"
-
-    def _chance(self, test: pd.DataFrame, metric: str) -> float:
-        return self._best_constant(list(test["label"]), metric)
-
-
-class SimilarityFile(FileTask, Similarity):
-    """One number per pair of texts."""
-
-    columns: ClassVar[tuple[str, ...]] = ("text", "text_pair", "score")
-    metrics: ClassVar[tuple[str, ...]] = ("spearman",)
-
-    def _value(self, column: str, value: Any, where: str) -> Any:
-        if column != "score":
-            return str(value)
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise BenchError(f"{where}: the score {str(value)[:40]!r} is not a finite number")
-        return number
-
-
-class TaggingFile(FileTask, Tagging):
-    """One label per word: lists, or strings split at spaces; null for a word without a label."""
-
-    columns: ClassVar[tuple[str, ...]] = ("words", "labels")
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "span_f1")
-    unit: ClassVar[str] = "words"
-
-    def _value(self, column: str, value: Any, where: str) -> Any:
-        items = value.split() if isinstance(value, str) else _items(value)
-        if items is None:
-            raise BenchError(f"{where}: {column} must be a list, or a string with spaces")
-        return [None if _is_missing(item) and column == "labels" else str(item) for item in items]
-
-    def _validate(self, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-        for i, (words, labels) in enumerate(zip(frame["words"], frame["labels"], strict=True), 1):
-            if len(words) != len(labels):
-                raise BenchError(
-                    f"{path}, row {i}: {len(words)} words and {len(labels)} labels; give null for "
-                    "a word without a label"
-                )
-        return frame
-
-    def _metric(self, splits: Splits) -> str:
-        """Spans where all labels are O, B-KIND or I-KIND."""
-        labels = {label for row in splits.train["labels"] for label in row if label is not None}
-        is_spans = all(re.fullmatch(r"O|[BI]-.+", label) for label in labels) and len(labels) > 1
-        return "span_f1" if is_spans and labels - {"O"} else "accuracy"
-
-    def _chance(self, test: pd.DataFrame, metric: str) -> float:
-        labels = [label for row in test["labels"] for label in row if label is not None]
-        return self._best_constant(labels, metric)
-
-
-class AnswerFile(FileTask, SpanExtraction):
-    """Answers that occur in a context; the place of a string is its first occurrence."""
-
-    columns: ClassVar[tuple[str, ...]] = ("question", "context", "answers")
-    metrics: ClassVar[tuple[str, ...]] = ("f1",)
-    unit: ClassVar[str] = "context"
-
-    def _value(self, column: str, value: Any, where: str) -> Any:
-        if column != "answers":
-            return str(value)
-        if isinstance(value, Mapping) and "text" in value:  # SQuAD's layout
-            starts = _items(value.get("answer_start", ())) or []
-            value = [
-                {"text": text, "start": start}
-                for text, start in zip(_items(value["text"]) or [], starts, strict=False)
-            ]
-        items = [value] if isinstance(value, str) else _items(value)
-        if not items:
-            raise BenchError(f"{where}: answers must be a string, or a list of at least one answer")
-        return items
-
-    def _validate(self, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-        import pandas as pd
-
-        answers = [
-            [_locate(item, context, f"{path}, row {i}") for item in items]
-            for i, (items, context) in enumerate(
-                zip(frame["answers"], frame["context"], strict=True), start=1
+    def _note_unseen(self, splits: Splits, notes: list[str]) -> None:
+        """Say which share of the test labels no probe can predict."""
+        known, labels = set(self._labels(splits.train)), self._labels(splits.test)
+        unseen = [label for label in labels if label not in known]
+        if unseen:
+            names = ", ".join(map(repr, sorted(set(unseen))[:5]))
+            notes.append(
+                f"{len(unseen)} of {len(labels)} test labels ({len(unseen) / len(labels):.1%}) do "
+                f"not occur in train and count as errors: {names}"
             )
-        ]
-        rest = {column: list(frame[column]) for column in ("question", "context")}
-        return pd.DataFrame({**rest, "answers": answers})
 
 
 def column_of(rows: pd.DataFrame, name: str, path: Path, role: str) -> list[Any]:
@@ -263,10 +235,10 @@ def column_of(rows: pd.DataFrame, name: str, path: Path, role: str) -> list[Any]
     """
     if name not in rows.columns:
         present = ", ".join(repr(column) for column in rows.columns[:20])
-        raise BenchError(
-            f"{path} has no column {name!r}; its columns are {present}. Name the right one with "
-            f",{role}=COLUMN"
-        )
+        way_out = f"Name the right one with ,{role}=COLUMN"
+        if len(rows.columns) == 1 and (marks := set(rows.columns[0]) & set(";|\t")):
+            way_out = f"Save it with commas in place of {min(marks)!r}"
+        raise BenchError(f"{path} has no column {name!r}; its columns are {present}. {way_out}")
     return list(rows[name])
 
 
@@ -281,7 +253,7 @@ def split_column(rows: pd.DataFrame, name: str, path: Path) -> Any:
     import numpy as np
 
     parts = {spelling: part for part, spellings in SPLIT_NAMES.items() for spelling in spellings}
-    values = [str(value).strip().lower() for value in column_of(rows, name, path, "split")]
+    values = [_label_of(value).lower() for value in column_of(rows, name, path, "split")]
     unknown = [value for value in values if value not in parts]
     if unknown:
         raise BenchError(
@@ -299,37 +271,30 @@ def split_column(rows: pd.DataFrame, name: str, path: Path) -> Any:
     return part_of_row
 
 
-def _locate(item: Any, context: str, where: str) -> dict[str, Any]:
-    """An answer with its place."""
-    text = str(item.get("text", "") if isinstance(item, Mapping) else item)
-    start = item.get("start") if isinstance(item, Mapping) else None
-    place = context.find(text) if start is None else int(start) if str(start).isdigit() else -1
-    if not text or place < 0 or context[place : place + len(text)] != text:
-        raise BenchError(
-            f"{where}: the answer {text[:60]!r} is not in its context at the given place; answers "
-            "must be copied from the context"
-        )
-    return {"text": text, "start": place}
+def best_constant(labels: Sequence[str], metric: str, path: Path) -> float:
+    """The score of the best constant prediction.
+
+    Raises:
+        BenchError: The metric is f1, and no label is 1.
+    """
+    shares = {label: labels.count(label) / len(labels) for label in set(labels)}
+    if metric == "f1":
+        if "1" not in shares:
+            raise BenchError(
+                f"{path}: the metric f1 needs the label '1', but the test part has only "
+                f"{sorted(shares)[:5]}; remove metric=f1, or rename the class to 1"
+            )
+        return 2 * shares["1"] / (1 + shares["1"])
+    return max(shares.values(), default=0.0) if metric == "accuracy" else 0.0
 
 
-def _items(value: Any) -> list[Any] | None:
-    """A list, a tuple or an array as a list; None for anything else."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    return list(value) if isinstance(value, (list, tuple)) else None
+def _in_brackets(notes: Sequence[str]) -> str:
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+def _label_of(value: Any) -> str:
+    return plain_label(str(value))
 
 
 def _text_of(value: Any) -> str:
     return value if isinstance(value, str) else " ".join(str(item) for item in value)
-
-
-def _is_missing(value: Any) -> bool:
-    """None, NaN, or a text of nothing but spaces."""
-    if isinstance(value, str):
-        return not value.strip()
-    return value is None or (isinstance(value, float) and math.isnan(value)) or _is_na(value)
-
-
-def _is_na(value: Any) -> bool:
-    """Whether it is one of pandas' two missing values that are not floats."""
-    return type(value).__name__ in ("NAType", "NaTType")

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+from bench.probing.data.user_answers import AnswerFile
 from bench.probing.data.user_files import LabelFile
-from bench.probing.data.user_kinds import (
-    AnswerFile,
+from bench.probing.data.user_kinds import FileTask
+from bench.probing.data.user_labels import (
     ClassificationFile,
-    FileTask,
+    MultilabelFile,
     PairFile,
+    ScoreFile,
     SimilarityFile,
-    TaggingFile,
 )
+from bench.probing.data.user_tags import TaggingFile
 
 if TYPE_CHECKING:
     from bench.probing.task import Task
@@ -33,6 +35,8 @@ _COMMON = ("name", "metric", "split", "group", "seed")
 
 KINDS: dict[str, type[FileTask]] = {
     "classify": ClassificationFile,
+    "multilabel": MultilabelFile,
+    "score": ScoreFile,
     "pair": PairFile,
     "tag": TaggingFile,
     "similarity": SimilarityFile,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from bench.corpus.words import has_unspaced, plain_words, word_spans
 from bench.errors import BenchError
 from bench.probing.task import NotApplicableError, Probe, Reader, Score, Splits, Task
 from bench.settings import PositiveFloat, PositiveInt, settings
@@ -241,19 +242,15 @@ def standardise(train: Questions, *others: Questions) -> None:
 
 def words_within(context: str, start: int, length: int) -> list[int]:
     """The words of a text that an answer covers, also in part."""
-    from bench.probing.reader.passages import words_of
-
-    words = enumerate(words_of(context))
+    words = enumerate(word_spans(context))
     return [i for i, (begin, end) in words if begin < start + length and end > start]
 
 
 def texts_of(frame: pd.DataFrame, spans: Int[np.ndarray, "N 2"]) -> list[str]:
     """The text from the first to the last word of each span, cut to the words there are."""
-    from bench.probing.reader.passages import words_of
-
     texts = []
     for context, (first, last) in zip(frame["context"], spans, strict=True):
-        words = words_of(context)
+        words = word_spans(context)
         texts.append(
             context[words[min(first, len(words) - 1)][0] : words[min(last, len(words) - 1)][1]]
         )
@@ -261,7 +258,13 @@ def texts_of(frame: pd.DataFrame, spans: Int[np.ndarray, "N 2"]) -> list[str]:
 
 
 def normalise(answer: str) -> list[str]:
-    """Words without case, punctuation and articles, as in SQuAD's scorer."""
+    """Words without case, punctuation and articles, as in SQuAD's scorer.
+
+    In scripts without spaces the words are characters, and their punctuation does not count, as in
+    the scorer of CMRC (Cui et al. 2019).
+    """
+    if has_unspaced(answer):
+        return plain_words(answer.lower())
     return _ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split()
 
 
@@ -287,10 +290,8 @@ def best_overlap(question: str, context: str, length: int, weights: dict[str, fl
     """First of the `length` words with most of the question's words beside and not among them."""
     import numpy as np
 
-    from bench.probing.reader.passages import words_of
-
     targets = set(normalise(question))
-    words = [context[begin:end].lower() for begin, end in words_of(context)]
+    words = [context[begin:end].lower() for begin, end in word_spans(context)]
     default = max(weights.values(), default=1.0)
     weight = np.array([weights.get(word, default) if word in targets else 0.0 for word in words])
     total = np.concatenate(([0.0], weight.cumsum()))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
+    from bench.corpus.tokenizer import TextTokenizer
     from bench.probing.reader.likelihood import TokenScorer
 
 SHORTLIST = 20
@@ -230,6 +231,7 @@ def fill(scorer: TokenScorer, text: str, k: int) -> FillResult:
         BenchError: There is no [MASK], or the text is longer than the encoder reads.
     """
     is_causal = scorer.scoring == "causal"
+    text = text.replace(scorer.tokenizer.mask_spelling, MASK)
     if is_causal:
         text = text.partition(MASK)[0].rstrip()
     elif MASK not in text:
@@ -264,11 +266,16 @@ def _ids_of(scorer: TokenScorer, text: str) -> Int[np.ndarray, " L"]:
     and would tell the run that the commonest words do not fit: that space is removed.
     """
     tokenizer = scorer.tokenizer
-    tokens = (tokenizer.token(i) for i in range(tokenizer.vocabulary.size))
-    if any(token[:1].isspace() and token.strip() for token in tokens):
+    if tokens_include_spaces(tokenizer):
         text = re.sub(rf"\s+{re.escape(MASK)}", MASK, text)
-    own = tokenizer.token(tokenizer.vocabulary.mask_id)
-    return tokenizer.encode([text.replace(MASK, own)], parse_special=True)[0].ids
+    own = text.replace(MASK, tokenizer.mask_spelling)
+    return tokenizer.encode([own], parse_special=True)[0].ids
+
+
+def tokens_include_spaces(tokenizer: TextTokenizer) -> bool:
+    """Whether tokens include the space before them, as in byte-level BPE."""
+    tokens = (tokenizer.token(i) for i in range(tokenizer.vocabulary.size))
+    return any(token[:1].isspace() and token.strip() for token in tokens)
 
 
 def _continuation(scorer: TokenScorer, ids: Int[np.ndarray, " L"], k: int) -> FillResult:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.corpus.tokenizer import TextTokenizer
-    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.encoder import SharedEncoder
 
 BATCH_LOGITS = 2**24
 """Logits in memory at a time: 64 MB in float32 for any vocabulary."""
@@ -39,7 +39,7 @@ class TokenScorer:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: SharedEncoder,
         head: nn.Module,
         tokenizer: TextTokenizer,
         scoring: Literal["masked", "shifted", "causal"],
@@ -51,7 +51,7 @@ class TokenScorer:
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return self.encoder.embeddings.tok_embeddings.weight.device
+        return self.encoder.token_table.device
 
     @property
     def room(self) -> int:
@@ -71,7 +71,7 @@ class TokenScorer:
 
     def log_probabilities(self, hidden: Float[Tensor, "T D"]) -> Float[Tensor, "T V"]:
         """The log-probability of every token, in float32; the caller bounds T."""
-        embedding = self.encoder.embeddings.tok_embeddings.weight
+        embedding = self.encoder.token_table
         logits: Tensor = self.head(hidden, embedding)
         return logits.float().log_softmax(-1)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.corpus.words import word_spans
 from bench.probing.task import POOLINGS
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.probing.reader.batching import Span
     from bench.probing.task import Reader
 
-WORD = re.compile(r"\w+|[^\w\s]")
 TEXTS_AT_ONCE = 32
 """Texts whose layers are all in memory before only one layer is kept."""
 
@@ -31,14 +30,9 @@ class Passages:
     """The index among all words at which each text's words begin."""
 
 
-def words_of(text: str) -> list[Span]:
-    """The character ranges of words and punctuation marks."""
-    return [match.span() for match in WORD.finditer(text)]
-
-
 def read_passages(reader: Reader, texts: Sequence[str], layer: int | None) -> Passages:
     """The vectors of every word (its first token), of one layer or (None) of all."""
-    words = [words_of(text) for text in texts]
+    words: list[list[Span]] = [word_spans(text) for text in texts]
     parts = []
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         chunk = slice(start, start + TEXTS_AT_ONCE)

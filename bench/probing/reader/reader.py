@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench.corpus.tokenizer import TextTokenizer
-    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.encoder import SharedEncoder
     from bench.probing.reader.filling import FillResult
 
 MAX_BYTES = 2**29
@@ -104,7 +104,7 @@ class RunReader:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: SharedEncoder,
         head: nn.Module | None,
         tokenizer: TextTokenizer,
         scoring: Literal["masked", "shifted", "causal"] | None,
@@ -195,7 +195,7 @@ class RunReader:
     @torch.inference_mode()
     def _encode(self, keys: Sequence[tuple[str, Words]]) -> dict[tuple[str, Words], TextFeatures]:
         """The features of texts, and of words in them."""
-        device = self.encoder.embeddings.tok_embeddings.weight.device
+        device = self.encoder.token_table.device
         texts = [text for text, _ in keys]
         windows = read_windows(self.tokenizer, texts, self.encoder.shape.max_length)
         parts: list[list[WindowFeatures]] = [[] for _ in keys]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.corpus.tokenizer import TextTokenizer
-    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.encoder import SharedEncoder
 
 
 class EncoderCopy:
@@ -33,7 +33,7 @@ class EncoderCopy:
     """
 
     def __init__(
-        self, encoder: Encoder, tokenizer: TextTokenizer, pattern: Literal["full", "causal"]
+        self, encoder: SharedEncoder, tokenizer: TextTokenizer, pattern: Literal["full", "causal"]
     ) -> None:
         self.encoder = copy.deepcopy(encoder).train().requires_grad_(True)
         self.width = encoder.shape.hidden_size
@@ -43,7 +43,7 @@ class EncoderCopy:
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return self.encoder.embeddings.tok_embeddings.weight.device
+        return self.encoder.token_table.device
 
     def rows(self, texts: Sequence[str]) -> list[Row]:
         """The texts as token rows."""

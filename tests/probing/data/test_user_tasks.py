@@ -121,7 +121,7 @@ def test_a_folder_is_train_and_test(tmp_path: Path) -> None:
 
 
 def test_values_do_not_change(tmp_path: Path) -> None:
-    labels = ["NA", "null", "01", "1", "1.0"]
+    labels = ["NA", "null", "01", "1", "1.5"]
     rows = "\n".join(f"text {i},{labels[i % 5]}" for i in range(100))
     path = write(tmp_path / "a.csv", f"\ufefftext,label\r\n{rows}\r\n\r\n")  # BOM, CRLF, blank line
     splits = load(f"classify:{path}")[1]
@@ -199,7 +199,7 @@ def test_unusable_files_are_refused_with_the_fault_and_its_line(fault: str, tmp_
         ("tag", {"words": ["a", "b"], "labels": ["X"]}, "row 1: 2 words and 1 labels"),
         ("tag", {"words": 3, "labels": ["X"]}, "row 1: words must be a list"),
         ("qa", {"question": "q", "context": "c", "answers": "d"}, "'d' is not in its context"),
-        ("qa", {"question": "q", "context": "c", "answers": []}, "answers must be a string, or"),
+        ("qa", {"question": "q", "context": "c", "answers": []}, "none of the 60 questions has an"),
     ],
 )
 def test_the_message_names_an_unusable_row(

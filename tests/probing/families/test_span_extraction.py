@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from bench.corpus.words import word_spans
 from bench.errors import BenchError
 from bench.pretraining.noise import Noise
 from bench.probing.families import span_scorer
@@ -18,7 +19,7 @@ from bench.probing.families.span_extraction import (
     rarity,
     texts_of,
 )
-from bench.probing.reader.passages import read_passages, words_of
+from bench.probing.reader.passages import read_passages
 from bench.probing.task import Features, NotApplicableError, Splits
 
 NOISE = Noise(0, 0, torch.arange(1))
@@ -134,7 +135,7 @@ def test_the_text_of_a_span_contains_everything_between_its_words():
 def test_the_overlap_baseline_predicts_words_beside_the_questions_words():
     context = "the sun is far away . the moon orbits the earth every month or so . nothing else is"
     at = best_overlap("what orbits the earth", context, 1, rarity([context, "the is what a"]))
-    words = [context[begin:end] for begin, end in words_of(context)]
+    words = [context[begin:end] for begin, end in word_spans(context)]
     assert words[at] not in ("orbits", "earth")
     assert abs(at - words.index("orbits")) < 8
     baselines = Answer().baselines(splits(), NOISE)
