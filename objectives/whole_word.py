@@ -1,11 +1,12 @@
 """Whole-word masking: either all tokens of a word are hidden or none.
 
-    un    ##believ ##able  news    today      words of 3, 1 and 1 tokens; rate 0.4: quota 2
-    un    ##believ ##able  [MASK]  [MASK]     the long word, drawn first, exceeds the quota: skipped
-                           news    today
+    un    ##believ ##able  news    of      today    words of 3 tokens and of 1; rate 0.5: quota 3
+    un    ##believ ##able  [MASK]  [MASK]  [MASK]   `of`, drawn first, leaves room for 2 tokens:
+                           news    of      today    the long word is skipped
 
-Words are the units of the tokenizer's pre-tokenizer, so byte-level BPE, WordPiece and scripts
-without spaces all work. Words are taken in random order until the row's quota of tokens is met.
+Words are those of the corpus (`--words`): of the tokenizer's pre-tokenizer, or of another word
+model in scripts without spaces. They are taken in random order until the row's quota of tokens is
+met. A word that is longer than the whole quota is cut to its tokens.
 
 Differs: the release also stops at the quota in candidate order, but its word boundaries come only
 from WordPiece's `##`. `draw="word"` gives each word one draw of mask/random/keep, as in fairseq.

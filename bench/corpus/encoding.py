@@ -30,6 +30,25 @@ class EncodedText:
     """Index of the token's first character; tokens of the same character share it."""
     ends: Int32[np.ndarray, " N"]
     """Index after the token's last character."""
+    dropped: int = 0
+    """Characters in no token, white space left aside: the tokenizer drops them."""
+
+
+def join(parts: Sequence[EncodedText], bounds: Sequence[int]) -> EncodedText:
+    """The tokens of a text that was cut at `bounds` and encoded part by part.
+
+    A cut lies inside a word, so that no word starts at it.
+    """
+    starts = [part.word_start.copy() for part in parts]
+    for later in starts[1:]:
+        later[:1] = False
+    return EncodedText(
+        ids=np.concatenate([part.ids for part in parts]),
+        word_start=np.concatenate(starts),
+        starts=np.concatenate([p.starts + low for p, low in zip(parts, bounds, strict=False)]),
+        ends=np.concatenate([p.ends + low for p, low in zip(parts, bounds, strict=False)]),
+        dropped=sum(part.dropped for part in parts),
+    )
 
 
 def to_arrays(texts: Sequence[str], encodings: Sequence[Encoding]) -> Iterator[EncodedText]:
@@ -54,9 +73,20 @@ def to_arrays(texts: Sequence[str], encodings: Sequence[Encoding]) -> Iterator[E
     lengths = [len(text) + 1 for text in texts]
     here = starts + np.repeat(np.cumsum([1, *lengths])[:-1], np.diff(bounds))
     is_start |= (starts >= ends_before) & (blank[here] | ((starts > ends_before) & blank[here - 1]))
-    for low, high in itertools.pairwise(bounds):
+    begins = np.cumsum([1, *lengths])
+    there = here + (ends - starts)
+    size = len(blank) + 1
+    depth = np.bincount(here, minlength=size) - np.bincount(there, minlength=size)
+    is_dropped = (depth.cumsum()[:-1] <= 0) & ~blank
+    for low, high, begin, length in zip(bounds, bounds[1:], begins, lengths, strict=False):
         # Copies, because a view would keep the arrays of all texts in memory.
-        yield EncodedText(*(part[low:high].copy() for part in (ids, is_start, starts, ends)))
+        yield EncodedText(
+            ids=ids[low:high].copy(),
+            word_start=is_start[low:high].copy(),
+            starts=starts[low:high].copy(),
+            ends=ends[low:high].copy(),
+            dropped=int(is_dropped[begin : begin + length - 1].sum()),
+        )
 
 
 def _is_blank(text: str) -> np.ndarray:

@@ -19,6 +19,7 @@ def open_corpus(
     text_column: str = "text",
     size: str = "tiny",
     num_words: int = 1_000_000,
+    documents: str = "auto",
 ) -> Corpus:
     """The corpus that `--corpus` names.
 
@@ -28,6 +29,7 @@ def open_corpus(
         text_column: Name of the column with the text, in formats that have columns.
         size: Size of the encoder that is trained on it (see `Corpus.for_size`).
         num_words: Length of a corpus that can have any length (generated, hub).
+        documents: What is one document of a text file (see `bench.corpus.documents`).
 
     Raises:
         BenchError: No such file or name, or a file that is not text.
@@ -35,6 +37,9 @@ def open_corpus(
     if not spec:
         raise BenchError("--corpus is empty; give files, a folder, hf:NAME or a name (bench list)")
     first = spec[0]
+    is_files = os.path.lexists(first) and first.replace("-", "_") not in known
+    if documents != "auto" and not is_files:
+        raise BenchError(f"--documents {documents} is for text files, and {first} is none")
     if len(spec) == 1 and first.startswith(HUB_PREFIX):
         from bench.corpus.hub import Hub  # its network modules cost 16 ms of start-up
 
@@ -44,7 +49,7 @@ def open_corpus(
     for name in spec:
         if not os.path.lexists(name):
             raise _no_such_corpus(name, known, is_alone=len(spec) == 1)
-    return Files([Path(name) for name in spec], text_column)
+    return Files([Path(name) for name in spec], text_column, documents)
 
 
 def _no_such_corpus(name: str, known: Mapping[str, type[Corpus]], is_alone: bool) -> BenchError:

@@ -21,6 +21,7 @@ _HELD_OUT_SHARE = 0.05
 _HELD_OUT_CHARACTERS = 800_000  # about 200k tokens, which give the loss to within 0.01 nats
 _MEMORY_CHARACTERS = 1 << 25  # a corpus up to this size is read once instead of three times
 _HASH_RANGE = 1 << 64
+_MOST_KNOWN = 1_000_000
 
 
 class PartitionedCorpus:
@@ -36,6 +37,8 @@ class PartitionedCorpus:
     def __init__(self, corpus: Corpus, on_progress: Progress) -> None:
         self.corpus = corpus
         self._on_progress = on_progress
+        self.copies = 0
+        """Documents with the text of an earlier one; counted among the first million texts."""
         self._threshold: int | None = None
         self._in_memory: list[str] | None = None
 
@@ -66,8 +69,19 @@ class PartitionedCorpus:
             skipped = f" (left out: {self.corpus.skipped})" if self.corpus.skipped else ""
             raise BenchError(f"no text in the corpus {self.corpus.display_name}{skipped}")
         self._threshold = held_out_threshold(
-            (_text_hash(text), len(text)) for text in itertools.chain([first], documents)
+            self._count_copies(
+                (_text_hash(text), len(text)) for text in itertools.chain([first], documents)
+            )
         )
+
+    def _count_copies(self, hashes: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        known: set[int] = set()
+        for text_hash, length in hashes:
+            if text_hash in known:
+                self.copies += 1
+            elif len(known) < _MOST_KNOWN:
+                known.add(text_hash)
+            yield text_hash, length
 
     def is_held_out(self, text: str) -> bool:
         """Whether a document belongs to the held-out part, after `choose_held_out`."""
@@ -86,6 +100,11 @@ class PartitionedCorpus:
                     pieces.append(piece)
                 yield piece
         self._in_memory = pieces
+
+
+def one_text(documents: int) -> str:
+    """What a corpus without a held-out part consists of."""
+    return "one document" if documents < 2 else f"one text {documents:,} times"
 
 
 def held_out_threshold(documents: Iterable[tuple[int, int]]) -> int:

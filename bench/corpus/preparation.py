@@ -21,6 +21,8 @@ from bench.corpus.store import StoreWriter, TokenStore
 from bench.corpus.tokenizer import TextTokenizer
 from bench.corpus.tokenizer_json import tokenizer_sha256
 from bench.corpus.trainer import char_tokenizer, train_tokenizer
+from bench.corpus.words.choice import WordChoice, choose_words, from_json, recall_words
+from bench.corpus.words.models import word_model
 from bench.errors import BenchError, RefusedError
 from bench.settings import sha256_json
 from bench.storage import (
@@ -33,7 +35,7 @@ from bench.storage import (
     write_manifest,
 )
 
-_FORMAT = 2
+_FORMAT = 3
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
@@ -54,6 +56,10 @@ class PreparedCorpus:
     """In both parts; a document of over 100,000 characters counts as several."""
     skipped: dict[str, int]
     """Counts of what was left out or repaired (see `Corpus.skipped`)."""
+    copies: int = 0
+    """Documents with the text of an earlier one."""
+    words: WordChoice | None = None
+    """The words of the corpus; None in stores of an earlier version."""
 
 
 def default_cache() -> Path:
@@ -78,6 +84,7 @@ def prepare_corpus(
     vocab_size: int,
     cache: Path,
     on_progress: Progress | None = None,
+    words: str = "auto",
 ) -> PreparedCorpus:
     """The token stores of a corpus, read from the cache or built there.
 
@@ -89,28 +96,32 @@ def prepare_corpus(
         vocab_size: Largest vocabulary size of a tokenizer that is trained here.
         cache: Folder to build in (see `default_cache`).
         on_progress: Called with the stage and the number of documents read.
+        words: The word model: a name of `bench.corpus.words.models`, or a segmented file.
 
     Raises:
-        BenchError: No text in the corpus, or the cache cannot be written.
+        BenchError: No text in the corpus, no such word model, or the cache cannot be written.
         RefusedError: A file of the cache was changed, or the corpus changed while it was read.
         FailedError: The disk is full.
     """
     fingerprint = corpus.fingerprint()
     with _cache_errors(cache):
         parts = PartitionedCorpus(corpus, on_progress or (lambda stage, documents: None))
+        sample = parts.documents("choosing the words")
+        choice = choose_words(sample, fingerprint, words, cache)
+        content = choice.content_sha256(fingerprint)
         if tokenizer is None or tokenizer == "char":
-            folder = _tokenizer_folder(cache, fingerprint, tokenizer, vocab_size)
+            folder = _tokenizer_folder(cache, content, tokenizer, vocab_size)
             with _build_lock(folder) as is_missing:
                 if is_missing:
-                    _build_tokenizer(folder, parts, tokenizer, vocab_size)
+                    _build_tokenizer(folder, parts, tokenizer, vocab_size, choice)
             verify_manifest(folder)
             text_tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
         else:
             text_tokenizer = TextTokenizer.from_file(Path(tokenizer))
-        folder = _store_folder(cache, fingerprint, text_tokenizer.sha256)
+        folder = _store_folder(cache, content, text_tokenizer.sha256)
         with _build_lock(folder) as is_missing:
             if is_missing:
-                _build_stores(folder, parts, text_tokenizer, fingerprint)
+                _build_stores(folder, parts, text_tokenizer, fingerprint, choice)
     return open_prepared(folder)
 
 
@@ -131,14 +142,24 @@ def open_prepared(folder: Path) -> PreparedCorpus:
         name=manifest["corpus"],
         documents=manifest["documents"],
         skipped=manifest["skipped"],
+        copies=manifest.get("copies", 0),
+        words=from_json(manifest["words"]) if "words" in manifest else None,
     )
 
 
 def find_prepared(
-    corpus: Corpus, tokenizer: str | Path | None, vocab_size: int, cache: Path
+    corpus: Corpus,
+    tokenizer: str | Path | None,
+    vocab_size: int,
+    cache: Path,
+    words: str = "auto",
 ) -> Path | None:
     """The folder of the stores if they are in the cache already, else None; writes nothing."""
     fingerprint = corpus.fingerprint()
+    choice = recall_words(fingerprint, words, cache)
+    if choice is None:
+        return None
+    fingerprint = choice.content_sha256(fingerprint)
     if tokenizer is None or tokenizer == "char":
         folder = _tokenizer_folder(cache, fingerprint, tokenizer, vocab_size)
         if not (folder / MANIFEST).is_file():
@@ -154,28 +175,37 @@ def stores_of(cache: Path, corpus_sha256: str, tokenizer: str) -> Path | None:
 
 
 def _build_tokenizer(
-    folder: Path, parts: PartitionedCorpus, kind: str | Path | None, size: int
+    folder: Path, parts: PartitionedCorpus, kind: str | Path | None, size: int, words: WordChoice
 ) -> None:
     parts.choose_held_out()
     texts = parts.training_documents("training the tokenizer")
-    tokenizer = char_tokenizer(texts, size) if kind == "char" else train_tokenizer(texts, size)
+    if kind == "char":
+        tokenizer = char_tokenizer(texts, size)
+    else:
+        tokenizer = train_tokenizer(texts, size, words.has_marks)
     with new_folder(folder) as building:
         tokenizer.save(building / "tokenizer.json")
         write_manifest(building, ["tokenizer.json"], vocabulary=tokenizer.vocabulary.size)
 
 
 def _build_stores(
-    folder: Path, parts: PartitionedCorpus, tokenizer: TextTokenizer, fingerprint: str
+    folder: Path,
+    parts: PartitionedCorpus,
+    tokenizer: TextTokenizer,
+    fingerprint: str,
+    words: WordChoice,
 ) -> None:
     parts.choose_held_out()
-    corpus = parts.corpus
+    corpus, model = parts.corpus, word_model(words.model)
     with new_folder(folder) as building, contextlib.ExitStack() as stack:
         writers = []
         for name in ("train", "heldout"):
             (building / name).mkdir()
             writers.append(stack.enter_context(StoreWriter(building / name, tokenizer.vocabulary)))
         for text, encoded in tokenizer.stream(parts.documents("encoding the documents")):
-            writers[parts.is_held_out(text)].add(text, encoded)
+            corpus.count_skipped("characters that the tokenizer drops", encoded.dropped)
+            marked = dataclasses.replace(encoded, word_start=model.mark(text, encoded))
+            writers[parts.is_held_out(text)].add(text, marked)
         if not writers[0].num_tokens:
             raise BenchError(
                 f"the tokenizer gives no tokens for the corpus {corpus.display_name}; choose "
@@ -193,11 +223,13 @@ def _build_stores(
             building,
             ["tokenizer.json", f"train/{MANIFEST}", f"heldout/{MANIFEST}"],
             corpus=corpus.display_name,
-            corpus_sha256=fingerprint,
+            corpus_sha256=words.content_sha256(fingerprint),
             tokenizer_sha256=tokenizer.sha256,
             documents=sum(writer.num_documents for writer in writers),
             has_heldout=writers[1].num_tokens > 0,
             skipped=dict(corpus.skipped),
+            copies=parts.copies,
+            words=vars(words),
         )
 
 

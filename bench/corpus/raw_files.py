@@ -1,49 +1,21 @@
-"""Files as bytes: which files a path names, and how they are opened and unpacked safely."""
+"""Files as bytes: how they are opened and unpacked safely, and how tables are read strictly."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import gzip
 import io
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
 
-FORMATS = (".txt", ".md", ".jsonl", ".csv", ".parquet")
-
 _BOMB_BYTES, _BOMB_RATIO = 100_000_000, 1000  # gzip shrinks text 3-10 times, zeros 1030 times
-
-
-def list_files(path: Path) -> Iterator[tuple[str, Path]]:
-    """(Relative name, path) of one file, or of all files of known formats in a folder, sorted."""
-    if not path.is_dir():
-        if not _is_known(path.name):
-            raise BenchError(
-                f"{path} is not in a known format ({' '.join(FORMATS)}, or text formats with .gz)"
-            )
-        yield path.name, path
-        return
-    files = []
-    for folder, subfolders, names in os.walk(path, onerror=_cannot_read):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        files += [Path(folder, n) for n in names if not n.startswith(".") and _is_known(n)]
-    if not files:
-        raise BenchError(f"no text in the folder {path} (looked for {' '.join(FORMATS)})")
-    yield from sorted((file.relative_to(path).as_posix(), file) for file in files)
-
-
-def _is_known(name: str) -> bool:
-    plain = name.removesuffix(".gz")
-    return plain.endswith(FORMATS) and not name.endswith(".parquet.gz")
-
-
-def _cannot_read(error: OSError) -> None:
-    raise BenchError(f"{error.filename} cannot be read ({error.strerror})")
 
 
 @contextlib.contextmanager
@@ -64,6 +36,50 @@ def open_regular(path: Path) -> io.BufferedReader:
         os.close(descriptor)
         raise BenchError(f"{path} is not a regular file (a pipe or a device?); copy it to a file")
     return os.fdopen(descriptor, "rb")
+
+
+def separated_rows(
+    lines: Iterable[str], delimiter: str, path: Path, longest_cell: int
+) -> Iterator[list[str]]:
+    """The header and the rows of a .csv file, or of a .tsv file, which has no quoting.
+
+    Args:
+        lines: Its lines with their line ends.
+        delimiter: The character between cells; a tab stands for a .tsv file.
+        path: For messages.
+        longest_cell: The number of characters that a cell may have.
+
+    Raises:
+        BenchError: A row with another number of cells than the header, which would lose text; an
+            unclosed quotation mark.
+    """
+    is_plain = delimiter == "\t"
+    csv.field_size_limit(longest_cell)  # the module's default of 131,072 is shorter than a book
+    rows = csv.reader(
+        lines,
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if is_plain else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    way_out = (
+        "a cell of a .tsv file cannot contain a tab or a line end; save the file as .csv"
+        if is_plain
+        else f"put quotation marks around a cell that contains {delimiter!r}"
+    )
+    width = 0
+    try:
+        for row in rows:
+            if not row:  # an empty line
+                continue
+            width = width or len(row)
+            if len(row) != width:
+                raise BenchError(
+                    f"{path}, line {rows.line_num}: {len(row)} cells, but the header has {width} "
+                    f"columns; {way_out}"
+                )
+            yield row
+    except csv.Error as error:
+        raise BenchError(f"{path}, near line {rows.line_num}: {error}") from None
 
 
 def unpack(packed: io.BufferedReader, path: Path) -> io.BufferedReader:

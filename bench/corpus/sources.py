@@ -56,6 +56,11 @@ class Corpus(ABC):
         """The name of this corpus in tables: its registered name, or the names of its files."""
         return self.name
 
+    @property
+    def note(self) -> str:
+        """What a user should know of how the documents are read, or empty."""
+        return ""
+
     def count_skipped(self, kind: str, amount: int = 1) -> None:
         """Count something that was left out or repaired."""
         if amount:

@@ -2,6 +2,8 @@
 
 Any `tokenizer.json` is accepted and brought into one form (see `bench.corpus.tokenizer_json`).
 Special tokens that are spelled out in a text ("[MASK]" in a web page) are read as ordinary text.
+Models that have such a spelling among their pieces (Unigram, WordLevel) would read it as one token;
+the text is then cut inside the spelling and both parts are read alone.
 """
 
 from __future__ import annotations
@@ -9,11 +11,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.corpus.encoding import EncodedText, to_arrays
+import numpy as np
+
+from bench.corpus.encoding import EncodedText, join, to_arrays
 from bench.corpus.tokenizer_json import ROLES, canonical_payload, read_payload
 from bench.errors import RefusedError
 from bench.storage import write_atomic
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CHUNK_CHARACTERS = 1_000_000
+_TRIAL = ["", "a\u2603 \U0001f600\ufffd[x] \u4e00"]
+"""Text with characters that a small vocabulary lacks, to find a useless tokenizer at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +119,9 @@ class TextTokenizer:
         except Exception as error:  # the library raises plain Exception
             raise RefusedError(f"{origin} is not a tokenizer.json ({error})") from None
         self._tokenizer.encode_special_tokens = True
+        self._origin = origin
         self.vocabulary = _vocabulary(self._tokenizer, origin)
+        self._encode(_TRIAL)
 
     @classmethod
     def from_file(cls, path: Path) -> TextTokenizer:
@@ -123,6 +132,11 @@ class TextTokenizer:
             RefusedError: The file is not a tokenizer in JSON.
         """
         return cls(read_payload(path), str(path))
+
+    @property
+    def mask_spelling(self) -> str:
+        """The mask token as this tokenizer spells it."""
+        return str(self._tokenizer.id_to_token(self.vocabulary.mask_id))
 
     def save(self, path: Path) -> None:
         """Write the canonical form; its sha256 is `self.sha256`."""
@@ -142,10 +156,43 @@ class TextTokenizer:
     ) -> Iterator[tuple[str, EncodedText]]:
         """Each text with its tokens; encodes about a million characters at a time, on all cores."""
         for chunk in _chunks(texts):
-            self._tokenizer.encode_special_tokens = not parse_special
-            encodings = self._tokenizer.encode_batch(chunk, add_special_tokens=False)
+            for text, encoded in zip(chunk, self._encode(chunk, parse_special), strict=True):
+                yield text, encoded if parse_special else self._as_text(text, encoded)
+
+    def _encode(self, texts: list[str], parse_special: bool = False) -> Iterator[EncodedText]:
+        """Encode texts as the library does.
+
+        Raises:
+            RefusedError: The tokenizer cannot encode a text.
+        """
+        self._tokenizer.encode_special_tokens = not parse_special
+        try:
+            encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        except Exception as error:  # the library raises plain Exception
+            raise RefusedError(f"{self._origin} cannot encode text ({error})") from None
+        finally:
             self._tokenizer.encode_special_tokens = True
-            yield from zip(chunk, to_arrays(chunk, encodings), strict=True)
+        return to_arrays(texts, encodings)
+
+    def _as_text(self, text: str, encoded: EncodedText) -> EncodedText:
+        """The text again without special tokens, if the model took a spelling for one."""
+        places = np.flatnonzero(self._is_spelled[encoded.ids])
+        if not len(places):
+            return encoded
+        middles = (encoded.starts[places] + encoded.ends[places] + 1) // 2
+        bounds = sorted({0, len(text), *middles.tolist()})
+        pieces = [text[a:b] for a, b in itertools.pairwise(bounds)]
+        joined = join(list(self._encode(pieces)), bounds)
+        left = self._is_spelled[joined.ids]  # a spelling of one character cannot be cut
+        return dataclasses.replace(joined, ids=np.where(left, self.vocabulary.unk_id, joined.ids))
+
+    @functools.cached_property
+    def _is_spelled(self) -> np.ndarray:
+        """True at the special tokens, without the unknown one, which stands for text."""
+        found = np.zeros(self.vocabulary.size, dtype=bool)
+        found[list(self.vocabulary.special_ids)] = True
+        found[self.vocabulary.unk_id] = False
+        return found
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some tokens, special ones included."""

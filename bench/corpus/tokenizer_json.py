@@ -14,11 +14,17 @@ from typing import Any
 from bench.errors import BenchError, RefusedError
 
 ROLES = {
-    "pad": ("[PAD]", "<pad>", "<|padding|>", "<|pad|>", "<|endofpad|>"),
-    "unk": ("[UNK]", "<unk>", "<|unk|>"),
-    "cls": ("[CLS]", "<s>", "<bos>", "<|startoftext|>", "<|begin_of_text|>", "<|endoftext|>"),
-    "sep": ("[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
-    "mask": ("[MASK]", "<mask>", "<|mask|>"),
+    "pad": ("[PAD]", "<pad>", "<|padding|>", "<|pad|>", "<|endofpad|>", "<PAD>", "[pad]"),
+    "unk": ("[UNK]", "<unk>", "<|unk|>", "<UNK>", "[unk]", "<|unknown|>", "<unknown>", "<oov>"),
+    "cls": (
+        *("[CLS]", "<s>", "<bos>", "<|startoftext|>", "<|begin_of_text|>", "<|endoftext|>"),
+        *("<cls>", "<CLS>", "[BOS]", "[bos]", "<|bos|>", "<|cls|>", "[cls]", "<sos>"),
+    ),
+    "sep": (
+        *("[SEP]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
+        *("<sep>", "<SEP>", "[EOS]", "[eos]", "<|eos|>", "<|sep|>", "[sep]", "<EOS>"),
+    ),
+    "mask": ("[MASK]", "<mask>", "<|mask|>", "<MASK>", "[mask]", "[M]"),
 }
 """The five roles that an encoder needs, and their usual spellings; bench writes the first one."""
 
@@ -68,8 +74,10 @@ def canonical_payload(payload: bytes, origin: str) -> str:
             f"{origin} is not a tokenizer in JSON form (got {payload[:12]!r}...); "
             f"--tokenizer takes the tokenizer.json that the tokenizers library saves"
         ) from None
-    for spellings in ROLES.values():
-        content = next((spelling for spelling in spellings if spelling in ids), spellings[0])
+    own = _own_spellings(data, ids)
+    _set_unknown(data, own["unk"], ids, origin)
+    next_id = max(next_id, ids.get(own["unk"], -1) + 1)
+    for content in own.values():
         if content not in ids:
             ids[content], next_id = next_id, next_id + 1
         if content not in by_content:
@@ -86,3 +94,72 @@ def canonical_payload(payload: bytes, origin: str) -> str:
 def _added_token(token_id: int, content: str) -> dict[str, Any]:
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     return {"id": token_id, "content": content, "special": True, **flags}
+
+
+def _is_unigram(model: dict[str, Any]) -> bool:
+    return not isinstance(model["vocab"], dict)
+
+
+def _own_spellings(data: dict[str, Any], ids: dict[str, int]) -> dict[str, str]:
+    """How the tokenizer spells each role: as it says itself, as usual, or in our own spelling."""
+    model, processor = data["model"], data.get("post_processor") or {}
+    says: dict[str, Any] = {"unk": model.get("unk_token")}
+    if _is_unigram(model) and model.get("unk_id") is not None:
+        says["unk"] = model["vocab"][model["unk_id"]][0]
+    special = [token["content"] for token in data["added_tokens"] if token.get("special")]
+    spellings = {}
+    for role, usual in ROLES.items():
+        pair = processor.get(role)  # ["[CLS]", 101] in the processors of BERT and RoBERTa
+        hints: list[str] = [says[role]] if says.get(role) in ids else []
+        hints += [spelling for spelling in usual if spelling in ids]
+        hints += [pair[0]] if isinstance(pair, list) and pair[0] in ids else []
+        hints += [content for content in special if role in content.lower()]
+        spellings[role] = hints[0] if hints else usual[0]
+    return spellings
+
+
+def _set_unknown(data: dict[str, Any], content: str, ids: dict[str, int], origin: str) -> None:
+    """Make the model write unknown text as its unknown token.
+
+    Models without one raise an error in the middle of a text (WordPiece, WordLevel, Unigram), or
+    leave the text out in silence (BPE).
+    """
+    model = data["model"]
+    vocabulary, is_unigram = model["vocab"], _is_unigram(model)
+    tokens = [token[0] for token in vocabulary] if is_unigram else vocabulary
+    has_unknown = (
+        model.get("unk_id") is not None if is_unigram else model.get("unk_token") in tokens
+    )
+    if has_unknown or (not is_unigram and _knows_all_bytes(data)):
+        return
+    if content not in tokens:
+        end = len(vocabulary)
+        if ids.setdefault(content, max(ids.values(), default=-1) + 1) != end:
+            if model.get("type") == "BPE":  # what it drops is counted
+                return
+            raise RefusedError(
+                f"{origin} has no unknown token, and no place for one because tokens were added "
+                "behind its vocabulary; add <unk> to the vocabulary of the model"
+            )
+        if is_unigram:
+            vocabulary.append([content, 0.0])
+        else:
+            vocabulary[content] = end
+    if is_unigram:
+        model["unk_id"] = [token[0] for token in vocabulary].index(content)
+    else:
+        model["unk_token"] = content
+
+
+def _knows_all_bytes(data: dict[str, Any]) -> bool:
+    """Whether nothing is unknown: the vocabulary has a token for each byte."""
+    model, steps = data["model"], json.dumps([data.get("pre_tokenizer"), data.get("normalizer")])
+    if model.get("byte_fallback"):
+        return all(f"<0x{byte:02X}>" in model["vocab"] for byte in range(256))
+    return '"ByteLevel"' in steps and all(letter in model["vocab"] for letter in _byte_letters())
+
+
+def _byte_letters() -> list[str]:
+    """The characters that stand for the 256 bytes in byte-level tokenizers (GPT-2)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    return [chr(code) for code in printable] + [chr(0x100 + n) for n in range(256 - len(printable))]

@@ -18,18 +18,27 @@ _SPECIAL_TOKENS = [spellings[0] for spellings in ROLES.values()]
 _TRAINING_BYTES = 64_000_000
 _CHAR_WORDS = r" ?[\p{L}\p{M}\p{N}]+(?:['\x{2019}][\p{L}\p{M}]+)*| ?[^\s\p{L}\p{M}\p{N}]|\s"
 
+_WORDS_WITH_MARKS = (  # the pattern of GPT-2, with marks and joiners beside the letters
+    r"'(?:[st]|re|ve|m|ll|d)| ?[\p{L}\p{M}\x{200c}\x{200d}]+| ?\p{N}+"
+    r"| ?[^\s\p{L}\p{M}\p{N}\x{200c}\x{200d}]+|\s+(?!\S)|\s+"
+)
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
+
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, keeps_marks: bool = False
+) -> TextTokenizer:
     """Train byte-level BPE on texts (at most the first 64 MB).
 
     Args:
         texts: The training part of a corpus.
         vocab_size: Largest vocabulary size, including the five special tokens.
+        keeps_marks: Keep combining marks in their words. The usual pre-tokenizer cuts at each one,
+            so that no token has a vowel sign together with its consonant.
 
     Raises:
         BenchError: `vocab_size` leaves no room for the 256 bytes.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     least = len(_SPECIAL_TOKENS) + len(alphabet)
@@ -40,6 +49,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
         )
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    if keeps_marks:
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(_WORDS_WITH_MARKS), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,

@@ -45,18 +45,19 @@ def _read(store: TokenStore, ids: np.ndarray, length: int, tokenizer: TextTokeni
     )
 
 
-def of_text(text: str, rows: int, length: int, tokenizer: TextTokenizer) -> tuple[Batch, bool]:
+def of_text(text: str, rows: int, length: int, prepared: PreparedCorpus) -> tuple[Batch, bool]:
     """A text as several equal rows, [CLS] tokens [SEP]; and whether the text was cut.
 
     Raises:
         BenchError: The text has no tokens or is not UTF-8.
     """
-    vocabulary = tokenizer.vocabulary
+    tokenizer, vocabulary = prepared.tokenizer, prepared.tokenizer.vocabulary
     try:
         text.encode()
     except UnicodeEncodeError:
         raise BenchError(f"TEXT {text!r} is not UTF-8; check the locale of this terminal") from None
     (encoded,) = tokenizer.encode([text])
+    encoded = prepared.words.mark(text, encoded) if prepared.words is not None else encoded
     if not len(encoded.ids):
         raise BenchError(f"TEXT {text!r} has no tokens to corrupt; give a longer text")
     ids = encoded.ids[: length - 2].astype(np.int64)

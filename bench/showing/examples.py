@@ -121,7 +121,7 @@ def show(
     if prepared.heldout is not None:
         store, part = prepared.heldout, f"the held-out part of {prepared.name}"
     sample = batches.of_store(store, options.sample_rows, length, tokenizer)
-    shown, titles, epochs, notes = _shown_rows(options, sample, part, length, tokenizer)
+    shown, titles, epochs, notes = _shown_rows(options, sample, part, length, prepared)
     statistics = batches.collect_statistics(objective, prepared, length)
     shown, sample = (
         dataclasses.replace(batch, statistics=statistics, progress=options.progress)
@@ -140,14 +140,14 @@ def show(
 
 
 def _shown_rows(
-    options: ShowOptions, sample: Batch, part: str, length: int, tokenizer: TextTokenizer
+    options: ShowOptions, sample: Batch, part: str, length: int, prepared: PreparedCorpus
 ) -> tuple[Batch, list[str], list[int], list[str]]:
     """The rows to show, their titles, their epochs, and notes."""
     if options.text is None:
         rows = batches.select(sample, range(min(options.rows, len(sample.tokens))))
         titles = [f"row {i} of {part}" for i in rows.example_ids.tolist()]
         return rows, titles, [0] * len(titles), []
-    rows, is_cut = batches.of_text(options.text, options.rows, length, tokenizer)
+    rows, is_cut = batches.of_text(options.text, options.rows, length, prepared)
     epochs = list(range(options.rows))
     notes = [f"the text is cut to the {length} positions of the encoder"] if is_cut else []
     return rows, [f"your text, epoch {epoch}" for epoch in epochs], epochs, notes

@@ -251,17 +251,36 @@ def test_units_are_the_same_on_a_gpu(seed: int, rate: float, words: float) -> No
 
 
 def test_by_hand_whole_word() -> None:
-    """`un ##believ ##able news today`, quota 2: the long word never fits, both others do."""
+    """`un ##believ ##able news of today`, quota 3: the long word alone, or all others."""
+    starts = torch.tensor([[False, True, False, False, True, True, True]])
+    real = torch.tensor([[False, True, True, True, True, True, True]])
+    tokens = torch.tensor([[2, 10, 11, 12, 13, 14, 15]])
+    batch = Batch(tokens, real, starts, starts, torch.tensor([0]))
+    objective = build("whole_word", rate=0.5, mask_fraction=1.0, random_fraction=0.0)
+    hidden = set()
+    for seed in range(40):
+        example = objective.corrupt(batch, VOCABULARY, Noise(seed, 0, batch.example_ids))
+        assert example.positions is not None
+        asked = example.labels[0] != IGNORED
+        hidden.add(tuple(sorted(example.positions[0][asked].tolist())))
+    assert hidden == {(1, 2, 3), (4, 5, 6)}
+
+
+def test_by_hand_a_word_longer_than_the_quota_is_cut_to_tokens() -> None:
+    """`un ##believ ##able news today`, quota 2: any two of the five tokens."""
     starts = torch.tensor([[False, True, False, False, True, True]])
     real = torch.tensor([[False, True, True, True, True, True]])
     tokens = torch.tensor([[2, 10, 11, 12, 13, 14]])
     batch = Batch(tokens, real, starts, starts, torch.tensor([0]))
-    objective = build("whole_word", rate=0.4, mask_fraction=1.0, random_fraction=0.0)
-    for seed in range(20):
-        example = objective.corrupt(batch, VOCABULARY, Noise(seed, 0, batch.example_ids))
-        assert example.inputs.tolist() == [[2, 10, 11, 12, 4, 4]]
-        assert sorted(example.positions[0].tolist()) == [4, 5]
-        assert sorted(example.labels[0].tolist()) == [13, 14]
+    for name in ("whole_word", "span", "pmi"):
+        objective = build(name, rate=0.4)
+        hidden = set()
+        for seed in range(60):
+            example = objective.corrupt(batch, VOCABULARY, Noise(seed, 0, batch.example_ids))
+            asked = example.labels[0] != IGNORED
+            assert asked.sum() == 2
+            hidden |= set(example.positions[0][asked].tolist())
+        assert hidden == {1, 2, 3, 4, 5}
 
 
 def test_by_hand_causal() -> None:

@@ -15,6 +15,8 @@ from bench.corpus.tokenizer import TextTokenizer
 from bench.corpus.trainer import char_tokenizer, train_tokenizer
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Batch, Example
+from bench.pretraining.corruption.drafts import nearest
+from bench.pretraining.corruption.units import cut_units
 from bench.pretraining.noise import Noise
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import rows_of, sample_batch
@@ -285,14 +287,16 @@ def test_orders_of_sentences_are_equally_likely() -> None:
 def test_nominal_rate_of_infilling_is_realised(rate: float) -> None:
     batch = sample_batch(80, 64)
     example = bart(infill=rate).corrupt(batch, VOCABULARY, Noise(0, 0, batch.example_ids))
+    quota = nearest(batch.real.sum(1), rate)
+    words = cut_units(batch.word_start, batch.real, batch.real, quota)
     for row in range(80):
         left = set(example.origins[row].tolist())
-        starts = batch.word_start[row].nonzero().flatten().tolist()
+        starts = words[row].nonzero().flatten().tolist()
         hidden = [at for at in starts if at not in left]
         assert len(hidden) == round(rate * len(starts))
         for at in hidden:  # whole words
             end = at + 1
-            while end < 64 and batch.real[row, end] and not batch.word_start[row, end]:
+            while end < 64 and batch.real[row, end] and not words[row, end]:
                 assert end not in left
                 end += 1
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.pretraining.corruption.drafts import INSERTED, Draft, choose_exactly, nearest
+from bench.pretraining.corruption.units import cut_units
 from bench.pretraining.rates import highest_rate, rate_at
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ def infill(
     starts = visible & (
         draft.read(batch.word_start | batch.sentence_start) | ~left_neighbour(visible)
     )
-    length = visible.shape[1]
-    quota = nearest(starts.sum(1), rate_at(rate, batch.progress))
+    length, share = visible.shape[1], rate_at(rate, batch.progress)
+    starts = cut_units(starts, visible, visible, nearest(visible.sum(1), share))
+    quota = nearest(starts.sum(1), share)
     most = math.ceil(length * highest_rate(rate))
     is_hidden, begins, masks = hide_words(starts, quota, most, mean_length, noise)
     word = (starts.long().cumsum(1) - 1).clamp(min=0)
