@@ -19,6 +19,8 @@ from bench.settings import settings
 
 if TYPE_CHECKING:
     from bench.api import Run, compare, features, fill, load_run, run, variants
+    from bench.engines.observers.observer import Observer
+    from bench.exporting import export
     from bench.pretraining.objective import MaskedObjective, Objective
     from bench.probing.task import Task
     from bench.reporting.comparison import Comparison
@@ -29,10 +31,12 @@ __all__ = [
     "Comparison",
     "MaskedObjective",
     "Objective",
+    "Observer",
     "Run",
     "Task",
     "__version__",
     "compare",
+    "export",
     "features",
     "fill",
     "hookimpl",
@@ -46,7 +50,9 @@ _HOMES = {
     "Comparison": "bench.reporting.comparison",
     "MaskedObjective": "bench.pretraining.objective",
     "Objective": "bench.pretraining.objective",
+    "Observer": "bench.engines.observers.observer",
     "Task": "bench.probing.task",
+    "export": "bench.exporting",
     **dict.fromkeys(
         ("Run", "compare", "features", "fill", "load_run", "run", "variants"), "bench.api"
     ),

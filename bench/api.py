@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, FailedError, StoppedError, checked_keywords
+from bench.errors import BenchError, checked_keywords
 from bench.experiment import UNTRAINED, resolve
 from bench.experiment.objectives import variants as all_variants
 from bench.experiment.tasks import expand_suites, task_suites
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from bench.corpus.sources import Corpus
     from bench.corpus.tokenizer import TextTokenizer
-    from bench.pretraining.encoder import Encoder
+    from bench.engines.observers.watching import ObserverLike
+    from bench.pretraining.encoder import SharedEncoder
     from bench.pretraining.objective import Objective
     from bench.probing.reader.filling import FillResult
     from bench.probing.task import Task
@@ -55,6 +56,8 @@ def run(
     data: str | PathLike[str] | None = None,
     tokenizer: str | PathLike[str] | None = None,
     text_column: str = "text",
+    words: str = "auto",
+    documents: str = "auto",
     device: str = "auto",
     limit: int | None = None,
     probe: str | Iterable[str] = "linear",
@@ -62,11 +65,15 @@ def run(
     tune: str | Iterable[str] = (),
     tune_on: str = "loss",
     ladder: str | Sequence[str] = (),
+    init: str | PathLike[str] | None = None,
+    encoder: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    forget: str | PathLike[str] | None = None,
     race: bool = False,
     detect: float | None = None,
     out: str | PathLike[str] = DEFAULT_OUT,
     baseline: str | None = None,
     allow_inexact: bool = False,
+    observe: ObserverLike | Iterable[ObserverLike] = (),
     progress: bool = True,
 ) -> Comparison:
     """Pretrain with each objective, probe the encoders, and compare them, as `bench run` does.
@@ -88,7 +95,10 @@ def run(
         settings: Settings by owner: `{"encoder": {"num_layers": 6}, "span": {"rate": 0.3}}`.
         data: Folder of task data, `NAME/SPLIT.parquet`; default: the hub.
         tokenizer: A tokenizer.json, or `"char"`; default: byte-level BPE, trained on the corpus.
-        text_column: The column of the text in csv, jsonl and parquet files.
+        text_column: The column of the text in csv, tsv, jsonl, json and parquet files.
+        words: The words that objectives hide: `"auto"`, `"spaces"`, `"icu"`, `"characters"`, or a
+            file with the corpus segmented by spaces.
+        documents: One document of a text file: `"auto"`, `"blank-lines"`, `"lines"` or `"files"`.
         device: `"auto"`, `"cpu"` or `"cuda"`.
         limit: Number of examples of each split of a task at most.
         probe: `"linear"`, `"mlp"`, `"knn"`, `"finetune"`, or several.
@@ -98,12 +108,16 @@ def run(
         tune_on: `"loss"` (held-out, of the same objective) or `"self"` (the dev parts of the
             self-supervised tasks).
         ladder: Sizes, as `"tiny,mini"`: the same at each, and whether the order holds.
+        init: The checkpoint that is continued: a folder, `"hf:NAME"` or a run.
+        encoder: Public encoders that are scored too, without any training.
+        forget: A second corpus, whose held-out loss is measured (with `init`).
         race: Start all objectives at two seeds, drop those significantly below the highest, and
             spend their seeds on the others.
         detect: A race ends where a difference of so many points would be seen.
         out: Folder of the records.
         baseline: The objective that differences are taken to; default: the untrained encoder.
         allow_inexact: Resume although the thread count or the version of torch changed.
+        observe: Names or classes of observers (`bench list observers`), as `"tensorboard"`.
         progress: Show progress bars (in a notebook too); False: show nothing.
 
     Returns:
@@ -121,30 +135,21 @@ def run(
         >>> sorted(comparison.to_dataframe()["display_name"].unique())[-2:]
         ['token', 'untrained']
     """
-    registry = Registry()
+    folder = _folder(out)
     experiment = resolve(
-        objectives, registry, corpus=corpus, tasks=tasks, task=task, size=size, budget=budget,
+        objectives, Registry(), corpus=corpus, tasks=tasks, task=task, size=size, budget=budget,
         seeds=seeds, settings=settings, data=data, tokenizer=tokenizer, text_column=text_column,
+        words=words, documents=documents,
         device=device, limit=limit, probe=probe, curve=curve, tune=tune, tune_on=tune_on,
-        ladder=ladder,
+        ladder=ladder, init=init, encoder=encoder, forget=forget, records=folder,
     )  # fmt: skip
-    from bench.engines.running import run_experiment
+    from bench.engines.running import run_experiment, unfinished_jobs
 
-    result = run_experiment(experiment, _folder(out), progress, allow_inexact, race, detect)
-    if not result.run_ids:
-        if 130 in (state.exit_code for state in result.states):
-            raise KeyboardInterrupt
-        reasons = sorted({state.message for state in result.states if state.message})
-        if any(state.status == "stopped" for state in result.states):
-            raise StoppedError("the runs were stopped; the same call resumes them")
-        raise FailedError(f"no run finished: {'; '.join(reasons)}")
-    failed = [state for state in result.states if state.status != "finished"]
-    if failed:
-        reasons = [f"{s.job.title} {s.status}: {s.message or 'no reason known'}" for s in failed]
-        text = f"{len(failed)} of {len(result.states)} jobs did not finish: {'; '.join(reasons)}"
-        warnings.warn(text, stacklevel=3)
-    if baseline is None and experiment_baseline(result.run_ids):
-        baseline = UNTRAINED
+    result = run_experiment(experiment, folder, progress, allow_inexact, race, detect, observe)
+    unfinished = unfinished_jobs(result)
+    if unfinished:
+        warnings.warn(unfinished, stacklevel=3)
+    baseline = baseline or experiment_baseline(result.run_ids)
     return compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
 
 
@@ -226,7 +231,7 @@ class Run:
     """
 
     id: str
-    encoder: Encoder
+    encoder: SharedEncoder
     """The pretrained encoder, in evaluation mode."""
     tokenizer: TextTokenizer
     objective: Objective
@@ -353,7 +358,11 @@ def fill(
     loaded = run if isinstance(run, Run) else load_run(run, out=out)
     objective = loaded.objective
     reader = RunReader(
-        loaded.encoder, loaded.head, loaded.tokenizer, objective.scoring, objective.attention
+        loaded.encoder,
+        loaded.head,
+        loaded.tokenizer,
+        loaded.record.data["scoring"],
+        objective.attention,
     )
     try:
         return reader.fill(text, k)

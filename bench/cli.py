@@ -5,12 +5,14 @@ Heavy packages are deferred, not avoided (see `bench._startup`), so `bench list`
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,29 +20,40 @@ from bench._startup import defer, leave, own_process, paused_collection
 from bench.cli_options import (
     AllowInexact,
     Baseline,
+    BudgetText,
     CheckCorpus,
     CheckedName,
     ColumnTasks,
     CorpusNames,
     CorruptionSeed,
+    Curve,
     DataFolder,
     DescribedName,
     Detect,
+    Device,
+    Documents,
     FailIf,
     FigureFile,
     Format,
     FormatName,
     IntervalsName,
     Json,
+    LabelFiles,
+    Ladder,
+    Leaderboard,
     Limit,
     ListingArgument,
     MaskedText,
+    MergedFolders,
     NewKind,
     NewName,
+    Objectives,
+    Observe,
     OnlyGrids,
     Out,
     Overrides,
     Parent,
+    ProbeNames,
     RaceFlag,
     ReportBaseline,
     ReportFolder,
@@ -48,30 +61,64 @@ from bench.cli_options import (
     Runs,
     SampleRows,
     ScheduleProgress,
+    Seeds,
     ShowExamples,
     ShownObjective,
     ShownRows,
     ShownText,
     SizeName,
+    Tasks,
     TextColumn,
     Tokenizer,
     TopK,
     Transpose,
+    Tune,
+    TuneOn,
+    Words,
     Yes,
-    resolved,
-    takes_experiment,
 )
-from bench.errors import BenchError, FailedError
+from bench.errors import BenchError, FailedError, RefusedError
 from bench.storage import FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.text import Text
 
     from bench.reporting.comparison import Comparison
 
+Init = Annotated[
+    str | None,
+    typer.Option(
+        "--init",
+        metavar="CHECKPOINT",
+        help="Continue a checkpoint with every objective: a folder of transformers, hf:NAME, or a "
+        "run. It brings tokenizer and shape; untouched, it is a row of the table.",
+        show_default="initial weights from the seed",
+    ),
+]
+Encoders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder",
+        metavar="CHECKPOINT",
+        help="Score a public encoder too, without any training: a folder, hf:NAME, or a run. "
+        "Repeat the option for more.",
+        show_default="none",
+    ),
+]
+Forget = Annotated[
+    str | None,
+    typer.Option(
+        "--forget",
+        metavar="FILE",
+        help="With --init: a second corpus, whose held-out loss is shown before and after.",
+        show_default="none",
+    ),
+]
 _RESULTS = Path("results")
+Library = Literal["transformers", "sentence-transformers"]
+Attention = Literal["native", "bidirectional"]
 app = typer.Typer(
     name="bench",
     help="Which self-supervised objective should I pretrain my text encoder with?",
@@ -102,6 +149,65 @@ def _options(
     """Which self-supervised objective should I pretrain my text encoder with?"""
 
 
+def experiment_options(
+    objectives: Objectives,
+    corpus: CorpusNames = ["micro"],  # noqa: B006 (typer copies it)
+    tasks: Tasks = None,
+    task: LabelFiles = None,
+    size: SizeName = "tiny",
+    budget: BudgetText = None,
+    curve: Curve = 1,
+    seeds: Seeds = None,
+    settings: Overrides = None,
+    data: DataFolder = None,
+    tokenizer: Tokenizer = None,
+    text_column: TextColumn = "text",
+    words: Words = "auto",
+    documents: Documents = "auto",
+    device: Device = "auto",
+    limit: Limit = None,
+    probe: ProbeNames = "linear",
+    tune: Tune = None,
+    tune_on: TuneOn = "loss",
+    ladder: Ladder = None,
+    init: Init = None,
+    encoder: Encoders = None,
+    forget: Forget = None,
+) -> dict[str, Any]:
+    """The options that `run` and `plan` share, as `resolved` takes them.
+
+    Both must take the same options, or a plan would describe another experiment.
+    """
+    return locals()
+
+
+def resolved(objectives: Any, **options: Any) -> Any:
+    """The experiment of some options; None is an option that was not given."""
+    from bench.experiment import resolve
+    from bench.registry import Registry
+
+    known = {name: value for name, value in options.items() if value is not None}
+    return resolve(objectives, Registry(), **known)
+
+
+def takes_experiment(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `experiment_options` in the place of its first parameter.
+
+    typer reads the options of a command from its signature, so the two signatures are joined.
+    """
+    shared = inspect.signature(experiment_options, eval_str=True).parameters
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+    def with_options(**values: Any) -> None:
+        options = experiment_options(**{name: values.pop(name) for name in shared})
+        command(resolved(**options, records=values["out"]), **values)
+
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    signature = inspect.Signature([*shared.values(), *own])
+    with_options.__signature__ = signature  # type: ignore[attr-defined]
+    return with_options
+
+
 @app.command()
 @takes_experiment
 def run(
@@ -111,6 +217,7 @@ def run(
     allow_inexact: AllowInexact = False,
     race: RaceFlag = False,
     detect: Detect = None,
+    observe: Observe = None,
 ) -> None:
     """Pretrain with each objective, probe, and compare.
 
@@ -121,12 +228,20 @@ def run(
     from bench.engines.progress import log
     from bench.engines.running import run_experiment
 
-    result = run_experiment(experiment, out, allow_inexact=allow_inexact, race=race, detect=detect)
+    result = run_experiment(
+        experiment,
+        out,
+        allow_inexact=allow_inexact,
+        race=race,
+        detect=detect,
+        observe=observe or (),
+    )
     if result.run_ids:
         baseline = api.experiment_baseline(result.run_ids)
         comparison = api.compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
         _print_comparison(comparison, "json" if as_json else "table")
-        log(f"records: {out}/runs; compare them again at any time: bench compare --out {out}")
+        again = f"bench compare --out {shlex.quote(str(out))}"
+        log(f"records: {out}/runs; compare them again at any time: {again}")
     raise typer.Exit(result.exit_code)
 
 
@@ -137,14 +252,17 @@ def plan(
     out: Out = _RESULTS,
     race: RaceFlag = False,
     detect: Detect = None,
+    observe: Observe = None,
     as_json: Json = False,
 ) -> None:
     """Show what `run` would do and cost, without doing it.
 
     With --race it is the cost of the full grid, which a race never exceeds.
     """
+    from bench.engines.observers.watching import observer_classes
     from bench.plan import make_plan, render
 
+    observer_classes(observe or ())  # as `run`, it refuses an unknown one
     found = make_plan(experiment, out, detect)
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else render(found))
 
@@ -198,6 +316,8 @@ def show(
     settings: Overrides = None,
     tokenizer: Tokenizer = None,
     text_column: TextColumn = "text",
+    words: Words = "auto",
+    documents: Documents = "auto",
     seed: CorruptionSeed = 0,
     progress: ScheduleProgress = 0.0,
     rows: ShownRows = None,
@@ -222,10 +342,13 @@ def show(
         check_figure(figure)
     experiment = resolved(
         objective, corpus=corpus, tasks="none", size=size, settings=settings,
-        tokenizer=tokenizer, text_column=text_column, device="cpu",
+        tokenizer=tokenizer, text_column=text_column, words=words, documents=documents,
+        device="cpu",
     )  # fmt: skip
     instance = select_objective(experiment.objectives, objective)
     prepared = prepare(experiment, log_stages())
+    if prepared.words is not None:
+        log(prepared.words.label)
     options = ShowOptions(text, rows or (2 if text is None else 3), sample, seed, progress)
     demonstration = corrupt(instance, prepared, experiment.shape, options)
     if figure is not None:
@@ -251,7 +374,8 @@ def new(
     from bench.scaffold import scaffold
 
     folder = scaffold(kind, name, parent, Registry())
-    steps = [f"pip install -e {folder}", f"pytest {folder}", f"bench describe {folder.name}"]
+    place = shlex.quote(str(folder))
+    steps = [f"pip install -e {place}", f"pytest {place}", f"bench describe {folder.name}"]
     typer.echo("\n    ".join([f"{folder} is ready; next:", *steps]))
 
 
@@ -282,6 +406,54 @@ def fill(
         for token, probability in tokens:
             typer.echo(f"  {probability:7.2%}  {token!r}")
     typer.echo(filled.text)
+
+
+@app.command()
+def export(
+    run: RunName,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The new folder.")],
+    library: Annotated[
+        Library, typer.Option("--for", help="The library that loads the export.")
+    ] = "transformers",
+    attention: Annotated[
+        Attention,
+        typer.Option("--as", help="bidirectional: a causal run with full attention, no head."),
+    ] = "native",
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Load the export with its library and compare all numbers with bench's own; "
+            "exit 3 and write nothing if they differ.",
+        ),
+    ] = False,
+    text_license: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            metavar="NAME",
+            help="Licence of the text, for the model card.",
+            show_default="none",
+        ),
+    ] = None,
+    out: Out = _RESULTS,
+) -> None:
+    """Write a run as a model for transformers or sentence-transformers.
+
+    The folder has weights, tokenizer and a model card. The head is left out where it would give
+    wrong predictions.
+    """
+    from bench.exporting import export as write_export
+
+    exported = write_export(
+        run, folder, library=library, attention=attention, verify=verify,
+        text_license=text_license, out=out,
+    )  # fmt: skip
+    typer.echo(f"{folder}: {exported.class_name}, {exported.name}")
+    for note in exported.notes:
+        typer.echo(f"- {note}")
+    for difference in exported.differences:
+        typer.echo(f"largest difference of {difference}")
 
 
 @app.command()
@@ -354,6 +526,26 @@ def remove(run: RunName, out: Out = _RESULTS, yes: Yes = False) -> None:
 
 
 @app.command()
+def merge(folders: MergedFolders, out: Out = _RESULTS) -> None:
+    """Merge the records of several folders or machines into one.
+
+    Every record is verified. Equal copies are merged, and the same command can be repeated. Exit 3
+    if copies of a record differ or one is damaged: it is named and left out, and the folders are
+    not changed.
+    """
+    from bench.records.merging import merge as merge_records
+
+    merged = merge_records(folders, out)
+    copied = ", ".join(f"{merged.copied[kind]} {kind}" for kind in ("runs", "scores", "baselines"))
+    typer.echo(f"{out}: copied {copied}; {merged.equal} copies are equal to others")
+    if merged.problems:
+        count, shown = len(merged.problems), merged.problems[:20]
+        shown += [f"and {count - len(shown)} more"] if count > len(shown) else []
+        reasons = "\n  ".join(shown)
+        raise RefusedError(f"left out {count} of the records, merged all others:\n  {reasons}")
+
+
+@app.command()
 @paused_collection()
 def verify(runs: Runs = None, out: Out = _RESULTS, as_json: Json = False) -> None:
     """Compare published directions with the results.
@@ -377,11 +569,20 @@ def report(
     to: ReportFolder = None,
     baseline: ReportBaseline = None,
     examples: ShowExamples = True,
+    leaderboard: Leaderboard = False,
 ) -> None:
     """Write one self-contained page of the results.
 
     The figures are written as files beside it.
     """
+    if leaderboard:
+        from bench import api
+        from bench.engines.progress import log
+        from bench.reporting.page.leaderboard import write_leaderboard
+
+        comparison = api.compare(sorted(runs or ()), out=out, baseline=baseline)
+        log(str(write_leaderboard(comparison, to or out / "report")))
+        return
     from bench.reporting.figures.workers import ReportFigures, drawing_processes
 
     with drawing_processes() as draw_figures:

@@ -1,18 +1,14 @@
 """Options that several commands share, each written once, and shell completion of their values.
 
-`run` and `plan` must take the same options, or a plan would describe another experiment: the
-decorator `takes_experiment` gives a command the options of `experiment_options`.
-
 Help texts are plain text. With rich markup, typer reads a `[word]` in a help text as a style and
 drops it.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -131,6 +127,21 @@ TextColumn = Annotated[
     str,
     typer.Option(metavar="NAME", help="The column of the text in csv, jsonl and parquet files."),
 ]
+Words = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|spaces|icu|characters|FILE",
+        help="The words that objectives hide: between spaces, of Unicode with dictionaries (icu), "
+        "single characters, or those of FILE, the corpus with spaces between its words.",
+    ),
+]
+Documents = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|blank-lines|lines|files",
+        help="What is one document of a text file: a block between blank lines, a line or a file.",
+    ),
+]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the records.")]
 Limit = Annotated[
@@ -161,7 +172,7 @@ Runs = Annotated[
 
 Format = Literal["table", "markdown", "latex", "csv", "json"]
 Intervals = Literal["moderated", "own"]
-ListingName = Literal["objectives", "tasks", "suites", "corpora", "sizes", "runs"]
+ListingName = Literal["objectives", "tasks", "suites", "corpora", "sizes", "observers", "runs"]
 PluginKind = Literal["objective", "task"]
 
 NewKind = Annotated[PluginKind, typer.Argument(metavar="KIND", help="What the package provides.")]
@@ -243,6 +254,16 @@ AllowInexact = Annotated[
         help="Resume although the thread count or the version of torch changed.",
     ),
 ]
+Observe = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--observe",
+        metavar="NAME",
+        help="Observer of the runs: tensorboard, trackio, wandb, or one of a plugin. Repeat the "
+        "option or separate names by comma.",
+        autocompletion=_complete("observers"),
+    ),
+]
 Baseline = Annotated[
     str | None,
     typer.Option(
@@ -306,6 +327,9 @@ IntervalsName = Annotated[
         "own: each cell and each pair by itself (wider with few seeds)."
     ),
 ]
+MergedFolders = Annotated[
+    list[Path], typer.Argument(metavar="DIR", help="Folders of records, as given to --out.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 OnlyGrids = Annotated[
     list[str] | None,
@@ -333,6 +357,14 @@ ReportFolder = Annotated[
         metavar="DIR", help="Folder to write to.", show_default="report/ in the folder of --out"
     ),
 ]
+Leaderboard = Annotated[
+    bool,
+    typer.Option(
+        "--leaderboard",
+        help="Write leaderboard.html instead: objectives in groups of ties, with the evidence and "
+        "the rules. RUN may be folders of records.",
+    ),
+]
 ReportBaseline = Annotated[
     str | None,
     typer.Option(
@@ -345,54 +377,3 @@ ShowExamples = Annotated[
     bool,
     typer.Option(help="Show what each objective does to text, where the corpus is in the cache."),
 ]
-
-
-def experiment_options(
-    objectives: Objectives,
-    corpus: CorpusNames = ["micro"],  # noqa: B006 (typer copies it)
-    tasks: Tasks = None,
-    task: LabelFiles = None,
-    size: SizeName = "tiny",
-    budget: BudgetText = None,
-    curve: Curve = 1,
-    seeds: Seeds = None,
-    settings: Overrides = None,
-    data: DataFolder = None,
-    tokenizer: Tokenizer = None,
-    text_column: TextColumn = "text",
-    device: Device = "auto",
-    limit: Limit = None,
-    probe: ProbeNames = "linear",
-    tune: Tune = None,
-    tune_on: TuneOn = "loss",
-    ladder: Ladder = None,
-) -> Any:
-    """The experiment that these options describe."""
-    return resolved(**locals())
-
-
-def resolved(objectives: Any, **options: Any) -> Any:
-    """The experiment of some options; None is an option that was not given."""
-    from bench.experiment import resolve
-    from bench.registry import Registry
-
-    known = {name: value for name, value in options.items() if value is not None}
-    return resolve(objectives, Registry(), **known)
-
-
-def takes_experiment(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options of `experiment_options` in the place of its first parameter.
-
-    typer reads the options of a command from its signature, so the two signatures are joined.
-    """
-    shared = inspect.signature(experiment_options, eval_str=True).parameters
-    _, *own = inspect.signature(command, eval_str=True).parameters.values()
-
-    def with_options(**values: Any) -> None:
-        experiment = experiment_options(**{name: values.pop(name) for name in shared})
-        command(experiment, **values)
-
-    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-    signature = inspect.Signature([*shared.values(), *own])
-    with_options.__signature__ = signature  # type: ignore[attr-defined]
-    return with_options

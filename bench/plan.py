@@ -51,6 +51,8 @@ class Plan:
     """Number of runs at once."""
     budget: str
     curve: CurvePlan | None
+    continued: str | None
+    """The checkpoint that is continued, with the learning rate and its source."""
     encoder_parameters: int
     extra_parameters: dict[str, int]
     """By objective: parameters that are discarded after pretraining."""
@@ -92,9 +94,14 @@ def make_plan(experiment: Experiment, out: Path, detect: float | None = None) ->
     from bench.corpus.preparation import default_cache, find_prepared, open_prepared
 
     shape, training, budget = experiment.shape, experiment.training, experiment.budget
-    row = TRAINING_FACTOR * encoder_row_flops(shape, shape.max_length)
+    forward, parameters = _encoder_costs(experiment)
+    row = TRAINING_FACTOR * forward
     prepared = find_prepared(
-        experiment.corpus, experiment.tokenizer, shape.vocab_size, default_cache()
+        experiment.corpus,
+        experiment.tokenizer,
+        shape.vocab_size,
+        default_cache(),
+        experiment.words,
     )
     if prepared is not None:
         budget = budget.in_tokens(
@@ -115,7 +122,6 @@ def make_plan(experiment: Experiment, out: Path, detect: float | None = None) ->
     tuning = experiment.tuning
     trials = 0 if tuning is None else sum(len(tuning.combinations(one)) for one in trained)
     waves = -(-len(trained) * len(experiment.seeds) // experiment.workers)
-    parameters = encoder_parameters(shape)
     extra = {one.display_name: one.extra_cost(shape).parameters for one in trained}
     points = len(experiment.budgets)
     num_encoders = len(experiment.objectives) + (points - 1) * len(trained)
@@ -132,6 +138,7 @@ def make_plan(experiment: Experiment, out: Path, detect: float | None = None) ->
         workers=experiment.workers,
         budget=str(experiment.budget),
         curve=curve,
+        continued=_continued(experiment),
         encoder_parameters=parameters,
         extra_parameters=extra,
         tokens_per_run=tokens,
@@ -152,6 +159,31 @@ def make_plan(experiment: Experiment, out: Path, detect: float | None = None) ->
     )
 
 
+def _encoder_costs(experiment: Experiment) -> tuple[float, int]:
+    """Forward FLOPs of a row, and parameters of the encoder."""
+    shape = experiment.shape
+    if experiment.init is None:
+        return encoder_row_flops(shape, shape.max_length), encoder_parameters(shape)
+    from bench.pretraining.checkpoints.modules import encoder_costs
+
+    encoder = encoder_costs(experiment.init, shape)
+    return encoder.forward_flops(1, shape.max_length), sum(p.numel() for p in encoder.parameters())
+
+
+def _continued(experiment: Experiment) -> str | None:
+    if experiment.init is None:
+        return None
+    init, training = experiment.init, experiment.training
+    source = "given"
+    if training.learning_rate == experiment.size.training.learning_rate:
+        source = "1e-4 of Gururangan et al. 2020, scaled to width and batch"
+    head = "its own token head" if init.has_head else "a new token head"
+    return (
+        f"{init.name} ({init.family}, sha256 {init.sha256[:8]}) with {head}; learning rate "
+        f"{training.learning_rate:g} ({source}), warm-up over {training.warmup:.0%} of the budget"
+    )
+
+
 def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | None) -> list[str]:
     """What `run` would warn about.
 
@@ -161,12 +193,13 @@ def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | Non
     from bench.corpus.preparation import open_prepared
     from bench.engines.execution import check_tasks
     from bench.experiment.tasks import left_out
+    from bench.probing.data.user_kinds import notes_of
 
     found = dict(experiment.left_out)
-    warnings = []
+    warnings: list[str] = []
     if prepared is not None:
         corpus = open_prepared(prepared)
-        found |= check_tasks(experiment, corpus)
+        found |= check_tasks(experiment, corpus, warnings.append)
         text = corpus.train.num_tokens
         if tokens is not None and tokens > 4 * text:
             times = f"{tokens / text:.1f} times"
@@ -177,10 +210,14 @@ def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | Non
             if cls.is_own:
                 task = cls()
                 try:
-                    task.check(task.load(experiment.data))
+                    splits = task.load(experiment.data)
+                    task.check(splits)
+                    warnings += [f"{name}: {note}" for note in notes_of(splits)]
                 except BenchError as error:
                     errors[name] = error
         left_out(errors, experiment.tasks, (), "cannot be evaluated")
+    if experiment.capped_threads is not None:
+        warnings.append(experiment.capped_threads)
     warnings += [f"left out of the suite: {why}" for why in found.values()]
     needed, available = _memory(experiment)
     needed *= experiment.workers
@@ -282,6 +319,7 @@ def render(plan: Plan) -> str:
         f"tasks       {', '.join(plan.tasks) or 'none'}",
         f"encoder     {plan.size}: {plan.encoder_parameters:,} parameters; discarded after "
         f"pretraining: {extra or 'none'}",
+        *([] if plan.continued is None else [f"continues   {plan.continued}"]),
         f"corpus      {plan.corpus}, {'' if plan.corpus_is_prepared else 'not yet '}prepared",
         f"budget      {plan.budget} per run: {_number(plan.tokens_per_run)} tokens, "
         f"{_number(plan.encoder_flops_per_run)} FLOPs of the encoder",

@@ -114,6 +114,28 @@ def size_named(name: str) -> Size:
     return SIZES[name]
 
 
+CONTINUED_ROWS = 8
+"""Rows of a step that continues a checkpoint; with 512 positions they are 4,096 tokens."""
+
+
+def continued_size(
+    name: str, source: str, shape: EncoderShape, batch_tokens: int | None = None
+) -> Size:
+    """The size of a checkpoint that is continued.
+
+    The learning rate is that of Gururangan et al. 2020 (table 13, task-adaptive): 1e-4 for RoBERTa,
+    768 wide, with 256 rows of 512 tokens. It is scaled to the width and to the batch by the rule of
+    `learning_rate`; 768 wide with 4,096 tokens it is 4.2e-5, near the 5e-5 that transformers takes
+    for such batches. Warm-up over 6 % of the budget and the linear decay after it are theirs.
+    """
+    batch = batch_tokens or CONTINUED_ROWS * shape.max_length
+    rate = 1e-4 * 768 / shape.hidden_size * (batch / (256 * 512)) ** 0.25
+    training = Training(
+        learning_rate=float(f"{rate:.2g}"), batch_tokens=batch, warmup=0.06, decay=0.94, threads=2
+    )
+    return Size(name, f"continues {source}", shape, training, "2M", "0-2")
+
+
 def _positive(text: str) -> bool:
     return text.isdigit() and int(text) > 0
 

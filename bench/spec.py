@@ -26,7 +26,7 @@ from bench.settings import (
     sha256_json,
 )
 
-RECIPE = 4
+RECIPE = 5
 """The version of the training code: raised when the same settings give other weights."""
 
 Axis = Literal["tokens", "predictions", "flops", "seconds"]
@@ -209,6 +209,26 @@ def parse_overrides(
 
 
 @dataclasses.dataclass(frozen=True)
+class Init:
+    """The checkpoint that a run continues."""
+
+    family: str
+    """`bench` for its own encoder, else the architecture in transformers: `bert`."""
+    sha256: str
+    """Of weights, configuration and tokenizer."""
+    name: str
+    """The folder's name, the run's id, or `hf:NAME`; not part of the identity."""
+    folder: str
+    """Where it lies on this machine; not part of the identity."""
+    has_head: bool
+    """Whether it has a head that predicts tokens."""
+
+    def identity(self) -> dict[str, str]:
+        """Everything that determines the weights."""
+        return {"family": self.family, "sha256": self.sha256}
+
+
+@dataclasses.dataclass(frozen=True)
 class RunSpec:
     """One pretraining, completely specified."""
 
@@ -227,6 +247,8 @@ class RunSpec:
     display_name: str
     tuned: tuple[str, ...] = ()
     """The settings that were tuned, with the values tried: `training.learning_rate=1e-3,2e-3`."""
+    init: Init | None = None
+    """The checkpoint that gives the initial weights; None: they are drawn from the seed."""
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the weights, as plain values."""
@@ -245,7 +267,12 @@ class RunSpec:
             "device": self.device,
             "torch_version": self.torch_version,
             **({"tuned": list(self.tuned)} if self.tuned else {}),
+            **({"init": self.init.identity()} if self.init else {}),
         }
+
+    def predicts_tokens(self, trains: bool) -> bool:
+        """Whether its token head means something: that of an untouched checkpoint may be new."""
+        return trains or self.init is None or self.init.has_head
 
     @property
     def id(self) -> str:
@@ -267,8 +294,11 @@ class RunSpec:
 
     @property
     def comparison(self) -> str:
-        """Equal for runs that share a table: only objective, tuned settings and seed differ."""
-        shared = self.identity()
+        """Equal for runs that may share a table: only objective, tuned settings and seed differ.
+
+        Machines may differ, too; `bench.reporting.conclusions.machines` tests whether they do.
+        """
+        shared = without_machine(self.identity())
         for label in self.tuned:
             owner, _, name = label.partition("=")[0].partition(".")
             if owner in shared:
@@ -284,7 +314,7 @@ class RunSpec:
         """Plain values that `from_json` reads back."""
         plain = self.identity() | {"display_name": self.display_name}
         del plain["recipe"]
-        return plain
+        return plain | ({"init": dataclasses.asdict(self.init)} if self.init else {})
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> RunSpec:
@@ -296,8 +326,22 @@ class RunSpec:
                 "training": from_mapping(Training, plain["training"], "training"),
                 "budget": Budget(**plain["budget"]),
                 "tuned": tuple(plain.get("tuned", ())),
+                "init": Init(**plain["init"]) if plain.get("init") else None,
             }
         )
+
+
+def without_machine(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity of a run without device, threads and version of torch.
+
+    They change the last bits. Of a budget in seconds they change the tokens, so there they stay.
+    """
+    if identity["budget"]["axis"] == "seconds":
+        return dict(identity)
+    shared = {k: v for k, v in identity.items() if k not in ("device", "torch_version")}
+    if isinstance(identity.get("training"), Mapping):
+        shared["training"] = {k: v for k, v in identity["training"].items() if k != "threads"}
+    return shared
 
 
 def cores() -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.engines.jobs import BaselinesJob, Evaluation, Job, JobState, RunJob
+from bench.engines.events import Event
+from bench.engines.jobs import BaselinesJob, EncoderJob, Evaluation, Job, JobState, RunJob
 from bench.engines.local import Watcher, run_jobs
 from bench.engines.progress import ProgressBars, log
 from bench.errors import BenchError
@@ -46,9 +47,23 @@ class RunResult:
         return [state.run_id for state in self.states if state.run_id is not None]
 
 
-def watcher(progress: bool) -> Callable[[int], AbstractContextManager[Watcher]]:
-    """What shows the progress of a number of jobs."""
-    return ProgressBars if progress else lambda num_jobs: nullcontext(lambda state, event: None)
+def watcher(
+    progress: bool, observe: Watcher | None = None
+) -> Callable[[int], AbstractContextManager[Watcher]]:
+    """What shows the progress of a number of jobs, and passes all events on to `observe`."""
+
+    @contextmanager
+    def watch(num_jobs: int) -> Iterator[Watcher]:
+        with ProgressBars(num_jobs) if progress else nullcontext() as bars:
+            watchers = [one for one in (bars, observe) if one is not None]
+
+            def pass_on(state: JobState, event: Event) -> None:
+                for one in watchers:
+                    one(state, event)
+
+            yield pass_on
+
+    return watch
 
 
 def prepare(
@@ -63,6 +78,7 @@ def prepare(
         experiment.shape.vocab_size,
         default_cache(),
         on_progress,
+        experiment.words,
     )
 
 
@@ -93,6 +109,7 @@ def execute(
     ]
     if experiment.tasks:
         jobs.append(BaselinesJob(evaluation))
+        jobs += [EncoderJob(one, experiment.device, evaluation) for one in experiment.encoders]
     return RunResult(run_all(jobs, experiment, watch), list(experiment.tasks))
 
 
@@ -132,7 +149,20 @@ def evaluation_of(experiment: Experiment, prepared: PreparedCorpus, out: Path) -
         probes=experiment.probes,
         probe_settings=experiment.probe_settings,
         options=experiment.options,
+        forget=_prepare_forget(experiment, prepared),
     )
+
+
+def _prepare_forget(experiment: Experiment, prepared: PreparedCorpus) -> Path | None:
+    """The token stores of the second corpus, with the tokenizer of the first."""
+    from bench.corpus.preparation import default_cache, prepare_corpus
+
+    if experiment.forget is None:
+        return None
+    tokenizer, size = prepared.folder / "tokenizer.json", experiment.shape.vocab_size
+    return prepare_corpus(
+        experiment.forget, tokenizer, size, default_cache(), None, experiment.words
+    ).folder
 
 
 def _tuning(experiment: Experiment, name: str) -> dict[str, Any] | None:
@@ -142,8 +172,15 @@ def _tuning(experiment: Experiment, name: str) -> dict[str, Any] | None:
     return choice.to_json(experiment.tuning.labels, experiment.tuning.on)
 
 
-def check_tasks(experiment: Experiment, prepared: PreparedCorpus) -> dict[str, str]:
+def check_tasks(
+    experiment: Experiment, prepared: PreparedCorpus, say: Callable[[str], None] = log
+) -> dict[str, str]:
     """Load and check the examples of every task before an encoder is trained for them.
+
+    Args:
+        experiment: The experiment.
+        prepared: Its corpus, for tasks that are made from the held-out part.
+        say: Receives a line for each repair of a label file.
 
     Returns:
         The tasks of suites that cannot be evaluated on this corpus, with the reason.
@@ -151,12 +188,17 @@ def check_tasks(experiment: Experiment, prepared: PreparedCorpus) -> dict[str, s
     Raises:
         BenchError: The reasons why tasks cannot be evaluated, all at once.
     """
+    from bench.probing.data.user_kinds import notes_of
+
     data = dataclasses.replace(experiment.data, prepared=prepared.folder)
     errors: dict[str, BenchError] = {}
     for name, cls in experiment.tasks.items():
         task = cls()
         try:
-            task.check(task.load(data))
+            splits = task.load(data)
+            task.check(splits)
+            for note in notes_of(splits):
+                say(f"{name}: {note}")
         except BenchError as error:
             errors[name] = error
     return left_out(errors, experiment.tasks, experiment.optional, "cannot be evaluated")

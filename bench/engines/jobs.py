@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.probing.task import DataRoot, Probe
-from bench.spec import RunSpec
+from bench.spec import Init, RunSpec
 
 BASELINES = "baselines"
 """The id of the job that needs no encoder."""
@@ -35,6 +35,8 @@ class Evaluation:
     """Settings by owner (`probe`, `finetune`); each task is scored with each of them."""
     options: tuple[tuple[str, str], ...] = ()
     """The options of the command, without objectives and seeds, for the records."""
+    forget: Path | None = None
+    """The prepared second corpus, whose held-out loss every run measures."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `from_json` reads."""
@@ -51,6 +53,7 @@ class Evaluation:
             "probes": list(self.probes),
             "probe_settings": list(self.probe_settings),
             "options": [list(pair) for pair in self.options],
+            "forget": None if self.forget is None else str(self.forget),
         }
 
     @classmethod
@@ -66,6 +69,7 @@ class Evaluation:
             tuple(plain["probes"]),
             tuple(plain["probe_settings"]),
             tuple((flag, value) for flag, value in plain["options"]),
+            None if plain.get("forget") is None else Path(plain["forget"]),
         )
 
 
@@ -118,7 +122,31 @@ class BaselinesJob:
         return {"kind": BASELINES, "evaluation": self.evaluation.to_json()}
 
 
-Job = RunJob | BaselinesJob
+@dataclasses.dataclass(frozen=True)
+class EncoderJob:
+    """Score a public encoder without any training."""
+
+    init: Init
+    device: str
+    evaluation: Evaluation
+
+    @property
+    def id(self) -> str:
+        """A name that no other job has."""
+        return f"encoder-{self.init.sha256[:8]}"
+
+    @property
+    def title(self) -> str:
+        """What a progress bar calls it."""
+        return self.init.name
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `read_job` reads."""
+        evaluation, init = self.evaluation.to_json(), dataclasses.asdict(self.init)
+        return {"kind": "encoder", "init": init, "device": self.device, "evaluation": evaluation}
+
+
+Job = RunJob | BaselinesJob | EncoderJob
 
 
 def read_job(plain: Mapping[str, Any]) -> Job:
@@ -126,6 +154,8 @@ def read_job(plain: Mapping[str, Any]) -> Job:
     evaluation = Evaluation.from_json(plain["evaluation"])
     if plain["kind"] == BASELINES:
         return BaselinesJob(evaluation)
+    if plain["kind"] == "encoder":
+        return EncoderJob(Init(**plain["init"]), plain["device"], evaluation)
     spec = RunSpec.from_json(plain["spec"])
     flags = plain["allow_inexact"], plain["is_on_curve"]
     return RunJob(spec, evaluation, *flags, plain["tuning"])

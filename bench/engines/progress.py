@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from bench.corpus.partition import one_text
 from bench.engines import events
 
 if TYPE_CHECKING:
@@ -109,12 +110,20 @@ def log_corpus(experiment: Experiment, prepared: PreparedCorpus) -> None:
         f"vocabulary {prepared.tokenizer.vocabulary.size:,}; "
         f"budget {', '.join(map(str, experiment.budgets))}"
     )
+    if experiment.corpus.note:
+        log(f"  documents: {experiment.corpus.note}")
+    if prepared.copies:
+        log(f"  {prepared.copies:,} documents have the text of another one")
+    if prepared.words is not None:
+        log(f"  {prepared.words.label}")
+        for warning in prepared.words.warnings():
+            log(f"  warning: {warning}")
     for kind, count in sorted(prepared.skipped.items()):
         log(f"  skipped or repaired: {kind} {count:,}")
     if prepared.heldout is None:
         log(
-            "  warning: the corpus is one document, so there is no held-out part and no validation "
-            "loss"
+            f"  warning: the corpus is {one_text(prepared.documents)}, so there is no held-out "
+            "part and no validation loss; --documents sets what one document is"
         )
     if experiment.budget.axis == "tokens" and experiment.budget.amount > 4 * tokens:
         epochs = experiment.budget.amount / tokens

@@ -8,12 +8,14 @@ asked difference would be seen, or as many runs are spent as the full grid has.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.engines.execution import RunResult, execute, watcher
 from bench.engines.jobs import JobState
+from bench.engines.local import Watcher
 from bench.engines.progress import log
 from bench.errors import BenchError
 
@@ -44,6 +46,7 @@ def run_race(
     detect: float | None = None,
     progress: bool = True,
     allow_inexact: bool = False,
+    observe: Watcher | None = None,
 ) -> RunResult:
     """Race the objectives of an experiment.
 
@@ -54,6 +57,7 @@ def run_race(
         detect: Stop where a difference of so many points between those left would be seen.
         progress: Show progress.
         allow_inexact: Resume although the thread count or the version of torch changed.
+        observe: Called with every event of every run.
 
     Raises:
         BenchError: Too few seeds, no task, or fewer than two objectives.
@@ -68,12 +72,13 @@ def run_race(
     grid = len(trained) * len(experiment.seeds)
     following = [*experiment.seeds, *range(max(experiment.seeds) + 1, 10**6)]
     result = RunResult([], list(experiment.tasks))
+    watch = watcher(progress, observe)
     used, look = 0, 0
     while True:
         count = FIRST_SEEDS if look == 0 else 1
         seeds = following[used : used + count]
         used += count
-        states = _round(experiment, prepared, out, race, seeds, progress, allow_inexact)
+        states = _round(experiment, prepared, out, race, seeds, watch, allow_inexact)
         result = dataclasses.replace(result, states=[*result.states, *states])
         race.spent += len(race.alive) * count
         if any(state.status == "stopped" for state in states):
@@ -92,7 +97,7 @@ def _round(
     out: Path,
     race: Race,
     seeds: list[int],
-    progress: bool,
+    watch: Callable[[int], AbstractContextManager[Watcher]],
     allow_inexact: bool,
 ) -> list[JobState]:
     """Run the next seeds of the objectives that are left."""
@@ -102,7 +107,7 @@ def _round(
         if name in race.alive or not one.trains
     }
     part = dataclasses.replace(experiment, objectives=objectives, seeds=seeds)
-    return execute(part, prepared, out, watcher(progress), allow_inexact).states
+    return execute(part, prepared, out, watch, allow_inexact).states
 
 
 def _look(

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.engines.execution import RunResult, execute, prepare, watcher
+from bench.engines.observers.watching import observing
 from bench.engines.progress import log, log_corpus, log_stages
 from bench.engines.racing import run_race
 from bench.engines.tuning import tune
+from bench.errors import FailedError, StoppedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from bench.engines.local import Watcher
+    from bench.engines.observers.watching import ObserverLike
     from bench.experiment import Experiment
 
 
@@ -22,6 +27,7 @@ def run_experiment(
     allow_inexact: bool = False,
     race: bool = False,
     detect: float | None = None,
+    observe: ObserverLike | Iterable[ObserverLike] = (),
 ) -> RunResult:
     """Prepare the corpus of an experiment, tune where asked, and do all its runs on this machine.
 
@@ -32,19 +38,21 @@ def run_experiment(
         allow_inexact: Resume although the thread count or the version of torch changed.
         race: Drop objectives that are significantly below, and spend their seeds on the others.
         detect: The difference in points at which a race may stop.
+        observe: Names or classes of observers of the runs; trials of tuning are not observed.
 
     Raises:
-        BenchError: The corpus or the examples of a task cannot be used, or every trial of an
-            objective diverged.
+        BenchError: An observer is unknown or lacks a package, the corpus or the examples of a
+            task cannot be used, or every trial of an objective diverged.
     """
-    result = _run_one(experiment, out, progress, allow_inexact, race, detect)
-    for rung in experiment.rungs:
-        if result.exit_code in (0, 4):
-            if progress:
-                log(f"ladder: {rung.size.name}")
-            further = _run_one(rung, out, progress, allow_inexact, race, detect)
-            result = RunResult([*result.states, *further.states], result.tasks)
-    return result
+    with observing(observe, out) as watch:
+        result = _run_one(experiment, out, progress, allow_inexact, race, detect, watch)
+        for rung in experiment.rungs:
+            if result.exit_code in (0, 4):
+                if progress:
+                    log(f"ladder: {rung.size.name}")
+                further = _run_one(rung, out, progress, allow_inexact, race, detect, watch)
+                result = RunResult([*result.states, *further.states], result.tasks)
+        return result
 
 
 def _run_one(
@@ -54,14 +62,38 @@ def _run_one(
     allow_inexact: bool,
     race: bool,
     detect: float | None,
+    observe: Watcher,
 ) -> RunResult:
     prepared = prepare(experiment, log_stages() if progress else None)
     if progress:
         log_corpus(experiment, prepared)
+    if progress and experiment.capped_threads is not None:
+        log(experiment.capped_threads)
     for name, reason in experiment.left_out.items() if progress else ():
         log(f"left out of the suite: {reason if reason.startswith(name) else f'{name}: {reason}'}")
     if experiment.tuning is not None:
         experiment = tune(experiment, prepared, out, progress)
     if race:
-        return run_race(experiment, prepared, out, detect, progress, allow_inexact)
-    return execute(experiment, prepared, out, watcher(progress), allow_inexact)
+        return run_race(experiment, prepared, out, detect, progress, allow_inexact, observe)
+    return execute(experiment, prepared, out, watcher(progress, observe), allow_inexact)
+
+
+def unfinished_jobs(result: RunResult) -> str | None:
+    """The jobs that did not finish, with the reasons; None if all did.
+
+    Raises:
+        FailedError: No run finished.
+        StoppedError: The runs were stopped.
+        KeyboardInterrupt: The user stopped them.
+    """
+    if not result.run_ids:
+        if 130 in (state.exit_code for state in result.states):
+            raise KeyboardInterrupt
+        reasons = sorted({state.message for state in result.states if state.message})
+        if any(state.status == "stopped" for state in result.states):
+            raise StoppedError("the runs were stopped; the same call resumes them")
+        raise FailedError(f"no run finished: {'; '.join(reasons)}")
+    failed = [state for state in result.states if state.status != "finished"]
+    reasons = [f"{s.job.title} {s.status}: {s.message or 'no reason known'}" for s in failed]
+    count = f"{len(failed)} of {len(result.states)} jobs did not finish"
+    return f"{count}: {'; '.join(reasons)}" if failed else None

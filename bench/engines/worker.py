@@ -8,7 +8,6 @@ may crash, hang or exhaust the memory, and because the thread count is a propert
 from __future__ import annotations
 
 import ctypes
-import itertools
 import json
 import os
 import signal
@@ -16,22 +15,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.engines import events
 from bench.errors import BenchError, StoppedError
 
 if TYPE_CHECKING:
-    from bench.engines.jobs import BaselinesJob, Evaluation, RunJob
-    from bench.pretraining.noise import Noise
+    from bench.engines.jobs import RunJob
     from bench.pretraining.objective import Objective
-    from bench.probing.task import NotApplicableError, Reader, Score, Splits, Task
-    from bench.registry import Registry
+    from bench.spec import RunSpec
 
 Report = Callable[[events.Event], None]
 
-MAJORITY = "majority"
 _PROGRESS_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1
 
@@ -71,7 +66,8 @@ class Stop:
 
 def main() -> int:
     """Do the job on standard input and return the exit code."""
-    from bench.engines.jobs import RunJob, read_job
+    from bench.engines.jobs import EncoderJob, RunJob, read_job
+    from bench.engines.scoring import score_baselines, score_encoder
 
     stop = Stop()
     _die_with_parent()
@@ -80,8 +76,10 @@ def main() -> int:
         job = read_job(json.load(sys.stdin))
         if isinstance(job, RunJob):
             _run(job, report, stop)
+        elif isinstance(job, EncoderJob):
+            score_encoder(job, report, stop.check)
         else:
-            _score_baselines(job, report, stop)
+            score_baselines(job, report, stop.check)
     except BenchError as error:
         report(events.Failure(str(error), error.exit_code))
         return error.exit_code
@@ -116,15 +114,16 @@ def _reporter(stop: Stop) -> Report:
 def _run(job: RunJob, report: Report, stop: Stop) -> None:
     """Pretrain (or find the run finished), then score what has no score yet."""
     from bench.corpus.preparation import open_prepared
+    from bench.engines.scoring import run_subject, score
     from bench.pretraining.loop import Progress
     from bench.records.run_folder import execute
     from bench.registry import Registry
     from bench.settings import from_mapping
 
-    registry, spec, evaluation = Registry(), job.spec, job.evaluation
-    objective = from_mapping(
-        registry.get("objective", spec.objective), spec.settings, spec.objective
-    )
+    spec, evaluation = job.spec, job.evaluation
+    cls = Registry().get("objective", spec.objective)
+    objective = from_mapping(cls, spec.settings, spec.objective)
+    _refuse_other_code(spec, objective)
     last_report = 0.0
 
     def on_progress(progress: Progress) -> None:
@@ -143,102 +142,41 @@ def _run(job: RunJob, report: Report, stop: Stop) -> None:
         stop,
         on_note=lambda text: report(events.Note(text)),
         allow_inexact=job.allow_inexact,
+        forget=None if evaluation.forget is None else open_prepared(evaluation.forget),
         facts={"options": [list(pair) for pair in evaluation.options], "tuning": job.tuning},
     )
-    status = json.loads((folder / "run.json").read_text(encoding="utf-8"))["status"]
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    status, spent = record["status"], record["spent"]
+    figures = spent["steps"], spent["tokens"], spent["seconds"], record["validation_loss"]
+    report(events.Pretrained(status, *figures))
     if status == "finished":
-        _score(job, folder, objective, registry, report, stop)
+        score(run_subject(spec, objective, folder), evaluation, report, stop.check)
     report(events.Done(spec.id, status))
 
 
-def _score(
-    job: RunJob,
-    folder: Path,
-    objective: Objective,
-    registry: Registry,
-    report: Report,
-    stop: Stop,
-) -> None:
-    """Score every task with every probe and attention that has no score yet."""
-    from bench.probing.data.user_tasks import task_class
-    from bench.probing.reader.reader import RunReader
-    from bench.probing.task import NotApplicableError
-    from bench.records.run_folder import load_run
-    from bench.records.score_file import ScoreFile
+def _refuse_other_code(spec: RunSpec, objective: Objective) -> None:
+    """Refuse to run anything but what was submitted: else a run's id would name another run.
 
-    readers: dict[str, Reader] = {}
-    attentions, evaluation = _attentions(objective.attention), job.evaluation
-    for reference, settings in itertools.product(evaluation.tasks, evaluation.probe_settings):
-        task: Task = task_class(reference, registry)()
-        task.configure(settings)
-        splits = task.load(evaluation.data)
-        probes = evaluation.probes if task.probes else (task.probe,)
-        for task.probe, attention in itertools.product(probes, attentions):
-            stop.check()
-            whose = {"attention": attention, "run": folder.name}
-            file = ScoreFile(task, splits, evaluation.data.limit, whose)
-            if file.path(folder).is_file():
-                continue
-            report(events.Scoring(task.name, attention))
-            started = time.perf_counter()
-            if not readers:
-                loaded = load_run(folder, objective, job.spec.device)
-                for kind in attentions:
-                    readers[kind] = RunReader(*loaded, objective.scoring, objective.attention, kind)
-            answer: Score | NotApplicableError
-            try:
-                score = task.score(readers[attention], splits, _noise(splits))
-                answer = _with_corpus_overlap(score, splits, evaluation)
-            except NotApplicableError as reason:
-                answer = reason
-            file.write(folder, answer, time.perf_counter() - started)
+    Raises:
+        RefusedError: The code of the objective, or torch, is not that of the submitting process.
+    """
+    from importlib.metadata import version
 
+    from bench.errors import RefusedError
+    from bench.experiment import own_classes
+    from bench.settings import code_sha256
 
-def _attentions(pattern: str) -> tuple[Literal["native", "bidirectional"], ...]:
-    """A causal run is probed as trained and, a second time, with full attention."""
-    return ("native", "bidirectional") if pattern == "causal" else ("native",)
-
-
-def _score_baselines(job: BaselinesJob, report: Report, stop: Stop) -> None:
-    """Score each task's baselines. Majority is written last: if its file exists, all others do."""
-    from bench.probing.data.user_tasks import task_class
-    from bench.records.score_file import ScoreFile
-    from bench.registry import Registry
-
-    registry, evaluation = Registry(), job.evaluation
-    limit = evaluation.data.limit
-    for reference in evaluation.tasks:
-        stop.check()
-        task: Task = task_class(reference, registry)()
-        splits = task.load(evaluation.data)
-        if ScoreFile(task, splits, limit, {"baseline": MAJORITY}).path(evaluation.out).is_file():
-            continue
-        report(events.Scoring(task.name))
-        started = time.perf_counter()
-        scores = task.baselines(splits, _noise(splits))
-        seconds = (time.perf_counter() - started) / max(len(scores), 1)
-        for baseline in sorted(scores, key=lambda name: name == MAJORITY):
-            file = ScoreFile(task, splits, limit, {"baseline": baseline})
-            score = _with_corpus_overlap(scores[baseline], splits, evaluation)
-            file.write(evaluation.out, score, seconds)
-    report(events.Done(None, "finished"))
-
-
-def _with_corpus_overlap(score: Score, splits: Splits, evaluation: Evaluation) -> Score:
-    """The score with the share of test examples that overlap with the corpus."""
-    from bench.probing.overlap import corpus_overlap, with_overlap
-
-    assert evaluation.data.prepared is not None
-    return with_overlap(score, corpus_overlap(evaluation.data.prepared, splits))
-
-
-def _noise(splits: Splits) -> Noise:
-    """The noise of probing: equal for every run, so that outcomes are paired."""
-    import torch
-
-    from bench.pretraining.noise import Noise
-
-    return Noise(0, 0, torch.arange(len(splits.test)))
+    here = version("torch").split("+")[0]
+    if here != spec.torch_version:
+        raise RefusedError(
+            f"{spec.id} was submitted with torch {spec.torch_version}, and this worker has torch "
+            f"{here}; install the same version on both, or submit again from here"
+        )
+    if code_sha256(own_classes(objective)) != spec.objective_code:
+        raise RefusedError(
+            f"{spec.id}: the code of {spec.objective} is not that of the submitting process; it "
+            "was edited, or another version of its plugin is installed here. Submit again"
+        )
 
 
 if __name__ == "__main__":

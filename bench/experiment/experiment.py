@@ -15,6 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
+from bench.experiment.checkpoints import (
+    NOT_CONTINUED,
+    continued,
+    read_checkpoint,
+    read_encoders,
+)
 from bench.experiment.curve import check_steps, halvings
 from bench.experiment.objectives import own_classes, read_objectives
 from bench.experiment.options import Options, options_of
@@ -32,6 +38,7 @@ from bench.sizes import Size, shape_and_training, size_named
 from bench.spec import (
     Budget,
     EncoderShape,
+    Init,
     RunSpec,
     Training,
     cores,
@@ -83,6 +90,14 @@ class Experiment:
     """Display name -> what tuning chose."""
     rungs: tuple[Experiment, ...] = ()
     """The same at the further sizes of a ladder."""
+    init: Init | None = None
+    """The checkpoint that every run continues."""
+    encoders: tuple[Init, ...] = ()
+    """Public encoders that are scored beside the runs, without any training."""
+    forget: Corpus | None = None
+    """A second corpus, whose held-out loss is measured before and after."""
+    words: str = "auto"
+    """The word model of the corpus, or a segmented file."""
 
     @property
     def budget(self) -> Budget:
@@ -95,12 +110,25 @@ class Experiment:
         is_alone = self.budget.axis == "seconds" or self.device == "cuda"
         return 1 if is_alone else max(1, cores() // self.training.threads)
 
+    @property
+    def capped_threads(self) -> str | None:
+        """Why runs have fewer threads than their size usually has, if they do."""
+        usual, own = self.size.training.threads, self.training.threads
+        if own >= usual or own != cores():
+            return None
+        return (
+            f"runs use {own} thread{'s' * (own > 1)}, not the {usual} of size {self.size.name}, "
+            "because this process may use no more cores; --set training.threads=N sets another "
+            "number"
+        )
+
     def specs(self, prepared: PreparedCorpus) -> list[RunSpec]:
         """One specification for each budget, seed and objective.
 
         An objective that does not train gives one encoder under any budget, so it appears once.
         """
         vocab_size = prepared.tokenizer.vocabulary.size
+        first = self.seeds[:1]  # a checkpoint that is not trained is the same for every seed
         epoch = prepared.train.num_rows(self.shape.max_length) * self.shape.max_length
         shape = dataclasses.replace(self.shape, vocab_size=vocab_size)
         return [
@@ -117,14 +145,20 @@ class Experiment:
                 tokenizer_sha256=prepared.tokenizer_sha256,
                 device=self.device,
                 torch_version=version("torch").split("+")[0],
-                display_name=objective.display_name,
+                display_name=self._display_name(objective),
                 tuned=self.tuning.labels if self.tuning and self.choices else (),
+                init=self.init,
             )
             for budget in self.budgets
             for seed in self.seeds
             for objective in self.objectives.values()
-            if objective.trains or budget == self.budget
+            if objective.trains or (budget == self.budget and (self.init is None or seed in first))
         ]
+
+    def _display_name(self, objective: Objective) -> str:
+        if self.init is None or objective.trains:
+            return objective.display_name
+        return NOT_CONTINUED
 
     def _training(self, objective: Objective) -> Training:
         choice = self.choices.get(objective.display_name)
@@ -152,6 +186,8 @@ def resolve(
     data: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
     text_column: str = "text",
+    words: str = "auto",
+    documents: str = "auto",
     device: str = "auto",
     limit: int | None = None,
     probe: str | Iterable[str] = "linear",
@@ -159,10 +195,14 @@ def resolve(
     tune: str | Iterable[str] = (),
     tune_on: str = "loss",
     ladder: str | Sequence[str] = (),
+    init: str | os.PathLike[str] | None = None,
+    encoder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    forget: str | os.PathLike[str] | None = None,
+    records: str | os.PathLike[str] = "results",
 ) -> Experiment:
     """Turn names into classes and text into settings, and check that everything is at hand.
 
-    The arguments are those of `bench.run`.
+    The arguments are those of `bench.run`; `records` is its `out`, where runs to continue lie.
 
     Raises:
         BenchError: An argument names something that does not exist or does not fit; names the
@@ -173,7 +213,10 @@ def resolve(
     given = {name: value for name, value in locals().items() if name != "DataRoot"}
     sizes = ladder.split(",") if isinstance(ladder, str) else [str(one) for one in ladder]
     sizes = [one.strip() for one in sizes if one.strip()]
-    if sizes:
+    checkpoint = None if init is None else read_checkpoint(init, "--init", Path(records))
+    if forget is not None and checkpoint is None:
+        raise BenchError("--forget measures what a checkpoint forgets; give --init with it")
+    if sizes and checkpoint is None:
         first, *others = (resolve(**given | {"size": one, "ladder": ()}) for one in sizes)
         if len(set(sizes)) < 2 or len(set(sizes)) < len(sizes):
             raise BenchError(f"--ladder {','.join(sizes)}: name two different sizes or more")
@@ -182,15 +225,21 @@ def resolve(
         {
             "corpus": corpus, "tasks": tasks, "task": task, "size": size, "budget": budget,
             "settings": settings, "data": data, "tokenizer": tokenizer, "text_column": text_column,
+            "words": words, "documents": documents,
             "device": device, "limit": limit, "probe": probe, "curve": curve, "tune": tune,
-            "tune_on": tune_on,
+            "tune_on": tune_on, "init": init, "encoder": encoder, "forget": forget,
         }
     )  # fmt: skip
-    chosen_size = size_named(size)
+    overrides = parse_overrides(settings)
+    if checkpoint is None:
+        chosen_size = size_named(size)
+        shape, training = shape_and_training(chosen_size, overrides, None)
+    else:
+        chosen_size, shape, training = continued(checkpoint, overrides, size, tokenizer, sizes)
+        tokenizer = checkpoint.tokenizer
     budgets = halvings(
         Budget.parse(chosen_size.budget if budget is None else budget), _whole("curve", curve)
     )
-    overrides = parse_overrides(settings)
     instances = read_objectives(objectives, overrides, registry)
     labels = [task] if isinstance(task, str) else list(task)
     task_classes = read_tasks(tasks, labels, corpus, registry)
@@ -206,11 +255,11 @@ def resolve(
     tokenizer_name = None if tokenizer is None else str(_path("tokenizer", tokenizer))
     if tokenizer_name not in (None, "char") and not Path(str(tokenizer_name)).is_file():
         raise BenchError(f"--tokenizer {tokenizer}: no such file; give a tokenizer.json or char")
-    shape, _ = shape_and_training(chosen_size, overrides, None)
     # One corpus for all budgets of a curve: only the budget differs.
     num_words = _num_words(budgets[0], shape)
-    source = _open(corpus, registry, text_column, chosen_size.name, num_words)
-    shape, training = shape_and_training(chosen_size, overrides, source.vocab_size)
+    source = _open(corpus, registry, text_column, chosen_size.name, num_words, documents)
+    if checkpoint is None:
+        shape, training = shape_and_training(chosen_size, overrides, source.vocab_size)
     check_steps(curve, _about_tokens(budgets[0], shape), training.batch_tokens)
     return Experiment(
         objectives=instances,
@@ -223,6 +272,7 @@ def resolve(
         seeds=parse_seeds(chosen_size.seeds if seeds is None else seeds),
         data=data_root,
         tokenizer=tokenizer_name,
+        words=words,
         device=choose_device(device),
         probes=read_probes(probe),
         probe_settings=read_probe_settings(overrides, task_classes),
@@ -230,6 +280,11 @@ def resolve(
         optional=optional,
         left_out=without,
         tuning=read_tuning(tune, tune_on, instances, training),
+        init=None if checkpoint is None else checkpoint.init,
+        encoders=tuple(one.init for one in read_encoders(encoder, Path(records))),
+        forget=None
+        if forget is None
+        else _open([str(forget)], registry, text_column, size, num_words),
     )
 
 
@@ -252,7 +307,14 @@ def choose_device(device: str) -> str:
     return "cpu"
 
 
-def _open(corpus: Any, registry: Registry, text_column: str, size: str, num_words: int) -> Corpus:
+def _open(
+    corpus: Any,
+    registry: Registry,
+    text_column: str,
+    size: str,
+    num_words: int,
+    documents: str = "auto",
+) -> Corpus:
     """The corpus of a name, of files and folders, or the given one."""
     from bench.corpus.opening import open_corpus
     from bench.corpus.sources import Corpus
@@ -264,7 +326,7 @@ def _open(corpus: Any, registry: Registry, text_column: str, size: str, num_word
         raise BenchError(f"corpus: give a name, files or folders, got {corpus!r}")
     # Not through `Path`: `./micro` is a folder and `micro` a registered name.
     names = [part if isinstance(part, str) else str(_path("corpus", part)) for part in parts]
-    return open_corpus(names, registry.of("corpus"), text_column, size, num_words)
+    return open_corpus(names, registry.of("corpus"), text_column, size, num_words, documents)
 
 
 def _path(argument: str, value: Any) -> Path:

@@ -13,7 +13,15 @@ from typing import Any
 Options = tuple[tuple[str, str], ...]
 """Pairs of a flag and its value."""
 
-_DEFAULTS = {"size": "tiny", "text_column": "text", "device": "auto", "probe": "linear", "curve": 1}
+_DEFAULTS = {
+    "size": "tiny",
+    "text_column": "text",
+    "words": "auto",
+    "documents": "auto",
+    "device": "auto",
+    "probe": "linear",
+    "curve": 1,
+}
 
 
 def options_of(arguments: Mapping[str, Any]) -> Options:
@@ -33,7 +41,11 @@ def options_of(arguments: Mapping[str, Any]) -> Options:
         flags.append(("--tasks", ",".join(names)))
     task = arguments.get("task") or ()
     flags += [("--task", written) for written in ([task] if isinstance(task, str) else task)]
-    for name in ("size", "budget", "data", "tokenizer", "text_column", "device", "limit", "curve"):
+    encoders = arguments.get("encoder") or ()
+    for one in [encoders] if isinstance(encoders, str | os.PathLike) else encoders:
+        flags.append(("--encoder", str(one)))
+    for name in ("init", "forget", "size", "budget", "data", "tokenizer", "text_column", "words",
+                 "documents", "device", "limit", "curve"):  # fmt: skip
         value = arguments.get(name)
         if value is not None and value != _DEFAULTS.get(name):
             flags.append((f"--{name.replace('_', '-')}", _text(value)))

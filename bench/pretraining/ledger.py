@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.pretraining.objective import Cost
     from bench.spec import Budget, EncoderShape
 
 TRAINING_FACTOR = 3
 """The forward pass, and twice its cost for the backward pass."""
 ENDLESS_STEPS = 100
 """Number of steps without a prediction after which a budget in predictions is refused."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """The cost of an objective in addition to the encoder: forward FLOPs and parameters."""
+
+    flops_per_prediction: float = 0.0
+    flops_per_position: float = 0.0
+    parameters: int = 0
+    encoder_passes: int = 1
+    """Forward passes of the encoder over the batch in one training step."""
 
 
 def encoder_parameters(shape: EncoderShape) -> int:
@@ -38,21 +48,18 @@ def encoder_row_flops(shape: EncoderShape, length: int) -> float:
     return shape.num_layers * (matrices + attention)
 
 
-def step_flops(
-    shape: EncoderShape, cost: Cost, rows: int, length: int, slots: int | float
-) -> float:
+def step_flops(encoder_flops: float, cost: Cost, positions: int, slots: int | float) -> float:
     """Training FLOPs of an optimizer step.
 
     Args:
-        shape: Shape of the encoder.
+        encoder_flops: FLOPs of one forward pass of the encoder over the batch.
         cost: Additional cost of the objective.
-        rows: Number of rows in the step.
-        length: Positions of a row.
+        positions: Positions of all rows in the step.
         slots: Positions whose logits are computed, unused slots included.
     """
     forward = (
-        rows * cost.encoder_passes * encoder_row_flops(shape, length)
-        + rows * length * cost.flops_per_position
+        cost.encoder_passes * encoder_flops
+        + positions * cost.flops_per_position
         + slots * cost.flops_per_prediction
     )
     return TRAINING_FACTOR * forward

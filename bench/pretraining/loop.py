@@ -13,7 +13,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -22,18 +22,26 @@ from torch import Tensor
 from bench.corpus.order import Order
 from bench.pretraining.batch import IGNORED, Batch, Loss
 from bench.pretraining.batch_reader import BatchReader
-from bench.pretraining.encoder import Encoder
+from bench.pretraining.checkpoints.adapter import CheckpointHead
+from bench.pretraining.checkpoints.modules import initial_modules
 from bench.pretraining.guard import refuse_side_effects
 from bench.pretraining.heads import TokenHead
-from bench.pretraining.initial_weights import initialise
 from bench.pretraining.ledger import Ledger, check_passes, check_predictions, step_flops
-from bench.pretraining.loss_sums import Mean, MicroBatchLoss, curve_terms, divisor_of
+from bench.pretraining.loss_sums import (
+    Feedback,
+    Mean,
+    MicroBatchLoss,
+    curve_terms,
+    divisor_of,
+)
 from bench.pretraining.noise import Noise
 from bench.pretraining.optimization import build_optimizer, learning_rate_schedule
 from bench.pretraining.validation import at_customary_rate, validation_loss
 
 if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
+    from bench.corpus.store import TokenStore
+    from bench.pretraining.encoder import Encoder
     from bench.pretraining.objective import Objective
     from bench.spec import RunSpec
 
@@ -67,12 +75,18 @@ class Pretraining:
         objective: The objective that `spec` names, with its settings.
         corpus: Token stores and tokenizer.
         device: "cpu" or "cuda".
+        forget: A second corpus, whose held-out loss is a column of the curve.
     """
 
     def __init__(
-        self, spec: RunSpec, objective: Objective, corpus: PreparedCorpus, device: str
+        self,
+        spec: RunSpec,
+        objective: Objective,
+        corpus: PreparedCorpus,
+        device: str,
+        forget: PreparedCorpus | None = None,
     ) -> None:
-        self.spec, self.objective, self.corpus = spec, objective, corpus
+        self.spec, self.objective, self.corpus, self.forget = spec, objective, corpus, forget
         self.device = torch.device(device)
         self.vocabulary = corpus.tokenizer.vocabulary
         self.length = spec.encoder.max_length
@@ -80,11 +94,7 @@ class Pretraining:
         self.rows_per_step = spec.training.batch_tokens // self.length
         self.gradient_accumulation_steps = 1
         self.order = Order(corpus.train.num_rows(self.length), self.rows_per_step, spec.seed)
-        self.encoder = Encoder(spec.encoder, spec.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.seed)  # for what a head draws beside its parameters
-            self.head = objective.head(spec.encoder, self.vocabulary)
-        initialise(self.head, spec.seed, "head")
+        self.encoder, self.head = initial_modules(spec, objective, self.vocabulary)
         self.encoder.to(self.device)
         self.head.to(self.device)
         self.cost = objective.extra_cost(spec.encoder)
@@ -97,6 +107,7 @@ class Pretraining:
         self.curve: list[dict[str, float]] = []
         self.recent: dict[str, Mean] = {}  # the loss and its terms since the last curve point
         self.reader.collect_statistics(objective, corpus.train)
+        self.feedback = Feedback(self.reader.statistics) if objective.feedback_steps else None
         if self.device.type == "cuda":
             self.encoder.compile_forward()
 
@@ -168,8 +179,15 @@ class Pretraining:
         ledger.predictions += sum(loss.predictions for loss in losses)
         slots = sum(loss.slots for loss in losses)
         ledger.flops += step_flops(
-            self.spec.encoder, self.cost, self.rows_per_step, self.length, slots
+            self.encoder.forward_flops(self.rows_per_step, self.length),
+            self.cost,
+            self.rows_per_step * self.length,
+            slots,
         )
+        if self.feedback is not None:
+            for loss in losses:
+                self.feedback.add(loss.counters)
+            self.feedback.adapt(self.objective, ledger.steps)
         ledger.seconds += time.perf_counter() - started
         check_predictions(ledger, self.spec.budget, self.objective.display_name)
         for name, term_total, count in curve_terms(losses):
@@ -196,6 +214,8 @@ class Pretraining:
         """Corrupt one micro-batch and add the gradient of its summed loss."""
         rows, epochs = self.order.batch(self.ledger.steps, micro, self.gradient_accumulation_steps)
         batch = self.reader.read(self.corpus.train, rows, share)
+        if self.feedback is not None:
+            batch = dataclasses.replace(batch, statistics=self.feedback.statistics)
         noise = Noise(self.spec.seed, self.reader.tensor(epochs), batch.example_ids)
         loss, slots = self._loss(self.objective, batch, noise)
         loss.sum.backward()  # type: ignore[no-untyped-call]
@@ -206,7 +226,9 @@ class Pretraining:
         )
         nats, predictions = float(loss.sum.detach()), int(loss.predictions)
         terms = {name: (float(s.detach()), float(n)) for name, (s, n) in loss.parts.items()}
-        return MicroBatchLoss(nats, predictions, divisor_of(loss), slots, tokens, terms)
+        return MicroBatchLoss(
+            nats, predictions, divisor_of(loss), slots, tokens, terms, loss.counters
+        )
 
     def _loss(self, objective: Objective, batch: Batch, noise: Noise) -> tuple[Loss, float]:
         """Corrupt a batch and return (loss, number of positions whose logits were computed)."""
@@ -218,7 +240,8 @@ class Pretraining:
         with guard, torch.autocast(self.device.type, torch.bfloat16, enabled=is_gpu):
             self.encoder.set_dropout(self.spec.training.dropout, noise)
             example = objective.corrupt(batch, self.vocabulary, noise)
-            loss = objective.loss(self.encoder, self.head, example, noise)
+            encoder = cast("Encoder", self.encoder)  # plugins name it so; the methods are the same
+            loss = objective.loss(encoder, self.head, example, noise)
         return loss, float(example.labels.numel() if loss.slots is None else loss.slots)
 
     def _update(self, divisor: float, share: float) -> None:
@@ -246,7 +269,7 @@ class Pretraining:
         comparable. None for an objective whose head does more than predict tokens, or whose
         encoder sees most of what it predicts, because its loss has no such floor.
         """
-        if type(self.head) is not TokenHead or self.corpus.heldout is None:
+        if type(self.head) not in (TokenHead, CheckpointHead) or self.corpus.heldout is None:
             return None
         if self._visible_share() > 0.5:
             return None
@@ -258,7 +281,7 @@ class Pretraining:
             calls += 1
             return logits.expand(*hidden.shape[:-1], -1)
 
-        self.head.forward = forward  # type: ignore[method-assign]
+        self.head.forward = forward
         try:
             loss = self._validation_loss(self.objective)
         finally:
@@ -291,14 +314,17 @@ class Pretraining:
         customary = at_customary_rate(self.objective)
         if customary is not None:
             point["validation_loss_at_15"] = self._validation_loss(customary)
+        if self.forget is not None:
+            store = self.forget.train if self.forget.heldout is None else self.forget.heldout
+            point["forget_loss"] = self._validation_loss(self.objective, store)
         self.curve.append(point)
 
-    def _validation_loss(self, objective: Objective) -> float:
+    def _validation_loss(self, objective: Objective, store: TokenStore | None = None) -> float:
         read_before = self.encoder.tokens_read
         self.encoder.eval()
         self.head.eval()
         loss = validation_loss(
-            self.corpus.heldout,
+            self.corpus.heldout if store is None else store,
             self.reader,
             self.rows_per_step,
             self.progress,

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import model_validator
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
+from bench.pretraining.ledger import Cost as Cost
 from bench.pretraining.rates import Rate, highest_rate, rate_at
 from bench.settings import Fraction, as_mapping, settings
 
@@ -36,17 +37,6 @@ Scoring = Literal["masked", "shifted", "causal"]
 `masked`: hidden tokens at their own position; `shifted`: hidden tokens, each from the position to
 its left; `causal`: next tokens.
 """
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """The cost of an objective in addition to the encoder: forward FLOPs and parameters."""
-
-    flops_per_prediction: float = 0.0
-    flops_per_position: float = 0.0
-    parameters: int = 0
-    encoder_passes: int = 1
-    """Forward passes of the encoder over the batch in one training step."""
 
 
 @settings
@@ -115,6 +105,25 @@ class Objective(ABC):
             vocabulary: Special and ordinary token ids.
         """
         return {}
+
+    @property
+    def feedback_steps(self) -> int:
+        """Optimizer steps between two calls of `adapt`; 0: the objective has no feedback."""
+        return 0
+
+    def adapt(
+        self, statistics: Mapping[str, Tensor], counters: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Compute the statistics of later training batches from the model's own predictions.
+
+        The method is a pure function. Held-out batches keep the statistics of
+        `collect_statistics`, so that validation losses of all steps are comparable.
+
+        Args:
+            statistics: The statistics of the batches so far.
+            counters: The sums of `Loss.counters` over the last `feedback_steps` steps.
+        """
+        raise NotImplementedError(f"objective {self.name!r} has feedback and no method `adapt`")
 
     def ingredients(self) -> tuple[Objective, ...]:
         """The objectives that this one combines; their code is part of its identity."""
@@ -213,8 +222,15 @@ class MaskedObjective(DrawnObjective):
         return gather_predicted(batch.tokens, self.choose(batch, noise), self.capacity(batch))
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
-        """Choose positions, then replace each token by [MASK] or a random one, or keep it."""
+        """Choose positions, then replace each token by [MASK] or a random one, or keep it.
+
+        A word that is longer than the quota of its row counts as single tokens.
+        """
+        from bench.pretraining.corruption.units import cut_units
+
         noise = self.settled(noise)
+        words = cut_units(batch.word_start, batch.real, batch.real, self.quota(batch))
+        batch = dataclasses.replace(batch, word_start=words)
         positions, labels = self.predicted_positions(batch, noise)
         if self.draw == "token":
             policy, replacement = noise.two_uniforms_at("policy", positions)
@@ -269,7 +285,13 @@ class UnitObjective(MaskedObjective):
         return positions, batch.tokens.gather(1, positions).masked_fill_(~filled, IGNORED)
 
     def _unit_arguments(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, int]:
-        return self.units(batch), batch.real, self.quota(batch), self.capacity(batch)
+        """The arguments of `choose_units`; a unit longer than the quota is cut."""
+        from bench.pretraining.corruption.units import cut_units
+
+        units, quota = self.units(batch), self.quota(batch)
+        for parts in (batch.word_start, batch.real):
+            units = cut_units(units, parts, batch.real, quota)
+        return units, batch.real, quota, self.capacity(batch)
 
 
 def write_tokens(

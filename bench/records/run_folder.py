@@ -17,16 +17,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.corpus.tokenizer import TextTokenizer
-from bench.errors import RefusedError
-from bench.pretraining.checkpoint import (
-    load_checkpoint,
-    load_weights,
-    read_tensors,
-    restore,
-    write_tensors,
-)
-from bench.pretraining.encoder import Encoder
+from bench.errors import FailedError, RefusedError
+from bench.pretraining.checkpoint import load_checkpoint, restore
+from bench.pretraining.checkpoints.modules import run_modules, write_architecture
+from bench.pretraining.corruption.realised import realised_rates
 from bench.pretraining.loop import Pretraining, Progress
+from bench.pretraining.tensors import load_weights, read_tensors, write_tensors
 from bench.records.run_metadata import run_metadata
 from bench.records.unfinished import claim, train
 from bench.settings import from_mapping
@@ -37,6 +33,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench.corpus.preparation import PreparedCorpus
+    from bench.pretraining.encoder import SharedEncoder
     from bench.pretraining.objective import Objective
 
 FILES = ("run.json", "curve.parquet", "encoder.safetensors", "head.safetensors", "tokenizer.json")
@@ -54,6 +51,7 @@ def execute(
     on_note: Callable[[str], None] = lambda text: None,
     allow_inexact: bool = False,
     facts: Mapping[str, Any] | None = None,
+    forget: PreparedCorpus | None = None,
 ) -> Path:
     """Do a run, or the rest of it, and return its folder.
 
@@ -64,13 +62,15 @@ def execute(
         runs: The folder of all runs.
         on_progress: Called after every step.
         should_stop: Called between steps; a returned exception is raised after a checkpoint.
-        on_note: Called with a text if the run waits for another process.
+        on_note: Called with the realised rates and their warnings, and if the run waits for
+            another process.
         allow_inexact: Resume although the thread count or the version of torch changed.
         facts: Further facts for the record: the options of the command, the trials of tuning.
+        forget: A second corpus, whose held-out loss is measured before and after.
 
     Raises:
         RefusedError: Unfinished work was started from something else, or is damaged.
-        FailedError: The disk is full.
+        FailedError: The disk is full, or the objective predicts nothing.
     """
     final = runs / spec.id
     work = runs / UNFINISHED / spec.unfinished_id
@@ -90,17 +90,41 @@ def execute(
         if not final.exists():
             torch.set_num_threads(spec.training.threads)
             is_inexact = claim(work, spec, allow_inexact)
-            run = Pretraining(spec, objective, corpus, spec.device)
+            run = Pretraining(spec, objective, corpus, spec.device, forget)
             checkpoint = load_checkpoint(work)
             if checkpoint is not None:
                 restore(run, *checkpoint, work)
+            rates = realised_rates(objective, corpus, run.reader, spec.seed)
+            for rate in rates:
+                on_note(rate.label)
+                for warning in rate.warnings():
+                    on_note(f"WARNING: {warning}")
             status, reason = train(run, work, on_progress, should_stop)
-            outcome = {"status": status, "reason": reason, "is_inexact": is_inexact}
+            _refuse_no_predictions(run, status)
+            outcome = {
+                "status": status,
+                "reason": reason,
+                "is_inexact": is_inexact,
+                "realised_rates": [rate.to_json() for rate in rates],
+            }
             _finish(run, final, outcome | dict(facts or {}))
         verify_run(final, spec)
         shutil.rmtree(work, ignore_errors=True)
         lock.unlink(missing_ok=True)  # a process that still waits for it finds the finished run
     return final
+
+
+def _refuse_no_predictions(run: Pretraining, status: str) -> None:
+    """Fail a run that predicted nothing: its encoder learned nothing.
+
+    Raises:
+        FailedError: No step had a prediction.
+    """
+    if status == "finished" and run.objective.trains and not run.ledger.predictions:
+        raise FailedError(
+            f"{run.objective.display_name} predicted nothing in {run.ledger.steps} steps, so the "
+            "encoder was not trained; raise its rate, or choose another --tokenizer or --words"
+        )
 
 
 def verify_run(folder: Path, spec: RunSpec) -> None:
@@ -117,7 +141,7 @@ def verify_run(folder: Path, spec: RunSpec) -> None:
 
 def load_run(
     folder: Path, objective: Objective, device: str = "cpu"
-) -> tuple[Encoder, nn.Module, TextTokenizer]:
+) -> tuple[SharedEncoder, nn.Module, TextTokenizer]:
     """Encoder, head and tokenizer of a finished run, verified.
 
     Args:
@@ -132,7 +156,8 @@ def load_run(
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     shape = from_mapping(EncoderShape, record["spec"]["encoder"], "encoder")
     tokenizer = TextTokenizer.from_file(folder / "tokenizer.json")
-    encoder, head = Encoder(shape), objective.head(shape, tokenizer.vocabulary)
+    has_own_head = record.get("init", {}).get("has_head", False)
+    encoder, head = run_modules(folder, shape, objective, tokenizer.vocabulary, has_own_head)
     for module, name in ((encoder, FILES[2]), (head, FILES[3])):
         load_weights(module, read_tensors(folder / name), folder / name)
     return encoder.to(device).eval(), head.to(device).eval(), tokenizer
@@ -153,4 +178,4 @@ def _finish(run: Pretraining, final: Path, outcome: dict[str, Any]) -> None:
         write_tensors(folder / "encoder.safetensors", run.encoder.state_dict())
         write_tensors(folder / "head.safetensors", run.head.state_dict())
         run.corpus.tokenizer.save(folder / "tokenizer.json")
-        write_manifest(folder, FILES)
+        write_manifest(folder, [*FILES, *write_architecture(run.encoder, folder)])

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bench.pretraining.ledger import encoder_parameters
 from bench.pretraining.loop import Pretraining
 from bench.spec import cores
 
@@ -35,7 +34,7 @@ def run_metadata(run: Pretraining) -> dict[str, Any]:
         "settings": dict(spec.settings),
         "seed": spec.seed,
         "size": spec.size,
-        "scoring": run.objective.scoring,
+        "scoring": run.objective.scoring if spec.predicts_tokens(run.objective.trains) else None,
         "spec": spec.identity(),
         "comparison": spec.comparison,
         "budget": {"axis": spec.budget.axis, "amount": spec.budget.amount},
@@ -46,7 +45,7 @@ def run_metadata(run: Pretraining) -> dict[str, Any]:
             "epochs": ledger.steps * run.rows_per_step / run.order.num_rows,
         },
         "parameters": {
-            "encoder": encoder_parameters(spec.encoder),
+            "encoder": sum(p.numel() for p in run.encoder.parameters()),
             "extra": sum(p.numel() for p in run.head.parameters()),
         },
         "tokens_per_second": ledger.tokens / ledger.seconds if ledger.seconds else 0.0,
@@ -58,6 +57,7 @@ def run_metadata(run: Pretraining) -> dict[str, Any]:
         "validation_loss": _finite(run.curve[-1]["validation_loss"] if run.curve else None),
         "unigram_loss": _finite(run.unigram_loss()),
         "overfits_from_epoch": _overfits_from(run),
+        **_continuation(run),
         "versions": {
             # By name, as `import bench` would close a cycle: the package loads its API lazily.
             "bench": importlib.import_module("bench").__version__,
@@ -68,6 +68,17 @@ def run_metadata(run: Pretraining) -> dict[str, Any]:
         "hardware": _hardware(spec.device),
         "threads": spec.training.threads,
     }
+
+
+def _continuation(run: Pretraining) -> dict[str, Any]:
+    """The checkpoint that was continued, and the loss on a second corpus before and after."""
+    found: dict[str, Any] = {}
+    if run.spec.init is not None:
+        found["init"] = {"name": run.spec.init.name, "has_head": run.spec.init.has_head}
+    if run.forget is not None and run.curve and "forget_loss" in run.curve[0]:
+        before, after = (_finite(run.curve[i]["forget_loss"]) for i in (0, -1))
+        found["forgetting"] = {"corpus": run.forget.name, "before": before, "after": after}
+    return found
 
 
 def reference_nats(corpus: PreparedCorpus) -> dict[str, float | None]:

@@ -24,6 +24,7 @@ class ScoreFile:
     def __init__(
         self, task: Task, splits: Splits, limit: int | None, whose: Mapping[str, Any]
     ) -> None:
+        self._notes = list(getattr(splits, "notes", ()))
         self._base: dict[str, Any] = {
             "format": 2,
             "task": task.name,
@@ -58,7 +59,8 @@ class ScoreFile:
         if isinstance(score, Score):
             record |= {"status": "ok", "value": score.value, "stderr": score.stderr}
             record |= {"metrics": {name: list(pair) for name, pair in score.metrics.items()}}
-            record |= {"details": score.details, "examples": len(score.outcomes)}
+            notes = {"data_notes": self._notes} if self._notes else {}
+            record |= {"details": score.details | notes, "examples": len(score.outcomes)}
             write_score(folder, self._base | record, score.outcomes)
             return
         record |= {"status": "not_applicable", "value": None, "stderr": None, "metrics": {}}

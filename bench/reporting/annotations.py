@@ -19,6 +19,7 @@ from bench.records.store import NOT_LEARNED, RunRecord
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
 from bench.reporting.conclusions.learning import learning_warnings
+from bench.reporting.conclusions.rates import rate_warnings
 from bench.reporting.conclusions.tuned import edge_warnings
 from bench.reporting.formatting import decimal, listing, width
 from bench.reporting.table import Row, Table
@@ -54,7 +55,7 @@ def annotate(table: Table, baseline: str | None) -> None:
 
 
 def _warnings(table: Table, baseline: str | None) -> list[str]:
-    warnings = [*learning_warnings(table), *edge_warnings(table)]
+    warnings = [*learning_warnings(table), *edge_warnings(table), *rate_warnings(table)]
     single = [row.name for row in table.rows if len(row.finished) == 1]
     if single:
         warnings.append(
@@ -177,7 +178,7 @@ def _note_best(table: Table, column: Column) -> None:
     not_below = []
     for row in ranked:
         difference = table.difference(best.name, row.name, column.name)
-        if row.kind != "trained" and difference is not None and difference.low <= 0:
+        if row.is_floor and difference is not None and difference.low <= 0:
             not_below.append(row.name)
     if not_below:
         table.notes.append(

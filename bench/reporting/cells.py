@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.records.scores import ScoreRecord
-from bench.reporting.columns import Column
+from bench.reporting.columns import MARGIN, Column
 from bench.statistics.intervals import Interval, Sample, Spread, spreads
 from bench.statistics.moderation import SeedVariance, moderate
 
@@ -120,7 +120,9 @@ def _mean(values: list[float | None]) -> float | None:
 def _has(score: ScoreRecord, metric_key: str | None) -> bool:
     """Whether a score has a value for a metric; a score without metrics has one value."""
     data = score.data
-    return data["status"] == "ok" and (not data["metrics"] or metric_key in data["metrics"])
+    return data["status"] == "ok" and (
+        metric_key in data["metrics"] or (not data["metrics"] and metric_key != MARGIN)
+    )
 
 
 def _outcomes(score: ScoreRecord, metric_key: str | None) -> tuple[str, np.ndarray] | None:
@@ -150,6 +152,8 @@ def _aligned(
 
 RANGES = {
     **dict.fromkeys(("accuracy", "accuracy_5", "exact_match", "f1", "span_f1"), (0.0, 1.0)),
+    **dict.fromkeys(("micro_f1", "macro_f1", "lrap"), (0.0, 1.0)),
+    "r2": (-math.inf, 1.0),
     **dict.fromkeys(("ndcg@10", "reciprocal_rank"), (0.0, 1.0)),
     **dict.fromkeys(("matthews", "spearman"), (-1.0, 1.0)),
 }

@@ -109,9 +109,22 @@ def baselines_of(column: Column, baselines: Sequence[ScoreRecord]) -> dict[str, 
     """
     matching: dict[str, ScoreRecord] = {}
     for score in baselines:
-        variant = score.variant
+        variant, name = score.variant, name_of_baseline(score)
         if variant == column.variant:
-            matching[score.data["baseline"]] = score
-        elif variant[:2] == column.variant[:2]:
-            matching.setdefault(score.data["baseline"], score)
+            matching[name] = score
+        elif variant[:2] == column.variant[:2] and not is_public(score):
+            matching.setdefault(name, score)
     return matching
+
+
+def is_public(score: ScoreRecord) -> bool:
+    """Whether a score is that of a public encoder (`--encoder`), which has probes as runs have."""
+    return "encoder" in score.data
+
+
+def name_of_baseline(score: ScoreRecord) -> str:
+    """The name of a baseline's row: that of a public encoder ends with a part of its sha256."""
+    encoder = score.data.get("encoder")
+    if encoder is None:
+        return str(score.data["baseline"])
+    return f"{encoder['name']} ({encoder['sha256'][:4]})"

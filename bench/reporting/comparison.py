@@ -77,6 +77,7 @@ class Comparison(TableSet):
             - `train_overlap`, `train_overlap_clean_mean`: share of test examples that overlap with
               the training examples, and the mean on the others
             - `corpus_overlap`, `corpus_overlap_clean_mean`: the same for the pretraining corpus
+            - `machine`: processor, threads and version of torch of its runs
             - `tokens`, `predictions`, `flops`, `seconds`, `tokens_per_second`: mean cost of one
               pretraining
             - `extra_parameters`: parameters that are discarded after pretraining

@@ -142,7 +142,8 @@ def aggregate(
     of_seeds = _combined(np.where(is_known, values, point[..., None]), scale, rivals)
     of_seeds = np.where(is_known, of_seeds, np.nan)
     count = is_known.sum(axis=1)
-    variances = [_seed_variance(each, rivals, is_moderated) for each in of_seeds]
+    is_fixed = np.array([not sample.seeds for sample in tasks[0].samples])
+    variances = [_seed_variance(each, rivals, is_moderated, is_fixed) for each in of_seeds]
     return Aggregate(
         name=name,
         tasks=tuple(task.name for task in tasks),
@@ -213,12 +214,13 @@ def ranks(scores: Float[np.ndarray, "T K R"]) -> Float[np.ndarray, "T K R"]:
 
 
 def _by_seed(tasks: Sequence[TaskScores]) -> Float[np.ndarray, "T K S"]:
-    """The value of each seed; NaN if an objective lacks the seed."""
+    """The value of each seed; NaN if an objective lacks the seed, the same for all without one."""
     union = sorted({seed for task in tasks for sample in task.samples for seed in sample.seeds})
     values = np.full((len(tasks), len(tasks[0].samples), len(union)), np.nan)
     for t, task in enumerate(tasks):
         for k, sample in enumerate(task.samples):
-            values[t, k, [union.index(seed) for seed in sample.seeds]] = sample.values
+            own = [union.index(seed) for seed in sample.seeds] or slice(None)
+            values[t, k, own] = sample.values
     return values
 
 
@@ -273,17 +275,21 @@ def _gap_width(
 
 
 def _seed_variance(
-    of_seeds: Float[np.ndarray, "K S"], rivals: Bool[np.ndarray, " K"], is_moderated: bool
+    of_seeds: Float[np.ndarray, "K S"],
+    rivals: Bool[np.ndarray, " K"],
+    is_moderated: bool,
+    is_fixed: Bool[np.ndarray, " K"],
 ) -> SeedVariance:
-    """The variance of the aggregates of single seeds."""
+    """The variance of the aggregates of single seeds; none where an encoder has no seed."""
     count = np.isfinite(of_seeds).sum(axis=-1)
     mean = _mean_over_seeds(of_seeds)[..., None]
     with np.errstate(invalid="ignore"):
         variance = np.nansum((of_seeds - mean) ** 2, axis=-1) / np.maximum(count - 1, 1)
     freedom = np.maximum(count - 1.0, 0.0)
+    freedom = np.where(is_fixed, np.inf, freedom)
     if not is_moderated:
         return SeedVariance(variance, np.maximum(freedom, 1.0))
-    known = np.where(freedom > 0, variance, np.nan)
+    known = np.where((freedom > 0) & ~is_fixed, variance, np.nan)
     result = moderate([known], [freedom], [rivals])[0]
     alone = freedom == 0  # one seed says nothing, and gets no variance from the others
     return SeedVariance(np.where(alone, 0.0, result.variance), np.where(alone, 1.0, result.freedom))

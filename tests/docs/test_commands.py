@@ -32,8 +32,8 @@ SMALL = [
     "--budget", "20k", "--seeds", "0", "--limit", "60",
     "--set", "encoder.hidden_size=32", "--set", "encoder.num_layers=2",
 ]  # fmt: skip
-SLOW = {"run", "check", "report", "show", "fill"}
-"""Commands that train, prepare a corpus, or draw."""
+SLOW = {"run", "check", "report", "show", "fill", "export"}
+"""Commands that train, prepare a corpus, draw, or need weights."""
 PLUGINS = {"mine", "block", "first_named"}
 """Names of a user's own; `tests/scaffold` and the test at the end follow their pages."""
 
@@ -96,11 +96,12 @@ def test_a_command_that_trains_or_draws_runs(words: list[str], folder: Path, res
             words = [*words, "--budget", "100k"]
         if "finetune" in " ".join(words):
             words = [*words, "--tasks", "word_class"]
-    if words[1] == "fill":
+    if words[1] in ("fill", "export"):
         words = [*words, "--out", str(results)]
     shown = output_of(words, folder)
     assert shown.strip() or words[1] == "report"
-    assert words[1] != "report" or (folder / "results" / "report" / "report.html").is_file()
+    page = "leaderboard.html" if "--leaderboard" in words else "report.html"
+    assert words[1] != "report" or (folder / "results" / "report" / page).is_file()
 
 
 @pytest.mark.parametrize(

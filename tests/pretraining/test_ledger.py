@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import BenchError
 from bench.pretraining.encoder import Encoder
-from bench.pretraining.ledger import Ledger, check_passes, step_flops
+from bench.pretraining.ledger import Ledger, check_passes, encoder_row_flops, step_flops
 from bench.pretraining.noise import Noise
 from bench.registry import Registry
 from bench.settings import from_mapping
@@ -33,7 +33,9 @@ def test_declared_cost_equals_measured_cost(name: str) -> None:
     cost = objective.extra_cost(SMALL)
     assert sum(p.numel() for p in head.parameters()) == cost.parameters
     assert encoder.tokens_read == SMALL.max_length * cost.encoder_passes
-    declared = step_flops(SMALL, cost, 1, SMALL.max_length, example.labels.numel())
+    length = SMALL.max_length
+    row = encoder_row_flops(SMALL, length)
+    declared = step_flops(row, cost, length, example.labels.numel())
     assert counter.get_total_flops() == pytest.approx(declared, rel=1e-6)
 
 

@@ -162,7 +162,7 @@ def _check_command(command: str, registry: Registry) -> None:
         elif option == "--tasks":
             registry.get("task", value)
         else:
-            assert option in ("--seeds", "--corpus")
+            assert option in ("--seeds", "--corpus", "--init")
     for owner, knobs in values.items():
         from_mapping(registry.get("objective", owner), knobs, owner)
 

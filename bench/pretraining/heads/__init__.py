@@ -7,7 +7,13 @@ after pretraining. Their parameters and FLOPs are reported beside the score.
 from bench.pretraining.heads.boundary import BoundaryHead, boundary_loss
 from bench.pretraining.heads.decoder import Decoder, decoder_loss
 from bench.pretraining.heads.generator import Generator, GeneratorAndDetector
-from bench.pretraining.heads.token import TokenHead, at_positions, token_loss, token_nats
+from bench.pretraining.heads.token import (
+    TokenHead,
+    at_positions,
+    counted_token_loss,
+    token_loss,
+    token_nats,
+)
 
 __all__ = [
     "BoundaryHead",
@@ -17,6 +23,7 @@ __all__ = [
     "TokenHead",
     "at_positions",
     "boundary_loss",
+    "counted_token_loss",
     "decoder_loss",
     "token_loss",
     "token_nats",

@@ -24,7 +24,7 @@ from bench.pretraining.heads.token import TokenHead, at_positions
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.encoder import SharedEncoder
     from bench.spec import EncoderShape
 
 
@@ -62,12 +62,12 @@ class BoundaryHead(TokenHead):
         return F.linear(outer, embedding, self.boundary_bias)
 
 
-def boundary_loss(encoder: Encoder, head: nn.Module, example: Example) -> Loss:
+def boundary_loss(encoder: SharedEncoder, head: nn.Module, example: Example) -> Loss:
     """Token loss plus boundary loss, each summed over the same predicted tokens."""
     assert isinstance(head, BoundaryHead)
     assert example.positions is not None  # masked objectives gather the predicted positions
     hidden = encoder(example.inputs, example.attention)
-    embedding = encoder.embeddings.tok_embeddings.weight
+    embedding = encoder.token_table
     labels = example.labels.flatten()
     before, after, place = boundaries(example.positions, example.labels, hidden.shape[1])
     own = at_positions(hidden, example).flatten(0, 1)

@@ -20,7 +20,7 @@ from bench.pretraining.encoder import GatedMLP, Rotary, SelfAttention, norm, rot
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.encoder import SharedEncoder
     from bench.spec import EncoderShape
 
 
@@ -120,7 +120,7 @@ class Decoder(nn.Module):
         return F.linear(self.final_norm(x), table, self.bias)
 
 
-def decoder_loss(encoder: Encoder, decoder: Decoder, example: Example) -> Loss:
+def decoder_loss(encoder: SharedEncoder, decoder: Decoder, example: Example) -> Loss:
     """Cross-entropy of the labels, each conditioned on `extras["written"]` up to its place.
 
     Raises:
@@ -133,7 +133,7 @@ def decoder_loss(encoder: Encoder, decoder: Decoder, example: Example) -> Loss:
             f"{len(decoder.cosine)}; rows must not be longer than `encoder.max_length`"
         )
     memory = encoder(example.inputs, example.attention, decoder.sentinels)
-    embedding = encoder.embeddings.tok_embeddings.weight
+    embedding = encoder.token_table
     logits = decoder(example.extras["written"], memory, example.attention.attention_mask, embedding)
     labels = example.labels.flatten()
     nats = F.cross_entropy(

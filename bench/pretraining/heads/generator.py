@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bench.corpus.tokenizer import Vocabulary
     from bench.pretraining.batch import Attention
-    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.encoder import SharedEncoder
     from bench.spec import EncoderShape
 
 
@@ -62,7 +62,7 @@ class Generator(nn.Module):
 
     def forward(
         self,
-        encoder: Encoder,
+        encoder: SharedEncoder,
         tokens: Int[Tensor, "B L"],
         attention: Attention,
         positions: Int[Tensor, "B K"],
@@ -71,12 +71,12 @@ class Generator(nn.Module):
         length = tokens.shape[1]
         mask = Mask.of(attention, length)
         rotary = (self.cosine[:length], self.sine[:length])
-        x = self.embedding_norm(self.down(encoder.embeddings(tokens)))
+        x = self.embedding_norm(self.down(encoder.embed(tokens)))
         for layer in self.layers:
             x = layer(x, rotary, mask.allowed, mask.is_causal)
         index = positions[:, :, None].expand(-1, -1, x.shape[-1])
         hidden = self.up(self.final_norm(x.gather(1, index)))
-        table = encoder.embeddings.tok_embeddings.weight
+        table = encoder.token_table
         return F.linear(self.norm(F.gelu(hidden)), table, self.bias)
 
     @torch.no_grad()

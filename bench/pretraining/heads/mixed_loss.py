@@ -15,17 +15,15 @@ import torch
 
 from bench.pretraining.batch import IGNORED, Attention, Example, Loss
 from bench.pretraining.heads.token import token_nats
-from bench.pretraining.ledger import encoder_row_flops
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor, nn
 
     from bench.pretraining.corruption.mixing import MixedExample
-    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.encoder import Encoder, SharedEncoder
     from bench.pretraining.noise import Noise
     from bench.pretraining.objective import Cost, Objective
-    from bench.spec import EncoderShape
 
 
 def example_rows(example: Example, rows: Int[Tensor, " R"]) -> Example:
@@ -90,7 +88,7 @@ def mixed_loss(
         else:
             nats = token_nats(encoder, head, part).sum(1)
             losses.append(_shared_loss(objectives, group, nats, part))
-        flops += _flops(objective.extra_cost(encoder.shape), cost, encoder.shape, part)
+        flops += _flops(objective.extra_cost(encoder.shape), cost, encoder, part)
     return Loss(
         torch.stack([loss.sum for loss in losses]).sum(),
         torch.stack([loss.predictions for loss in losses]).sum(),
@@ -125,11 +123,11 @@ def _divisor(loss: Loss) -> Tensor:
     return loss.predictions.float() if loss.divisor is None else loss.divisor
 
 
-def _flops(own: Cost, whole: Cost, shape: EncoderShape, example: Example) -> float:
+def _flops(own: Cost, whole: Cost, encoder: SharedEncoder, example: Example) -> float:
     """Forward FLOPs of one component beyond the encoder passes that the mixture declares."""
     rows, length = example.inputs.shape
     return (
         example.labels.numel() * own.flops_per_prediction
         + rows * length * own.flops_per_position
-        + rows * (own.encoder_passes - whole.encoder_passes) * encoder_row_flops(shape, length)
+        + (own.encoder_passes - whole.encoder_passes) * encoder.forward_flops(rows, length)
     )

@@ -14,7 +14,7 @@ from bench.pretraining.encoder import norm
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from bench.pretraining.encoder import Encoder
+    from bench.pretraining.encoder import SharedEncoder
     from bench.spec import EncoderShape
 
 
@@ -42,20 +42,42 @@ def at_positions(hidden: Float[Tensor, "B L D"], example: Example) -> Float[Tens
     return hidden.gather(1, index)
 
 
-def token_loss(encoder: Encoder, head: nn.Module, example: Example) -> Loss:
+def token_loss(encoder: SharedEncoder, head: nn.Module, example: Example) -> Loss:
     """Sum of the labels' cross-entropy in nats (float32), and the number of labels."""
     total = _cross_entropy(encoder, head, example, "sum")
     return Loss(total, (example.labels != IGNORED).sum())
 
 
-def token_nats(encoder: Encoder, head: nn.Module, example: Example) -> Float[Tensor, "B K"]:
+def token_nats(encoder: SharedEncoder, head: nn.Module, example: Example) -> Float[Tensor, "B K"]:
     """Cross-entropy of each label in nats, 0 without a label; for losses that weight rows."""
     return _cross_entropy(encoder, head, example, "none").view_as(example.labels)
 
 
-def _cross_entropy(encoder: Encoder, head: nn.Module, example: Example, reduction: str) -> Tensor:
-    hidden = at_positions(encoder(example.inputs, example.attention), example)
-    logits = head(hidden.flatten(0, 1), encoder.embeddings.tok_embeddings.weight)
+def counted_token_loss(encoder: SharedEncoder, head: nn.Module, example: Example) -> Loss:
+    """The same as `token_loss`, with counters per token type: `predictions` and `errors`."""
+    logits, labels = _logits(encoder, head, example), example.labels.flatten()
+    is_label = labels != IGNORED
+    is_error = is_label & (logits.detach().argmax(-1) != labels)
+    types, zeros = labels.clamp(min=0), labels.new_zeros(logits.shape[-1])
+    counters = {  # an unused slot adds 0 to the first type, so that shapes are fixed
+        "predictions": zeros.scatter_add(0, types, is_label.long()),
+        "errors": zeros.scatter_add(0, types, is_error.long()),
+    }
+    total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+    return Loss(total, is_label.sum(), counters=counters)
+
+
+def _cross_entropy(
+    encoder: SharedEncoder, head: nn.Module, example: Example, reduction: str
+) -> Tensor:
+    logits = _logits(encoder, head, example)
     return F.cross_entropy(
         logits.float(), example.labels.flatten(), ignore_index=IGNORED, reduction=reduction
     )
+
+
+def _logits(encoder: SharedEncoder, head: nn.Module, example: Example) -> Float[Tensor, "N V"]:
+    """The logits of every slot of an example."""
+    hidden = at_positions(encoder(example.inputs, example.attention), example)
+    logits: Tensor = head(hidden.flatten(0, 1), encoder.token_table)
+    return logits

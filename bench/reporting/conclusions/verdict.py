@@ -189,7 +189,7 @@ def _contest_on(table: Table, column: Column) -> Contest | None:
         return None
     top, *rest = rivals
     rest = _once([row for row in rest if row.runs != top.runs])
-    others = [row for row in ranked if row.kind != "trained"]
+    others = [row for row in ranked if row.is_floor]
     lost = [row for row in rest if table.is_above(top.name, row.name, column.name)]
     obstacles = []
     for row in others:

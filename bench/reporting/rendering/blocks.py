@@ -213,6 +213,11 @@ def _cost_block(table: Table) -> Block:
             ]
         )
     header = ["objective", "tokens", "predictions", "FLOPs", "seconds", "tokens/s", "extra params"]
+    machines = {row.name: row.machines for row in table.rows}
+    if len({one for names in machines.values() for one in names}) > 1:
+        header.append("machine")
+        for texts in rows:
+            texts.append("; ".join(machines[texts[0]]))
     return Block("cost of one pretraining, mean over seeds", header, rows)
 
 
@@ -243,7 +248,28 @@ def _learning_block(table: Table) -> Block | None:
         "floor; then the features are compared with the untrained encoder's); overfits from: the "
         "epoch of the lowest validation loss, where it rises afterwards"
     )
+    forgetting = {row.name: _forgetting(row) for row in table.rows}
+    if any(forgetting.values()):
+        header.append("second corpus")
+        for texts in rows:
+            texts.append(forgetting[texts[0]] or "-")
+        legend += (
+            "; second corpus: the same loss on the text of --forget, before -> after, mean over "
+            "seeds (- where the token head is new); a rise is forgetting"
+        )
     return Block("did it learn?", header, rows, legend=legend) if rows else None
+
+
+def _forgetting(row: Row) -> str:
+    """The loss on a second corpus before and after; empty where it is unknown."""
+    ends = []
+    for end in ("before", "after"):
+        mean = row.cost(lambda run, end=end: run.get("forgetting", {}).get(end))  # type: ignore[misc]
+        ends.append(mean)
+    known = [run.data for run in row.runs if run.data.get("init", {}).get("has_head")]
+    if not known or None in ends:
+        return ""
+    return " -> ".join(f"{mean:.2f}" for mean in ends)
 
 
 def _overfits(run: dict[str, Any]) -> bool:

@@ -38,9 +38,9 @@ def scores_legend(table: Table, is_marked: bool, texts: Iterable[str]) -> str:
             legend += ". No objective is significantly below the highest"
         legend += f" (paired 95 % intervals{each})"
     if any(column.chance is not None for column in table.columns):
-        legend += ". chance: the best constant answer, chosen on the test examples"
+        legend += ". chance: the best guess without context, as the most frequent label of test"
         if any(row.objective == "majority" for row in table.rows):
-            legend += " (majority: chosen on train)"
+            legend += " (majority: that of train)"
     if table.detectable:
         legend += (
             f". {MIN_DETECTABLE}: minimum detectable difference between two objectives (95 % "

@@ -11,7 +11,7 @@ from bench.errors import BenchError
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.heads import Decoder, Generator
 from bench.pretraining.initial_weights import initialise
-from bench.pretraining.ledger import step_flops
+from bench.pretraining.ledger import encoder_row_flops, step_flops
 from bench.pretraining.noise import Noise
 from bench.spec import EncoderShape
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
@@ -114,7 +114,9 @@ def test_declared_cost_is_measured_cost_with_other_settings(
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         objective.loss(encoder, head, example, noise).sum.backward()
     cost = objective.extra_cost(SHAPE)
-    declared = step_flops(SHAPE, cost, 3, SHAPE.max_length, example.labels.numel())
+    length = SHAPE.max_length
+    row = encoder_row_flops(SHAPE, length)
+    declared = step_flops(3 * row, cost, 3 * length, example.labels.numel())
     assert counter.get_total_flops() == pytest.approx(declared, rel=1e-9)
     assert sum(p.numel() for p in head.parameters()) == cost.parameters
 

@@ -1,0 +1,178 @@
+"""The evaluation of encoders in a worker: of a run, of a public encoder, and of the baselines.
+
+A score whose file exists is not computed again, and an encoder is loaded only for a missing score.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.engines import events
+
+if TYPE_CHECKING:
+    from bench.engines.jobs import BaselinesJob, EncoderJob, Evaluation
+    from bench.pretraining.noise import Noise
+    from bench.pretraining.objective import Objective
+    from bench.probing.task import NotApplicableError, Reader, Score, Splits, Task
+    from bench.spec import Init, RunSpec
+
+Report = Callable[[events.Event], None]
+AttentionName = Literal["native", "bidirectional"]
+
+MAJORITY = "majority"
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """An encoder that is scored."""
+
+    folder: Path
+    """The run's folder; for a public encoder, the output root."""
+    whose: Mapping[str, Any]
+    """The keys of its scores."""
+    attentions: tuple[AttentionName, ...]
+    open_reader: Callable[[AttentionName], Reader]
+    is_pretrained_here: bool
+    """Whether it has read the corpus, so that test examples may overlap with it."""
+
+
+def run_subject(spec: RunSpec, objective: Objective, folder: Path) -> Subject:
+    """A finished run; a causal one is probed as trained and, a second time, with full attention."""
+    import functools
+
+    from bench.probing.reader.reader import RunReader
+    from bench.records.run_folder import load_run
+
+    loaded = functools.cache(lambda: load_run(folder, objective, spec.device))
+    scoring = objective.scoring if spec.predicts_tokens(objective.trains) else None
+    return Subject(
+        folder,
+        {"run": folder.name},
+        ("native", "bidirectional") if objective.attention == "causal" else ("native",),
+        lambda attention: RunReader(*loaded(), scoring, objective.attention, attention),
+        is_pretrained_here=True,
+    )
+
+
+def encoder_subject(init: Init, device: str, out: Path) -> Subject:
+    """A public encoder, frozen; its scores lie beside those of the baselines."""
+
+    def open_reader(_: AttentionName) -> Reader:
+        from bench.corpus.tokenizer import TextTokenizer
+        from bench.pretraining.checkpoints.modules import load_checkpoint_modules
+        from bench.pretraining.checkpoints.source import open_checkpoint
+        from bench.probing.reader.reader import RunReader
+
+        checkpoint = open_checkpoint(init.folder)
+        encoder, head = load_checkpoint_modules(init, checkpoint.shape)
+        head = None if head is None else head.to(device)
+        tokenizer = TextTokenizer.from_file(checkpoint.tokenizer)
+        return RunReader(encoder.to(device), head, tokenizer, "masked")
+
+    slug = re.sub(r"[^a-z0-9]+", "_", init.name.lower()).strip("_")[:40]
+    whose = {
+        "baseline": f"encoder_{slug}_{init.sha256[:8]}",
+        "encoder": {"name": init.name, **init.identity()},
+    }
+    return Subject(out, whose, ("native",), open_reader, is_pretrained_here=False)
+
+
+def score(
+    subject: Subject, evaluation: Evaluation, report: Report, check: Callable[[], None]
+) -> None:
+    """Score every task with every probe and attention that has no score yet.
+
+    Args:
+        subject: The encoder.
+        evaluation: The tasks, probes and settings.
+        report: Receives an event before and after each score.
+        check: Called before each score; raises an exception to stop.
+    """
+    from bench.probing.data.user_tasks import task_class
+    from bench.probing.task import NotApplicableError
+    from bench.records.score_file import ScoreFile
+    from bench.registry import Registry
+
+    registry, readers = Registry(), dict[str, "Reader"]()
+    for reference, settings in itertools.product(evaluation.tasks, evaluation.probe_settings):
+        task: Task = task_class(reference, registry)()
+        task.configure(settings)
+        splits = task.load(evaluation.data)
+        probes = evaluation.probes if task.probes else (task.probe,)
+        for task.probe, attention in itertools.product(probes, subject.attentions):
+            check()
+            whose = {"attention": attention, **subject.whose}
+            file = ScoreFile(task, splits, evaluation.data.limit, whose)
+            if file.path(subject.folder).is_file():
+                continue
+            report(events.Scoring(task.name, attention))
+            started = time.perf_counter()
+            if not readers:
+                readers = {one: subject.open_reader(one) for one in subject.attentions}
+            answer: Score | NotApplicableError
+            try:
+                answer = task.score(readers[attention], splits, _noise(splits))
+                if subject.is_pretrained_here:
+                    answer = _with_corpus_overlap(answer, splits, evaluation)
+            except NotApplicableError as reason:
+                answer = reason
+            file.write(subject.folder, answer, time.perf_counter() - started)
+            value = None if isinstance(answer, NotApplicableError) else answer.value
+            stderr = None if isinstance(answer, NotApplicableError) else answer.stderr
+            metric = task.metric_of(splits)
+            report(events.Scored(task.name, metric, task.probe, attention, value, stderr))
+
+
+def score_encoder(job: EncoderJob, report: Report, check: Callable[[], None]) -> None:
+    """Score a public encoder."""
+    evaluation = job.evaluation
+    score(encoder_subject(job.init, job.device, evaluation.out), evaluation, report, check)
+    report(events.Done(None, "finished"))
+
+
+def score_baselines(job: BaselinesJob, report: Report, check: Callable[[], None]) -> None:
+    """Score each task's baselines. Majority is written last: if its file exists, all others do."""
+    from bench.probing.data.user_tasks import task_class
+    from bench.records.score_file import ScoreFile
+    from bench.registry import Registry
+
+    registry, evaluation = Registry(), job.evaluation
+    limit = evaluation.data.limit
+    for reference in evaluation.tasks:
+        check()
+        task: Task = task_class(reference, registry)()
+        splits = task.load(evaluation.data)
+        if ScoreFile(task, splits, limit, {"baseline": MAJORITY}).path(evaluation.out).is_file():
+            continue
+        report(events.Scoring(task.name))
+        started = time.perf_counter()
+        scores = task.baselines(splits, _noise(splits))
+        seconds = (time.perf_counter() - started) / max(len(scores), 1)
+        for baseline in sorted(scores, key=lambda name: name == MAJORITY):
+            file = ScoreFile(task, splits, limit, {"baseline": baseline})
+            answer = _with_corpus_overlap(scores[baseline], splits, evaluation)
+            file.write(evaluation.out, answer, seconds)
+    report(events.Done(None, "finished"))
+
+
+def _with_corpus_overlap(score: Score, splits: Splits, evaluation: Evaluation) -> Score:
+    """The score with the share of test examples that overlap with the corpus."""
+    from bench.probing.overlap import corpus_overlap, with_overlap
+
+    assert evaluation.data.prepared is not None
+    return with_overlap(score, corpus_overlap(evaluation.data.prepared, splits))
+
+
+def _noise(splits: Splits) -> Noise:
+    """The noise of probing: equal for every run, so that outcomes are paired."""
+    import torch
+
+    from bench.pretraining.noise import Noise
+
+    return Noise(0, 0, torch.arange(len(splits.test)))

@@ -1,0 +1,91 @@
+"""Checkpoints that runs continue (`--init`), and public encoders beside them (`--encoder`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.settings import as_mapping, from_mapping
+from bench.sizes import Size, continued_size
+from bench.spec import EncoderShape, Overrides, Training, cores
+
+if TYPE_CHECKING:
+    from bench.pretraining.checkpoints.source import Checkpoint
+
+NOT_CONTINUED = "not continued"
+"""The display name of the untouched checkpoint."""
+
+
+def read_checkpoint(text: Any, option: str, records: Path) -> Checkpoint:
+    """The checkpoint of a folder, `hf:NAME`, or a run under `records`.
+
+    Raises:
+        BenchError: No such checkpoint, or none that bench can read.
+    """
+    from bench.pretraining.checkpoints.source import HUB_PREFIX, open_checkpoint
+    from bench.records.store import selected_folders
+
+    if not isinstance(text, str | os.PathLike) or not str(text):
+        raise BenchError(f"{option}: give a folder, the id of a run or hf:NAME, got {text!r}")
+    name = str(text)
+    if name.startswith(HUB_PREFIX) or Path(name).expanduser().exists() or os.sep in name:
+        return open_checkpoint(name)
+    folders = selected_folders(records, [name])
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders[:4])
+        raise BenchError(f"{option} {name} is the beginning of several runs ({names}); name one")
+    return open_checkpoint(str(folders[0]))
+
+
+def read_encoders(encoders: Any, records: Path) -> tuple[Checkpoint, ...]:
+    """The checkpoints of `--encoder`, each once."""
+    listed = [encoders] if isinstance(encoders, str | os.PathLike) else list(encoders)
+    found = [read_checkpoint(one, "--encoder", records) for one in listed]
+    return tuple({one.init.sha256: one for one in found}.values())
+
+
+def continued(
+    checkpoint: Checkpoint, overrides: Overrides, size: str, tokenizer: Any, ladder: Iterable[str]
+) -> tuple[Size, EncoderShape, Training]:
+    """Size, shape and hyperparameters of runs that continue a checkpoint.
+
+    Raises:
+        BenchError: An option contradicts the checkpoint.
+    """
+    name, shape = checkpoint.init.name, checkpoint.shape
+    own = dict(overrides.get("encoder", {}))
+    length = own.pop("max_length", shape.max_length)
+    given = {
+        f"--size {size}": size != "tiny",
+        "--tokenizer": tokenizer is not None,
+        "--ladder": bool(list(ladder)),
+        **{f"--set encoder.{setting}": True for setting in own},
+    }
+    contradictions = [option for option, is_given in given.items() if is_given]
+    if contradictions:
+        raise BenchError(
+            f"{contradictions[0]} contradicts --init: {name} brings its own tokenizer and an "
+            f"encoder of {shape.num_layers} layers x {shape.hidden_size}; leave the option out "
+            "(encoder.max_length may be lowered)"
+        )
+    shorter = from_mapping(EncoderShape, as_mapping(shape) | {"max_length": length}, "encoder")
+    if shorter.max_length > shape.max_length:
+        raise BenchError(
+            f"encoder.max_length {shorter.max_length} contradicts --init: {name} has "
+            f"{shape.max_length} positions; give {shape.max_length} or less"
+        )
+    chosen = dict(overrides.get("training", {}))
+    batch = chosen.get("batch_tokens")
+    num_tokens = int(str(batch)) if str(batch).isdigit() and int(str(batch)) else None
+    standard = continued_size(checkpoint.size, name, shorter, num_tokens)
+    threads = {"threads": min(standard.training.threads, cores())}
+    training = from_mapping(Training, as_mapping(standard.training) | threads | chosen, "training")
+    if training.batch_tokens < shorter.max_length:
+        raise BenchError(
+            f"training.batch_tokens {training.batch_tokens} is smaller than one row of "
+            f"{shorter.max_length} tokens; raise it or lower --set encoder.max_length="
+        )
+    return standard, shorter, training

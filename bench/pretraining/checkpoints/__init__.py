@@ -1,0 +1,1 @@
+"""Encoders that start from a checkpoint: of transformers, or of an earlier run."""

@@ -1,0 +1,156 @@
+"""What objectives, heads and readers may ask of an encoder, whoever made its layers.
+
+Bench's own `Encoder` and the encoders of public checkpoints (`bench.pretraining.checkpoints`) have
+the same methods, so every objective can continue a checkpoint. An encoder counts the positions that
+it reads, checks their number, and draws dropout from the noise of the batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    from bench.pretraining.batch import Attention
+    from bench.pretraining.noise import Noise
+    from bench.spec import EncoderShape
+
+
+class SharedEncoder(nn.Module, ABC):
+    """Maps token ids to contextual features.
+
+    Args:
+        shape: Width, depth, maximum length and vocabulary size.
+    """
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.tokens_read = 0  # positions processed by forward; `check_passes` tests it
+        self._dropout: tuple[float, Noise] | None = None
+        self._passes = 0  # since the noise was set: each draws its own positions
+
+    @property
+    @abstractmethod
+    def token_table(self) -> Float[Tensor, "V D"]:
+        """The embeddings of all tokens, which heads share for their logits."""
+
+    @abstractmethod
+    def embed(
+        self, tokens: Int[Tensor, "B L"], extra: Float[Tensor, "S D"] | None = None
+    ) -> Float[Tensor, "B L D"]:
+        """The input of the first layer; ids from the vocabulary size on select rows of `extra`."""
+
+    @abstractmethod
+    def forward_flops(self, rows: int, length: int) -> float:
+        """FLOPs of a forward pass over `rows` rows of `length` positions."""
+
+    @abstractmethod
+    def _states(self, tokens: Tensor, mask: Mask, extra: Tensor | None) -> list[Tensor]:
+        """The output of the embeddings and of every layer."""
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B L"],
+        attention: Attention,
+        extra: Float[Tensor, "S D"] | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """Features of the last layer.
+
+        Args:
+            tokens: Token ids. Ids from the vocabulary size on select rows of `extra`.
+            attention: The attention pattern.
+            extra: Embeddings that an objective adds, such as sentinels. They belong to its head, so
+                that every objective trains the same encoder.
+
+        Raises:
+            ValueError: The rows are longer than the encoder's maximum length.
+        """
+        return self._last_state(tokens, self._read(tokens, attention), extra)
+
+    def hidden_states(
+        self, tokens: Int[Tensor, "B L"], attention: Attention
+    ) -> list[Float[Tensor, "B L D"]]:
+        """The outputs of the embeddings and of every layer; a final norm is part of the last one.
+
+        Raises:
+            ValueError: The rows are longer than the encoder's maximum length.
+        """
+        return self._states(tokens, self._read(tokens, attention), None)
+
+    def compile_forward(self) -> None:
+        """Compile the layers where they can be compiled; the default compiles nothing."""
+
+    def set_dropout(self, rate: float, noise: Noise) -> None:
+        """Drop this share of outputs in the next forward passes, at positions from the noise.
+
+        The positions are a function of seed, epoch and example, as all else that is drawn, so a
+        resumed run and other micro-batches give the same training.
+        """
+        self._dropout, self._passes = (rate, noise) if rate else None, 0
+
+    def _last_state(self, tokens: Tensor, mask: Mask, extra: Tensor | None) -> Tensor:
+        return self._states(tokens, mask, extra)[-1]
+
+    def _kept(self, stream: str, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Multipliers of outputs: 0 where one is dropped, 1 / (1 - rate) elsewhere.
+
+        Args:
+            stream: Name of the draws within the forward pass.
+            like: A tensor with the rows and the device of the batch.
+            shape: Shape of the multipliers of a row.
+        """
+        assert self._dropout is not None
+        rate, noise = self._dropout
+        rows = len(like)
+        if rows != len(noise.example_ids):  # an objective that adds or joins rows
+            ids = torch.arange(rows, device=like.device)
+            noise = dataclasses.replace(noise, epoch=0, example_ids=ids)
+        return (noise.uniform(stream, (rows, *shape)) >= rate) / (1.0 - rate)
+
+    def _read(self, tokens: Tensor, attention: Attention) -> Mask:
+        """Check the length, count the tokens read, and return the mask."""
+        if tokens.shape[1] > self.shape.max_length:
+            raise ValueError(
+                f"the rows have {tokens.shape[1]} positions, but the encoder has only "
+                f"{self.shape.max_length}; shorten them or raise encoder.max_length"
+            )
+        self.tokens_read += tokens.numel()
+        return Mask.of(attention, tokens.shape[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """The mask arguments of `scaled_dot_product_attention` for an attention pattern."""
+
+    allowed: Tensor | None
+    is_causal: bool
+
+    @staticmethod
+    def of(attention: Attention, length: int) -> Mask:
+        """The mask of a pattern for rows of `length` positions.
+
+        A causal pattern needs no padding mask, because padding is to the right of the text.
+
+        Raises:
+            ValueError: The pattern is `prefix` and has no prefix lengths.
+        """
+        if attention.pattern == "causal":
+            return Mask(None, True)
+        allowed = None
+        if attention.attention_mask is not None:
+            allowed = attention.attention_mask[:, None, None, :]
+        if attention.pattern == "prefix":
+            if attention.prefix_lengths is None:
+                raise ValueError("attention pattern 'prefix' needs prefix_lengths")
+            index = torch.arange(length, device=attention.prefix_lengths.device)
+            prefix = index[None, None, :] < attention.prefix_lengths[:, None, None]
+            visible = (prefix | (index[None, None, :] <= index[None, :, None]))[:, None]
+            allowed = visible if allowed is None else visible & allowed
+        return Mask(allowed, False)
