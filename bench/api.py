@@ -356,14 +356,8 @@ def fill(
     from bench.probing.task import NotApplicableError
 
     loaded = run if isinstance(run, Run) else load_run(run, out=out)
-    objective = loaded.objective
-    reader = RunReader(
-        loaded.encoder,
-        loaded.head,
-        loaded.tokenizer,
-        loaded.record.data["scoring"],
-        objective.attention,
-    )
+    scoring, attention = loaded.record.data["scoring"], loaded.objective.attention
+    reader = RunReader(loaded.encoder, loaded.head, loaded.tokenizer, scoring, attention)
     try:
         return reader.fill(text, k)
     except NotApplicableError as reason:
