@@ -56,7 +56,7 @@ def annotate(table: Table, baseline: str | None) -> None:
 
 def _warnings(table: Table, baseline: str | None) -> list[str]:
     warnings = [*learning_warnings(table), *edge_warnings(table), *rate_warnings(table)]
-    single = [row.name for row in table.rows if len(row.finished) == 1]
+    single = [r.name for r in table.rows if len(r.finished) == 1 and not r.is_untouched]
     if single:
         warnings.append(
             f"ONE SEED ({', '.join(single)}): the ± covers test examples only. Another seed may "

@@ -43,6 +43,11 @@ class Row:
         return self.kind != "trained" and not self.is_public
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether it is a checkpoint that was not continued: nothing is drawn, so no seed."""
+        return self.kind == "untrained" and any("init" in run.data["spec"] for run in self.runs)
+
+    @property
     def objective_name(self) -> str:
         """The display name of the objective, without what the table adds to it."""
         return str(self.runs[0].data["display_name"]) if self.runs else self.objective
@@ -92,8 +97,7 @@ class Row:
         """The scores by task variant and seed; None: an untouched checkpoint has no seed."""
         scores: dict[Variant, dict[Any, ScoreRecord]] = {}
         for run in self.finished:
-            is_untouched = self.kind == "untrained" and "init" in run.data["spec"]
-            seed = None if is_untouched else run.data["seed"]
+            seed = None if self.is_untouched else run.data["seed"]
             for score in run.scores:
                 if score.data["attention"] == self.attention:
                     scores.setdefault(score.variant, {})[seed] = score

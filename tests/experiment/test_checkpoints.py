@@ -122,7 +122,10 @@ def test_the_untouched_checkpoint_and_a_public_encoder_are_rows(
     assert frame.loc["not continued", "mean"].tolist() == frame.loc[control.name, "mean"].tolist()
     gain = comparison.difference("token", "not continued")
     assert (gain["seeds"] == 2).all()
-    assert " -> " in comparison.to_text()
+    text = comparison.to_text()
+    assert " -> " in text
+    assert "ONE SEED" not in text
+    assert "(n=0)" not in text
     found = {one.direction.claim: one.missing for one in verify(comparison, read_directions())}
     assert found["an untrained encoder is below every trained one"] == "the runs"
     about = "continuing a checkpoint on text of the tasks' domain is above not continuing it"

@@ -66,7 +66,8 @@ def scores_block(table: Table) -> Block:
         for column in table.columns:
             cell = table.cells[row.name, column.name]
             text = cell_text(cell, table, column)
-            if cell.interval is not None and cell.interval.seeds != len(row.finished):
+            expected = 0 if row.is_untouched else len(row.finished)
+            if cell.interval is not None and cell.interval.seeds != expected:
                 text += f" (n={cell.interval.seeds})"
             text += _mark(table, row, column)
             if table.best.get(column.name) == row.name:
@@ -277,7 +278,7 @@ def _overfits(run: dict[str, Any]) -> bool:
 
 
 def _seeds_text(row: Row) -> str:
-    if not row.runs:
+    if not row.runs or row.is_untouched:
         return "-"
     finished, total = len(row.finished), len(row.runs)
     if row.kind == "trained" and row.finished and not row.is_ranked:
