@@ -71,7 +71,8 @@ class Span(MaskedObjective):
         return self
 
     def choose(self, batch: Batch, noise: Noise) -> Bool[Tensor, "B L"]:
-        first, after = self._draw_runs(batch, noise)
+        words = self.words(batch) & batch.real
+        first, after = self._draw_runs(batch, words, noise)
         at = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
         quota = self.quota(batch)[:, None]
         chosen = torch.zeros_like(batch.real)
@@ -83,11 +84,11 @@ class Span(MaskedObjective):
             last_run = torch.where(accepted, added, last_run)
             chosen = chosen | added
         room = quota - (chosen & ~last_run).sum(1, keepdim=True)
-        units = batch.word_start & batch.real if self.trim == "word" else batch.real
+        units = words if self.trim == "word" else batch.real
         return chosen & ~exceeding(last_run, units, room)
 
     def _draw_runs(
-        self, batch: Batch, noise: Noise
+        self, batch: Batch, starts: Bool[Tensor, "B L"], noise: Noise
     ) -> tuple[Int[Tensor, "B R"], Int[Tensor, "B R"]]:
         """First token of each candidate run, and the token after its last, in the order drawn."""
         rows, length = batch.tokens.shape
@@ -95,7 +96,6 @@ class Span(MaskedObjective):
         # Half as many runs again, and eight more for short rows, make a shortage of runs rare.
         needed = -math.log1p(-min(highest_rate(self.rate), 0.98)) * length / self.mean_length
         shape = (rows, int(1.5 * needed) + 8)
-        starts = batch.word_start & batch.real
         ordinal = (noise.uniform("starts", shape) * batch.real.sum(1, keepdim=True)).long()
         token = ordered_positions(batch.real).gather(1, ordinal).clamp(max=length - 1)
         in_word = starts.long().cumsum(1).gather(1, token)

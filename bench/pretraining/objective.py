@@ -8,7 +8,6 @@ such as 100/0/0 against 80/10/10 (% [MASK], random, unchanged).
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -206,6 +205,16 @@ class MaskedObjective(DrawnObjective):
         rate = rate_at(self.rate, batch.progress)
         return (batch.real.sum(1) * rate + 0.5).long()
 
+    def words(self, batch: Batch) -> Bool[Tensor, "B L"]:
+        """The first token of each word; a word longer than its row's quota counts as tokens.
+
+        `choose` takes words from here and not from `batch.word_start`, or it would choose nothing
+        in a text whose words are very long, such as one without spaces.
+        """
+        from bench.pretraining.corruption.units import cut_units
+
+        return cut_units(batch.word_start, batch.real, self.quota(batch), batch.real)
+
     def capacity(self, batch: Batch) -> int:
         """The maximum number of predictions in a row, K.
 
@@ -222,15 +231,8 @@ class MaskedObjective(DrawnObjective):
         return gather_predicted(batch.tokens, self.choose(batch, noise), self.capacity(batch))
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
-        """Choose positions, then replace each token by [MASK] or a random one, or keep it.
-
-        A word that is longer than the quota of its row counts as single tokens.
-        """
-        from bench.pretraining.corruption.units import cut_units
-
+        """Choose positions, then replace each token by [MASK] or a random one, or keep it."""
         noise = self.settled(noise)
-        words = cut_units(batch.word_start, batch.real, batch.real, self.quota(batch))
-        batch = dataclasses.replace(batch, word_start=words)
         positions, labels = self.predicted_positions(batch, noise)
         if self.draw == "token":
             policy, replacement = noise.two_uniforms_at("policy", positions)
@@ -289,8 +291,8 @@ class UnitObjective(MaskedObjective):
         from bench.pretraining.corruption.units import cut_units
 
         units, quota = self.units(batch), self.quota(batch)
-        for parts in (batch.word_start, batch.real):
-            units = cut_units(units, parts, batch.real, quota)
+        if units is not batch.real:  # single tokens cannot be cut
+            units = cut_units(units, batch.real, quota, batch.word_start, batch.real)
         return units, batch.real, quota, self.capacity(batch)
 
 

@@ -161,7 +161,9 @@ def test_span_runs_are_as_long_as_drawn() -> None:
     objective = build("span", rate=0.0025)  # a quota of one token
     mask = objective.choose(batch, noise_for(batch))
     assert (mask.sum(1) == 1).all()
-    first, after = objective._draw_runs(batch, noise_for(batch))
+    first, after = objective._draw_runs(
+        batch, objective.words(batch) & batch.real, noise_for(batch)
+    )
     lengths = (after - first)[:, 0]
     assert abs(lengths.double().mean().item() - 3.797) < 4 * 2.5 / 2000**0.5 + 0.05
 
@@ -190,7 +192,9 @@ def test_span_trimmed_at_a_token_meets_the_quota_exactly() -> None:
 def test_span_runs_stay_within_a_document() -> None:
     batch = sample_batch(32, 64)
     objective = build("span", rate=0.3, mean_length=5.5)
-    first, after = objective._draw_runs(batch, noise_for(batch))
+    first, after = objective._draw_runs(
+        batch, objective.words(batch) & batch.real, noise_for(batch)
+    )
     for row in range(32):
         for low, high in zip(first[row].tolist(), after[row].tolist(), strict=True):
             assert batch.real[row, low:high].all()

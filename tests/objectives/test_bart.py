@@ -288,7 +288,7 @@ def test_nominal_rate_of_infilling_is_realised(rate: float) -> None:
     batch = sample_batch(80, 64)
     example = bart(infill=rate).corrupt(batch, VOCABULARY, Noise(0, 0, batch.example_ids))
     quota = nearest(batch.real.sum(1), rate)
-    words = cut_units(batch.word_start, batch.real, batch.real, quota)
+    words = cut_units(batch.word_start, batch.real, quota, batch.real)
     for row in range(80):
         left = set(example.origins[row].tolist())
         starts = words[row].nonzero().flatten().tolist()

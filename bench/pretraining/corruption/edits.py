@@ -68,7 +68,7 @@ def infill(
         draft.read(batch.word_start | batch.sentence_start) | ~left_neighbour(visible)
     )
     length, share = visible.shape[1], rate_at(rate, batch.progress)
-    starts = cut_units(starts, visible, visible, nearest(visible.sum(1), share))
+    starts = cut_units(starts, visible, nearest(visible.sum(1), share), visible)
     quota = nearest(starts.sum(1), share)
     most = math.ceil(length * highest_rate(rate))
     is_hidden, begins, masks = hide_words(starts, quota, most, mean_length, noise)
