@@ -81,9 +81,9 @@ class TableSet:
         groups: dict[str, dict[tuple[str, str], RunRecord]] = {}
         for run in runs:
             members_of = groups.setdefault(run.data["comparison"], {})
-            members_of.setdefault((run.data["id"], run.machine), run)
+            members_of.setdefault(_identity(run), run)
         pools = [pool for group in groups.values() for pool in pools_of(list(group.values()))]
-        notes = {pool.runs[0].data["id"]: pool for pool in pools if pool.note}
+        by_first = {_identity(pool.runs[0]): pool for pool in pools}
         members = by_curve([pool.runs for pool in pools])
         untrained = untrained_for(members)
         own_text = (suites or {}).get("self", ())
@@ -108,13 +108,18 @@ class TableSet:
             if watch is not None:
                 watch(tables)
             for table, group in zip(tables, members, strict=True):
-                pool = notes.get(group[0].data["id"])
-                if pool is not None:
+                pool = by_first[_identity(group[0])]
+                if pool.note:
                     (table.notes if pool.is_checked else table.warnings).append(pool.note)
                 table.aggregates.extend(aggregates_of(table, suites or {}))
                 annotate(table, baseline)
             note_reversals(tables)
         return cls(tables, baseline, dict(suites or {}), curves_of(tables), out)
+
+
+def _identity(run: RunRecord) -> tuple[str, str]:
+    """Two machines with the same versions give one id to two runs."""
+    return run.data["id"], run.machine
 
 
 def _check_baseline(baseline: str | None, tables: list[Table], out: str) -> None:

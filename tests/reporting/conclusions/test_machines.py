@@ -64,6 +64,15 @@ def test_machines_that_differ_have_a_table_each(here: Path, tmp_path: Path) -> N
     assert "machine There, threads unknown" in second.title
 
 
+def test_a_table_has_the_note_of_its_own_machines(here: Path, tmp_path: Path) -> None:
+    """The run that differs has the same id as those that agree."""
+    add(tmp_path / "there", "token", 0, 0.71, THERE)
+    add(tmp_path / "elsewhere", "token", 0, 0.95, {"hardware": {"cpu": "Elsewhere"}})
+    pooled, alone = compare(here, tmp_path / "there", tmp_path / "elsewhere").tables
+    assert any("cross-checked" in note for note in pooled.notes)
+    assert not any("cross-checked" in text for text in [*alone.notes, *alone.warnings])
+
+
 def test_without_a_common_run_the_table_says_so(here: Path, tmp_path: Path) -> None:
     add(tmp_path / "there", "causal", 0, 0.60, THERE)
     (table,) = compare(here, tmp_path / "there").tables
