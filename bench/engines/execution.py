@@ -132,13 +132,9 @@ def evaluation_of(experiment: Experiment, prepared: PreparedCorpus, out: Path) -
         BenchError: Records cannot be written to `out`.
     """
     from bench.probing.data.user_tasks import reference_of
+    from bench.records.store import make_store
 
-    try:
-        (out / "runs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchError(
-            f"--out {out}: records cannot be written there ({error.strerror}); name another folder"
-        ) from None
+    make_store(out)
     data, folder = experiment.data, experiment.data.folder
     return Evaluation(
         out=out.resolve(),

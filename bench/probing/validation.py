@@ -59,6 +59,27 @@ def check_columns(task: str, splits: Splits, columns: Sequence[str]) -> None:
             )
 
 
+def check_scores(task: str, splits: Splits, columns: Sequence[str]) -> None:
+    """Check both splits as `check_columns`, and that their column `score` has different numbers.
+
+    Raises:
+        BenchError: Names task and split, and the row where there is one.
+    """
+    check_columns(task, splits, columns)
+    for split, frame in (("train", splits.train), ("test", splits.test)):
+        scores = frame["score"]
+        if scores.dtype.kind not in "iuf":
+            raise BenchError(
+                f"{task}: the column score of the {split} split contains {scores.iloc[0]!r}; every "
+                "score must be a number"
+            )
+        if scores.nunique() < 2:
+            raise BenchError(
+                f"{task}: all {len(frame)} scores of the {split} split are {scores.iloc[0]}; a "
+                "rank correlation needs different scores"
+            )
+
+
 def _labels(values: Iterable[Any]) -> set[str]:
     """The labels of a column, which are names or lists of names."""
     rows = (value if _is_list(value) else [value] for value in values)

@@ -22,7 +22,7 @@ from bench.errors import BenchError, RefusedError
 from bench.records.files import read_bytes, refuse_outside
 from bench.records.schema import RUN_ID
 from bench.records.scores import ScoreRecord, read_baselines
-from bench.records.store import read_run
+from bench.records.store import make_store, read_run
 from bench.storage import (
     MANIFEST,
     new_folder,
@@ -82,13 +82,7 @@ def merge(sources: Sequence[Path], out: Path) -> Merged:
                 f"{source} has no records, because it has no folder `runs`; name folders that were "
                 "given to bench run --out"
             )
-    try:
-        (out / "runs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchError(
-            f"--out {out}: records cannot be written there ({error.strerror}); name another folder"
-        ) from None
-    sweep_leftovers(out / "runs")
+    sweep_leftovers(make_store(out))
     merged, copies = Merged(), dict[str, list[_Copy]]()
     roots = {root.resolve(): root for root in (out, *sources)}
     for root in roots.values():

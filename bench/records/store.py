@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import RefusedError, unknown_name
+from bench.errors import BenchError, RefusedError, unknown_name
 from bench.records.files import check_sha256, parse_record, read_bytes, refuse_outside
 from bench.records.schema import RUN_ID, Run
 from bench.records.scores import ScoreRecord, read_scores
@@ -62,6 +62,21 @@ class RunRecord:
         threads = training.get("threads") if isinstance(training, dict) else None
         count = "threads unknown" if threads is None else f"{threads} thread{'s' * (threads != 1)}"
         return f"{name}, {count}, torch {spec.get('torch_version', 'unknown')}"
+
+
+def make_store(out: Path) -> Path:
+    """Make an output root where there is none, and return the folder of its runs.
+
+    Raises:
+        BenchError: It cannot be written there.
+    """
+    try:
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(
+            f"--out {out}: records cannot be written there ({error.strerror}); name another folder"
+        ) from None
+    return out / "runs"
 
 
 def read_runs(out: Path, selection: Sequence[str] = ()) -> list[RunRecord]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.errors import BenchError
 from bench.probing.families.probed import ProbedTask
 from bench.probing.task import Score, Splits
 
@@ -35,21 +34,9 @@ class TextRegression(ProbedTask):
         Raises:
             BenchError: The examples are unusable; names the split and the row.
         """
-        from bench.probing.validation import check_columns
+        from bench.probing.validation import check_scores
 
-        check_columns(self.name, splits, COLUMNS)
-        for split, frame in (("train", splits.train), ("test", splits.test)):
-            scores = frame["score"]
-            if scores.dtype.kind not in "iuf":
-                raise BenchError(
-                    f"{self.name}: the column score of the {split} split contains "
-                    f"{scores.iloc[0]!r}; every score must be a number"
-                )
-            if scores.nunique() < 2:
-                raise BenchError(
-                    f"{self.name}: all {len(frame)} scores of the {split} split are "
-                    f"{scores.iloc[0]}; a correlation needs different scores"
-                )
+        check_scores(self.name, splits, COLUMNS)
 
     def examples(self, frame: pd.DataFrame) -> Examples:
         """One number per text; the type of a number is its text."""
