@@ -1,4 +1,4 @@
-"""Options that several commands share, each written once, and shell completion of their values.
+"""Options of `run` and `plan`, and completion of their values.
 
 Help texts are plain text. With rich markup, typer reads a `[word]` in a help text as a style and
 drops it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -143,7 +143,6 @@ Documents = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the records.")]
 Limit = Annotated[
     int | None,
     typer.Option(
@@ -159,124 +158,6 @@ ProbeNames = Annotated[
         "--probe",
         metavar="NAMES",
         help="Probes by comma: linear, mlp, knn (frozen features), finetune.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
-Runs = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="RUN", help="Run ids, prefixes of ids, or folders.", show_default="all runs"
-    ),
-]
-
-
-Format = Literal["table", "markdown", "latex", "csv", "json"]
-Intervals = Literal["moderated", "own"]
-ListingName = Literal["objectives", "tasks", "suites", "corpora", "sizes", "observers", "runs"]
-PluginKind = Literal["objective", "task"]
-
-NewKind = Annotated[PluginKind, typer.Argument(metavar="KIND", help="What the package provides.")]
-NewName = Annotated[str, typer.Argument(metavar="NAME", help="Its name, as my_objective.")]
-Parent = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where to make its folder.")]
-RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run id, a prefix of it, or its folder.")
-]
-MaskedText = Annotated[
-    str, typer.Argument(metavar="TEXT", help="Text with [MASK] where a token is missing.")
-]
-TopK = Annotated[
-    int, typer.Option("-k", "--top", metavar="N", min=1, help="Predictions at each [MASK].")
-]
-CheckedName = Annotated[
-    str,
-    typer.Argument(metavar="NAME", help="An objective, a task, or KIND:FILE as for --task."),
-]
-CheckCorpus = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="SOURCE",
-        help="Text for tasks that are made from a corpus.",
-        show_default="none",
-    ),
-]
-ListingArgument = Annotated[
-    ListingName | None,
-    typer.Argument(metavar="LISTING", help="One listing.", show_default="all but the runs"),
-]
-DescribedName = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        help="An objective, task, suite, corpus, size, `encoder`, `training`, or a run.",
-    ),
-]
-ShownObjective = Annotated[
-    str, typer.Argument(metavar="OBJECTIVE", help="The objective, with one value per setting.")
-]
-ShownText = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="TEXT", help="A sentence to corrupt.", show_default="rows of the corpus"
-    ),
-]
-CorruptionSeed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the corruption.")]
-ScheduleProgress = Annotated[
-    float,
-    typer.Option(
-        metavar="SHARE", min=0.0, max=1.0, help="Share of the budget spent, for schedules."
-    ),
-]
-ShownRows = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        max=100,
-        help="Rows of the corpus, or epochs of the sentence.",
-        show_default="2 rows, or 3 epochs",
-    ),
-]
-SampleRows = Annotated[
-    int, typer.Option(metavar="N", min=1, help="Rows behind the realised figures.")
-]
-FigureFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Draw the figures into a .png, .svg or .pdf.",
-        show_default="no file",
-    ),
-]
-AllowInexact = Annotated[
-    bool,
-    typer.Option(
-        "--allow-inexact",
-        help="Resume although the thread count or the version of torch changed.",
-    ),
-]
-Observe = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--observe",
-        metavar="NAME",
-        help="Observer of the runs: tensorboard, trackio, wandb, or one of a plugin. Repeat the "
-        "option or separate names by comma.",
-        autocompletion=_complete("observers"),
-    ),
-]
-Baseline = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="The objective that differences are taken to.", show_default="none"
-    ),
-]
-FormatName = Annotated[Format, typer.Option(help="The output format.")]
-ColumnTasks = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAMES",
-        help="Tasks or suites by comma: the columns, in order.",
-        show_default="all tasks",
     ),
 ]
 Tune = Annotated[
@@ -320,60 +201,49 @@ Detect = Annotated[
         show_default="none",
     ),
 ]
-IntervalsName = Annotated[
-    Intervals,
-    typer.Option(
-        help="moderated: the spread between seeds is estimated over all objectives and tasks; "
-        "own: each cell and each pair by itself (wider with few seeds)."
-    ),
-]
-MergedFolders = Annotated[
-    list[Path], typer.Argument(metavar="DIR", help="Folders of records, as given to --out.")
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-OnlyGrids = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="BLOCK",
-        help="Show these grids alone, by the beginning of their heading: scores, cost. Repeat it "
-        "for more.",
-        show_default="all",
-    ),
-]
-Transpose = Annotated[
-    bool, typer.Option("--transpose", help="Show tasks as rows and objectives as columns.")
-]
-FailIf = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="EXPRESSION",
-        help="Exit 1 if this holds significantly: 'span < token', 'glue: span < token', "
-        "'aggregate: span < token', 'span.sst2 < 0.8'. Repeat the option for more.",
-    ),
-]
-ReportFolder = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Folder to write to.", show_default="report/ in the folder of --out"
-    ),
-]
-Leaderboard = Annotated[
-    bool,
-    typer.Option(
-        "--leaderboard",
-        help="Write leaderboard.html instead: objectives in groups of ties, with the evidence and "
-        "the rules. RUN may be folders of records.",
-    ),
-]
-ReportBaseline = Annotated[
+Init = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME",
-        help="The objective that differences are taken to.",
-        show_default="the untrained encoder",
+        "--init",
+        metavar="CHECKPOINT",
+        help="Continue a checkpoint with every objective: a folder of transformers, hf:NAME, or a "
+        "run. It brings tokenizer and shape; untouched, it is a row of the table.",
+        show_default="initial weights from the seed",
     ),
 ]
-ShowExamples = Annotated[
+Encoders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder",
+        metavar="CHECKPOINT",
+        help="Score a public encoder too, without any training: a folder, hf:NAME, or a run. "
+        "Repeat the option for more.",
+        show_default="none",
+    ),
+]
+Forget = Annotated[
+    str | None,
+    typer.Option(
+        "--forget",
+        metavar="FILE",
+        help="With --init: a second corpus, whose held-out loss is shown before and after.",
+        show_default="none",
+    ),
+]
+AllowInexact = Annotated[
     bool,
-    typer.Option(help="Show what each objective does to text, where the corpus is in the cache."),
+    typer.Option(
+        "--allow-inexact",
+        help="Resume although the thread count or the version of torch changed.",
+    ),
+]
+Observe = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--observe",
+        metavar="NAME",
+        help="Observer of the runs: tensorboard, trackio, wandb, or one of a plugin. Repeat the "
+        "option or separate names by comma.",
+        autocompletion=_complete("observers"),
+    ),
 ]

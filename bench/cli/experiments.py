@@ -1,0 +1,162 @@
+"""The commands that describe an experiment: `run` does it, `plan` shows what it would cost."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.experiment_options import (
+    AllowInexact,
+    BudgetText,
+    CorpusNames,
+    Curve,
+    DataFolder,
+    Detect,
+    Device,
+    Documents,
+    Encoders,
+    Forget,
+    Init,
+    LabelFiles,
+    Ladder,
+    Limit,
+    Objectives,
+    Observe,
+    Overrides,
+    ProbeNames,
+    RaceFlag,
+    Seeds,
+    SizeName,
+    Tasks,
+    TextColumn,
+    Tokenizer,
+    Tune,
+    TuneOn,
+    Words,
+)
+from bench.cli.output import print_comparison
+from bench.cli.record_options import RESULTS, Json, Out
+
+
+def experiment_options(
+    objectives: Objectives,
+    corpus: CorpusNames = ["micro"],  # noqa: B006 (typer copies it)
+    tasks: Tasks = None,
+    task: LabelFiles = None,
+    size: SizeName = "tiny",
+    budget: BudgetText = None,
+    curve: Curve = 1,
+    seeds: Seeds = None,
+    settings: Overrides = None,
+    data: DataFolder = None,
+    tokenizer: Tokenizer = None,
+    text_column: TextColumn = "text",
+    words: Words = "auto",
+    documents: Documents = "auto",
+    device: Device = "auto",
+    limit: Limit = None,
+    probe: ProbeNames = "linear",
+    tune: Tune = None,
+    tune_on: TuneOn = "loss",
+    ladder: Ladder = None,
+    init: Init = None,
+    encoder: Encoders = None,
+    forget: Forget = None,
+) -> dict[str, Any]:
+    """The options that `run` and `plan` share, as `resolved` takes them.
+
+    Both must take the same options, or a plan would describe another experiment.
+    """
+    return locals()
+
+
+def resolved(objectives: Any, **options: Any) -> Any:
+    """The experiment of some options; None is an option that was not given."""
+    from bench.experiment import resolve
+    from bench.registry import Registry
+
+    known = {name: value for name, value in options.items() if value is not None}
+    return resolve(objectives, Registry(), **known)
+
+
+def takes_experiment(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of `experiment_options` in the place of its first parameter.
+
+    typer reads the options of a command from its signature, so the two signatures are joined.
+    """
+    shared = inspect.signature(experiment_options, eval_str=True).parameters
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+    def with_options(**values: Any) -> None:
+        options = experiment_options(**{name: values.pop(name) for name in shared})
+        command(resolved(**options, records=values["out"]), **values)
+
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    signature = inspect.Signature([*shared.values(), *own])
+    with_options.__signature__ = signature  # type: ignore[attr-defined]
+    return with_options
+
+
+@app.command()
+@takes_experiment
+def run(
+    experiment: Any,
+    out: Out = RESULTS,
+    as_json: Json = False,
+    allow_inexact: AllowInexact = False,
+    race: RaceFlag = False,
+    detect: Detect = None,
+    observe: Observe = None,
+) -> None:
+    """Pretrain with each objective, probe, and compare.
+
+    All runs have one budget. The untrained encoder is always compared too. Finished work is found,
+    and unfinished work is resumed.
+    """
+    from bench import api
+    from bench.engines.progress import log
+    from bench.engines.running import run_experiment
+
+    result = run_experiment(
+        experiment,
+        out,
+        allow_inexact=allow_inexact,
+        race=race,
+        detect=detect,
+        observe=observe or (),
+    )
+    if result.run_ids:
+        baseline = api.experiment_baseline(result.run_ids)
+        comparison = api.compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
+        print_comparison(comparison, "json" if as_json else "table")
+        again = f"bench compare --out {shlex.quote(str(out))}"
+        log(f"records: {out}/runs; compare them again at any time: {again}")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+@takes_experiment
+def plan(
+    experiment: Any,
+    out: Out = RESULTS,
+    race: RaceFlag = False,
+    detect: Detect = None,
+    observe: Observe = None,
+    as_json: Json = False,
+) -> None:
+    """Show what `run` would do and cost, without doing it.
+
+    With --race it is the cost of the full grid, which a race never exceeds.
+    """
+    from bench.engines.observers.watching import observer_classes
+    from bench.plan import make_plan, render
+
+    observer_classes(observe or ())  # as `run`, it refuses an unknown one
+    found = make_plan(experiment, out, detect)
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else render(found))
