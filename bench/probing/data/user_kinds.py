@@ -98,6 +98,10 @@ class FileTask(Task):
         except BenchError as error:
             raise BenchError(f"{error}{_in_brackets(notes_of(splits))}") from None
 
+    def _rows(self, path: Path, notes: list[str]) -> pd.DataFrame:
+        """All rows of one file."""
+        return read_rows(path, notes)
+
     @abstractmethod
     def _read(self, columns: Mapping[str, Column]) -> pd.DataFrame:
         """The examples, indexed by the place of their rows in the columns.
@@ -122,7 +126,7 @@ class FileTask(Task):
     def _parts(self, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Train and test: a folder's files, the column of the option `split`, or a new split."""
         paths = find_splits(self.file.path)
-        rows = {part: read_rows(path, notes) for part, path in paths.items()}
+        rows = {part: self._rows(path, notes) for part, path in paths.items()}
         if "" in rows and "split" not in self.file.options:
             return self._divide(rows[""], notes)
         if "" in rows:

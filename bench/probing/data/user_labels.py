@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.errors import BenchError
@@ -14,7 +15,7 @@ from bench.probing.data.label_files.values import (
     is_missing,
     plain_label,
 )
-from bench.probing.data.user_kinds import FileTask, best_constant
+from bench.probing.data.user_kinds import FileTask, best_constant, column_of
 from bench.probing.families.classification import TextClassification
 from bench.probing.families.multilabel import MultilabelClassification, best_constant_score
 from bench.probing.families.pair_classification import PairClassification
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 FEW_NUMBERS = 20
 """More different numbers with decimals are no classes."""
 SEPARATORS = ("|", ";", ",")
+_IS_LABELLED = {"1": True, "0": False, "true": True, "false": False}
 
 
 class ClassLabels(FileTask):
@@ -139,10 +141,39 @@ class ScoreFile(NumberedTexts, TextRegression):
 
 
 class MultilabelFile(FileTask, MultilabelClassification):
-    """Any number of labels per text: a list, or a string with `|`, `;` or `,` between labels."""
+    """Any number of labels per text.
+
+    A list, a string with `|`, `;` or `,` between labels, or a column of 0 and 1 for each label
+    (`labels=toxic+insult`).
+    """
 
     columns: ClassVar[tuple[str, ...]] = ("text", "labels")
     metrics: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "lrap")
+
+    def _rows(self, path: Path, notes: list[str]) -> pd.DataFrame:
+        """All rows; several columns of 0 and 1 become one column of lists."""
+        import pandas as pd
+
+        rows = super()._rows(path, notes)
+        joined = self._name_of("labels")
+        if "+" not in joined or joined in rows.columns:
+            return rows
+        names = joined.split("+")
+        values = [column_of(rows, name, path, "labels") for name in names]
+        labels = []
+        for place, cells in zip(rows.index, zip(*values, strict=True), strict=True):
+            marks = [plain_label(str(cell)).lower() for cell in cells]
+            unknown = [i for i, mark in enumerate(marks) if mark not in _IS_LABELLED]
+            if unknown:
+                raise BenchError(
+                    f"{path}, row {int(place) + 1}: the column {names[unknown[0]]!r} has the value "
+                    f"{str(cells[unknown[0]])[:20]!r}; a label's own column has 1 or 0 in each "
+                    "row; remove the rows that nobody labelled"
+                )
+            labels.append(
+                [name for name, mark in zip(names, marks, strict=True) if _IS_LABELLED[mark]]
+            )
+        return rows.assign(**{joined: pd.Series(labels, rows.index, dtype=object)})
 
     def _read(self, columns: Mapping[str, Column]) -> pd.DataFrame:
         import pandas as pd

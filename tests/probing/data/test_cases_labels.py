@@ -651,6 +651,20 @@ def test_labels_of_a_text_in_every_form(form: Callable[[list[str]], Any], tmp_pa
         load(f"multilabel:{path},split=split")
 
 
+def test_a_column_of_zero_and_one_for_each_label(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path / "a.jsonl",
+        lambda i: {"text": text_of(i), "rude": i % 2, "kind": str(i % 3 == 0).lower()},
+    )
+    splits = load(f"multilabel:{path},split=split,labels=rude+kind")[1]
+    assert splits.train["labels"].tolist()[:4] == [["kind"], ["rude"], [], ["kind", "rude"]]
+    jsonl(path, lambda i: {"text": text_of(i), "rude": i % 2, "kind": -(i == 13)})
+    with pytest.raises(BenchError, match=r"row 14: the column 'kind' has the value '-1'; a label"):
+        load(f"multilabel:{path},split=split,labels=rude+kind")
+    with pytest.raises(BenchError, match="has no column 'rud'"):
+        load(f"multilabel:{path},split=split,labels=rud+kind")
+
+
 CASES = Path(__file__).parents[4] / "shared" / "cases"
 
 
