@@ -6,8 +6,9 @@ import dataclasses
 from typing import Any
 
 from bench.errors import BenchError, unknown_name
+from bench.machine import cores
 from bench.settings import as_mapping, from_mapping
-from bench.spec import EncoderShape, Overrides, Training, cores
+from bench.spec import EncoderShape, Overrides, Training
 
 
 @dataclasses.dataclass(frozen=True)

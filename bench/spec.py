@@ -8,7 +8,6 @@ finds finished work.
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -342,8 +341,3 @@ def without_machine(identity: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(identity.get("training"), Mapping):
         shared["training"] = {k: v for k, v in identity["training"].items() if k != "threads"}
     return shared
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

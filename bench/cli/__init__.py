@@ -10,12 +10,17 @@ import os
 import sys
 
 from bench._startup import defer, own_process
-from bench.cli import experiments, plugins, records  # their commands are in the order of the help
+from bench.cli import (
+    experiments,
+    jobs,
+    plugins,
+    records,
+)  # their commands are in the order of the help
 from bench.cli.app import app
 from bench.errors import BenchError, FailedError
 from bench.storage import FULL
 
-__all__ = ["app", "experiments", "main", "plugins", "process", "records", "spread_corpus"]
+__all__ = ["app", "experiments", "jobs", "main", "plugins", "process", "records", "spread_corpus"]
 
 
 def spread_corpus(arguments: list[str]) -> list[str]:
@@ -25,7 +30,7 @@ def spread_corpus(arguments: list[str]) -> list[str]:
     text to show.
     """
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
-    if command not in ("run", "plan"):
+    if command not in ("run", "plan", "prepare"):
         return arguments
     spread: list[str] = []
     is_open = False
@@ -48,7 +53,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a locale without ± still shows the rest
     defer("torch", "pandas", "sklearn", "seaborn", "scipy")
     try:
-        app(spread_corpus(sys.argv[1:]))
+        _run(spread_corpus(sys.argv[1:]))
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         sys.exit(error.exit_code)
@@ -63,6 +68,21 @@ def main() -> None:
         _discard_stdout()
         sys.stderr.write(f"bench: the output could not be written completely ({error.strerror})\n")
         sys.exit(FailedError.exit_code)
+
+
+def _run(arguments: list[str]) -> None:
+    """Run a command; `--out` may be in an object store, of which it sees the mirror."""
+    if not any("://" in argument for argument in arguments):
+        app(arguments)
+        return
+    from bench.records.remote import local_arguments, publish
+
+    arguments, mirrors = local_arguments(arguments)
+    try:
+        app(arguments)
+    finally:
+        for mirror in mirrors:
+            publish(mirror)
 
 
 def _discard_stdout() -> None:

@@ -230,6 +230,15 @@ Forget = Annotated[
         show_default="none",
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|ray|slurm|print",
+        help="Where runs are done: on this machine; on a Ray cluster (RAY_ADDRESS); by Slurm, as "
+        "slurm:partition=gpu,timeout_min=600; or printed, one shell line for each run.",
+    ),
+]
 AllowInexact = Annotated[
     bool,
     typer.Option(

@@ -6,6 +6,7 @@ import inspect
 import json
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -21,6 +22,7 @@ from bench.cli.experiment_options import (
     Device,
     Documents,
     Encoders,
+    Engine,
     Forget,
     Init,
     LabelFiles,
@@ -113,14 +115,13 @@ def run(
     race: RaceFlag = False,
     detect: Detect = None,
     observe: Observe = None,
+    engine: Engine = "local",
 ) -> None:
     """Pretrain with each objective, probe, and compare.
 
     All runs have one budget. The untrained encoder is always compared too. Finished work is found,
     and unfinished work is resumed.
     """
-    from bench import api
-    from bench.engines.progress import log
     from bench.engines.running import run_experiment
 
     result = run_experiment(
@@ -130,13 +131,30 @@ def run(
         race=race,
         detect=detect,
         observe=observe or (),
+        engine=engine,
     )
+    show_result(result, out, as_json)
+
+
+def show_result(result: Any, out: Path, as_json: bool) -> None:
+    """Print the comparison of the runs, or how to get it; end with the result's exit code."""
+    from bench import api
+    from bench.engines.progress import log
+    from bench.records import remote
+
+    shown = shlex.quote(remote.shown(out))
+    if not result.is_done:
+        log(
+            f"{len(result.states)} jobs, in any order, on any machine with this BENCH_CACHE and "
+            f"{shown}; `bench status --out {shown}` shows them, and `bench compare --out {shown}` "
+            "compares their runs"
+        )
     if result.run_ids:
         baseline = api.experiment_baseline(result.run_ids)
         comparison = api.compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
         print_comparison(comparison, "json" if as_json else "table")
-        again = f"bench compare --out {shlex.quote(str(out))}"
-        log(f"records: {out}/runs; compare them again at any time: {again}")
+        again = f"bench compare --out {shown}"
+        log(f"records: {shown}/runs; compare them again at any time: {again}")
     raise typer.Exit(result.exit_code)
 
 

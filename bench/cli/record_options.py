@@ -13,7 +13,13 @@ import typer
 
 RESULTS = Path("results")
 """Default folder of the records."""
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder of the records.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the records, or its address in an object store, as s3://bucket/x.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 Runs = Annotated[
     list[str] | None,

@@ -174,6 +174,22 @@ def stores_of(cache: Path, corpus_sha256: str, tokenizer: str) -> Path | None:
     return stores if (stores / MANIFEST).is_file() else None
 
 
+def stores_named(name: str) -> Path:
+    """The folder of stores in the cache of this machine, by its name, which is a hash.
+
+    Raises:
+        BenchError: This machine does not have them.
+    """
+    folder = default_cache() / "stores" / Path(name).name
+    if not (folder / MANIFEST).is_file():
+        raise BenchError(
+            f"this machine has no prepared corpus {name} in {folder.parent}; set BENCH_CACHE to a "
+            "folder that the machines share, or run `bench prepare` here with the options of "
+            "`bench run`"
+        )
+    return folder
+
+
 def _build_tokenizer(
     folder: Path, parts: PartitionedCorpus, kind: str | Path | None, size: int, words: WordChoice
 ) -> None:

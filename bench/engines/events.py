@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 EventName = Literal[
     "started", "progress", "pretrained", "scoring", "scored", "note", "done", "error", "ended"
@@ -17,9 +17,13 @@ class Event:
 
     name: ClassVar[EventName]
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `event_of` reads."""
+        return {"event": self.name, **vars(self)}
+
     def to_line(self) -> str:
         """One line of JSON."""
-        return json.dumps({"event": self.name, **vars(self)})
+        return json.dumps(self.to_json())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +144,17 @@ def read_event(line: str) -> Event:
     Raises:
         ValueError: The line is not one that `to_line` wrote, as after a kill.
     """
-    fields = json.loads(line)
+    return event_of(json.loads(line))
+
+
+def event_of(plain: Any) -> Event:
+    """The inverse of `to_json`.
+
+    Raises:
+        ValueError: It is no event.
+    """
     try:
+        fields = dict(plain)
         return _EVENTS[fields.pop("event")](**fields)
-    except (KeyError, TypeError, AttributeError):
-        raise ValueError(f"no event: {line[:80]!r}") from None
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ValueError(f"no event: {str(plain)[:80]!r}") from None

@@ -1,23 +1,26 @@
-"""The steps of a run: prepare the corpus, check the tasks, run all jobs on this machine."""
+"""The steps of a run: prepare the corpus, check the tasks, run all jobs with an engine."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.engines.events import Event
+from bench.engines import read_engine
+from bench.engines.events import Ended, Event
+from bench.engines.job_files import write_jobs
 from bench.engines.jobs import BaselinesJob, EncoderJob, Evaluation, Job, JobState, RunJob
-from bench.engines.local import Watcher, run_jobs
 from bench.engines.progress import ProgressBars, log
 from bench.errors import BenchError
 from bench.experiment import UNTRAINED, Experiment
 from bench.experiment.tasks import left_out
+from bench.records.remote import publish
 
 if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
+    from bench.engines import Engine, Watcher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +31,15 @@ class RunResult:
     tasks: list[str]
 
     @property
+    def is_done(self) -> bool:
+        """Whether the engine did the jobs; False where it only handed them out."""
+        return any(state.status != "waiting" for state in self.states)
+
+    @property
     def exit_code(self) -> int:
         """0: all finished; 4: some failed; else the common error code. An interrupt comes first."""
+        if not self.is_done:
+            return 0
         stopped = [state.exit_code for state in self.states if state.status == "stopped"]
         unfinished = [state for state in self.states if state.status != "finished"]
         if stopped or not unfinished:
@@ -82,20 +92,37 @@ def prepare(
     )
 
 
+def prepare_all(
+    experiments: Iterable[Experiment], on_progress: Callable[[str, int], None] | None = None
+) -> list[tuple[Experiment, PreparedCorpus]]:
+    """Prepare the corpora of several experiments; equal ones are built once."""
+    return [(experiment, prepare(experiment, on_progress)) for experiment in experiments]
+
+
 def execute(
     experiment: Experiment,
     prepared: PreparedCorpus,
     out: Path,
     watch: Callable[[int], AbstractContextManager[Watcher]],
     allow_inexact: bool = False,
+    engine: Engine | None = None,
 ) -> RunResult:
-    """Do all runs of an experiment on this machine; finished work is found.
+    """Do all runs of an experiment; finished work is found.
 
     Raises:
         BenchError: Records cannot be written to `out`, or examples of a task cannot be used.
     """
     experiment = without_tasks(experiment, check_tasks(experiment, prepared))
+    jobs = jobs_of(experiment, prepared, out, allow_inexact)
+    return RunResult(run_all(jobs, watch, engine), list(experiment.tasks))
+
+
+def jobs_of(
+    experiment: Experiment, prepared: PreparedCorpus, out: Path, allow_inexact: bool = False
+) -> list[Job]:
+    """The jobs of an experiment, those that take longest first."""
     evaluation = evaluation_of(experiment, prepared, out)
+    threads = experiment.training.threads
     trained = {name for name, objective in experiment.objectives.items() if objective.trains}
     # The longest runs start first; short ones fill the end, when cores would be idle.
     specs = sorted(
@@ -108,20 +135,30 @@ def execute(
         for spec in specs
     ]
     if experiment.tasks:
-        jobs.append(BaselinesJob(evaluation))
-        jobs += [EncoderJob(one, experiment.device, evaluation) for one in experiment.encoders]
-    return RunResult(run_all(jobs, experiment, watch), list(experiment.tasks))
+        jobs.append(BaselinesJob(evaluation, threads))
+        device = experiment.device
+        jobs += [EncoderJob(one, device, evaluation, threads) for one in experiment.encoders]
+    return jobs
 
 
 def run_all(
     jobs: Sequence[Job],
-    experiment: Experiment,
     watch: Callable[[int], AbstractContextManager[Watcher]],
+    engine: Engine | None = None,
 ) -> list[JobState]:
-    """Run jobs with the workers and threads of an experiment."""
+    """Run jobs with an engine, or on this machine."""
+    engine = engine or read_engine("local")
     states = [JobState(job) for job in jobs]
+    write_jobs(states)
+    mirror = states[0].job.evaluation.out if states else None
     with watch(len(jobs)) as shown:
-        run_jobs(states, experiment.workers, experiment.training.threads, shown)
+
+        def watch_and_publish(state: JobState, event: Event) -> None:
+            shown(state, event)
+            if mirror is not None and isinstance(event, Ended):
+                publish(mirror)  # a machine that dies later loses nothing
+
+        engine.run_jobs(states, engine.resources(), watch_and_publish)
     return states
 
 

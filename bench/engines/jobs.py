@@ -1,21 +1,25 @@
 """What an engine runs: one pretraining with its scores, or the baselines of all tasks.
 
-A job is written as JSON and read back in the worker process, so that every engine can pass it on as
-a file or on standard input.
+A job is written as JSON to `OUT/jobs/` and read back by `bench work`, perhaps on another machine.
+So it has no absolute path: corpora are named by their hashes and found in the cache of the machine,
+and other files are named relative to `OUT`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.probing.task import DataRoot, Probe
+from bench.settings import sha256_json
 from bench.spec import Init, RunSpec
 
 BASELINES = "baselines"
-"""The id of the job that needs no encoder."""
+"""The kind of the job that needs no encoder."""
 
 Status = Literal["waiting", "running", "finished", "diverged", "failed", "stopped"]
 
@@ -39,38 +43,65 @@ class Evaluation:
     """The prepared second corpus, whose held-out loss every run measures."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that `from_json` reads."""
+        """Plain values that `from_json` reads, without absolute paths."""
+        from bench.probing.data.user_tasks import moved_reference
+
         data = self.data
         return {
-            "out": str(self.out),
             "data": {
-                "folder": None if data.folder is None else str(data.folder),
+                "folder": None if data.folder is None else _relative(data.folder, self.out),
                 "limit": data.limit,
                 "size": data.size,
-                "prepared": None if data.prepared is None else str(data.prepared),
+                "prepared": None if data.prepared is None else data.prepared.name,
             },
-            "tasks": list(self.tasks),
+            "tasks": [
+                moved_reference(task, self.out, lambda path: Path(_relative(path, self.out)))
+                for task in self.tasks
+            ],
             "probes": list(self.probes),
             "probe_settings": list(self.probe_settings),
             "options": [list(pair) for pair in self.options],
-            "forget": None if self.forget is None else str(self.forget),
+            "forget": None if self.forget is None else self.forget.name,
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Evaluation:
-        """The inverse of `to_json`."""
+    def from_json(cls, plain: Mapping[str, Any], out: Path) -> Evaluation:
+        """The inverse of `to_json`, on this machine.
+
+        Raises:
+            BenchError: This machine does not have the prepared corpus.
+        """
+        from bench.corpus.preparation import stores_named
+        from bench.probing.data.user_tasks import moved_reference
+
         data = dict(plain["data"])
-        for key in ("folder", "prepared"):
-            data[key] = None if data[key] is None else Path(data[key])
+        if data["folder"] is not None:
+            data["folder"] = (out / data["folder"]).resolve()
+        if data["prepared"] is not None:
+            data["prepared"] = stores_named(data["prepared"])
         return cls(
-            Path(plain["out"]),
+            out,
             DataRoot(**data),
-            tuple(plain["tasks"]),
+            tuple(
+                moved_reference(task, out, lambda path: path.resolve()) for task in plain["tasks"]
+            ),
             tuple(plain["probes"]),
             tuple(plain["probe_settings"]),
             tuple((flag, value) for flag, value in plain["options"]),
-            None if plain.get("forget") is None else Path(plain["forget"]),
+            None if plain["forget"] is None else stores_named(plain["forget"]),
         )
+
+
+def _relative(path: Path, out: Path) -> str:
+    return Path(os.path.relpath(path, out)).as_posix()
+
+
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What one job needs, or what several may use at once."""
+
+    cpus: int
+    gpus: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +123,16 @@ class RunJob:
         return self.spec.id
 
     @property
+    def resources(self) -> Resources:
+        """The threads of the run, and its GPU."""
+        return Resources(self.spec.training.threads, int(self.spec.device == "cuda"))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether a neighbour on the same machine would spend the run's own budget."""
+        return self.spec.budget.axis == "seconds"
+
+    @property
     def title(self) -> str:
         """What a progress bar calls the run."""
         budget = f", {self.spec.budget}" if self.is_on_curve else ""
@@ -99,9 +140,13 @@ class RunJob:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `read_job` reads."""
+        spec = self.spec.to_json()
+        if self.spec.init is not None:
+            folder = Path(self.spec.init.folder)
+            spec["init"]["folder"] = _relative(folder, self.evaluation.out)
         return {
             "kind": "run",
-            "spec": self.spec.to_json(),
+            "spec": spec,
             "evaluation": self.evaluation.to_json(),
             "allow_inexact": self.allow_inexact,
             "is_on_curve": self.is_on_curve,
@@ -114,12 +159,24 @@ class BaselinesJob:
     """Score the baselines that need no encoder."""
 
     evaluation: Evaluation
-    id: str = BASELINES
+    threads: int = 1
     title: str = BASELINES
+    is_alone: bool = False
+
+    @property
+    def id(self) -> str:
+        """A name that no other job has."""
+        return f"{BASELINES}-{sha256_json(self.evaluation.to_json())[:8]}"
+
+    @property
+    def resources(self) -> Resources:
+        """Cores only."""
+        return Resources(self.threads)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `read_job` reads."""
-        return {"kind": BASELINES, "evaluation": self.evaluation.to_json()}
+        evaluation = self.evaluation.to_json()
+        return {"kind": BASELINES, "threads": self.threads, "evaluation": evaluation}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +186,13 @@ class EncoderJob:
     init: Init
     device: str
     evaluation: Evaluation
+    threads: int = 1
+    is_alone: bool = False
+
+    @property
+    def resources(self) -> Resources:
+        """As a run."""
+        return Resources(self.threads, int(self.device == "cuda"))
 
     @property
     def id(self) -> str:
@@ -142,23 +206,64 @@ class EncoderJob:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `read_job` reads."""
-        evaluation, init = self.evaluation.to_json(), dataclasses.asdict(self.init)
-        return {"kind": "encoder", "init": init, "device": self.device, "evaluation": evaluation}
+        init = dataclasses.asdict(self.init)
+        init["folder"] = _relative(Path(self.init.folder), self.evaluation.out)
+        return {
+            "kind": "encoder",
+            "init": init,
+            "device": self.device,
+            "threads": self.threads,
+            "evaluation": self.evaluation.to_json(),
+        }
 
 
 Job = RunJob | BaselinesJob | EncoderJob
 
 
-def read_job(plain: Mapping[str, Any]) -> Job:
-    """The job that `to_json` wrote."""
-    evaluation = Evaluation.from_json(plain["evaluation"])
+def read_job(plain: Mapping[str, Any], out: Path) -> Job:
+    """The job that `to_json` wrote.
+
+    Args:
+        plain: Its JSON.
+        out: The folder of the records on this machine, absolute.
+
+    Raises:
+        BenchError: This machine does not have the prepared corpus.
+        KeyError, TypeError, ValueError: It is no job.
+    """
+    evaluation = Evaluation.from_json(plain["evaluation"], out)
     if plain["kind"] == BASELINES:
-        return BaselinesJob(evaluation)
+        return BaselinesJob(evaluation, plain["threads"])
     if plain["kind"] == "encoder":
-        return EncoderJob(Init(**plain["init"]), plain["device"], evaluation)
+        init = _moved(Init(**plain["init"]), out)
+        return EncoderJob(init, plain["device"], evaluation, plain["threads"])
     spec = RunSpec.from_json(plain["spec"])
+    if spec.init is not None:
+        spec = dataclasses.replace(spec, init=_moved(spec.init, out))
     flags = plain["allow_inexact"], plain["is_on_curve"]
     return RunJob(spec, evaluation, *flags, plain["tuning"])
+
+
+def _moved(init: Init, out: Path) -> Init:
+    """The checkpoint on this machine; one of the hub is looked up if the files are not shared.
+
+    Raises:
+        BenchError: It is not here, and the hub cannot be asked.
+        RefusedError: The hub has another version of it now.
+    """
+    from bench.errors import RefusedError
+    from bench.pretraining.checkpoints.source import HUB_PREFIX, open_checkpoint
+
+    folder = (out / init.folder).resolve()
+    if folder.is_dir() or not init.name.startswith(HUB_PREFIX):
+        return dataclasses.replace(init, folder=str(folder))
+    here = open_checkpoint(init.name).init
+    if here.sha256 != init.sha256:
+        raise RefusedError(
+            f"{init.name} is not the version that was submitted; name its revision: "
+            f"{init.name}@REVISION"
+        )
+    return here
 
 
 @dataclasses.dataclass
@@ -172,3 +277,15 @@ class JobState:
     exit_code: int = 0
     run_id: str | None = None
     """The run that has a folder now."""
+    num_starts: int = 0
+    """How often its process was started."""
+
+    @functools.cached_property
+    def file(self) -> Path:
+        """The file of the job, which `bench work` reads.
+
+        Its name has a hash of its content: two commands on one run, with different tasks, share no
+        file.
+        """
+        name = f"{self.job.id}.{sha256_json(self.job.to_json())[:8]}.json"
+        return self.job.evaluation.out / "jobs" / name

@@ -1,80 +1,160 @@
-"""The engine of one machine: as many workers side by side as there are cores for.
+"""The engine of one machine: as many jobs side by side as its cores and GPUs allow.
 
 Workers draw nothing themselves. They report, and the parent process draws one picture of them all.
-With a budget in seconds they run one at a time, because neighbours would spend each other's time.
+Each run on a GPU sees one GPU and no other. With a budget in seconds runs go one at a time, because
+neighbours would spend each other's time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from bench.engines.events import Done, Ended, Event, Failure, Started, read_event
-from bench.engines.jobs import JobState
+from bench.engines import refuse_options
+from bench.engines.events import Ended, Event, Note, Started
+from bench.engines.jobs import JobState, Resources
+from bench.engines.worker_process import WorkerProcess, is_retried, receive, settle
+from bench.machine import cores, visible_gpus
+
+if TYPE_CHECKING:
+    from bench.engines import Watcher
 
 SILENCE_SECONDS = 3600.0
 """A worker that reports nothing for so long is taken to hang (BENCH_SILENCE_SECONDS)."""
 
-Watcher = Callable[[JobState, Event], None]
-_Reports = queue.Queue[tuple[JobState, Event]]
+
+class Engine:
+    """Runs jobs on this machine."""
+
+    waits = True
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        refuse_options("local", options)
+
+    def resources(self) -> Resources:
+        """All cores and GPUs that this process may use."""
+        return Resources(cores(), len(visible_gpus()))
+
+    def run_jobs(self, states: list[JobState], resources: Resources, watch: Watcher) -> None:
+        """Run all jobs, as many at once as fit.
+
+        A SIGTERM or ^C is passed on: workers save their state, and no further job is started. Only
+        the main thread can receive signals, so a call from another thread installs no handler.
+        """
+        machine = _Machine(resources)
+        waiting = list(states)
+        with _signals_passed_on(machine) as signals:
+            while machine.running or (waiting and not signals):
+                while not signals and (state := machine.next_of(waiting)):
+                    waiting.remove(state)
+                    again = f"started again after signal {-state.exit_code}"
+                    watch(state, Note(again) if state.num_starts else Started())
+                    machine.start(state)
+                try:
+                    state, event = machine.reports.get(timeout=1.0)
+                except queue.Empty:
+                    machine.kill_silent()
+                    continue
+                if isinstance(event, Ended):
+                    status, is_silent = machine.end(state)
+                    may_retry = not signals and not is_silent and status < 0
+                    if may_retry and is_retried(status, state.num_starts):
+                        waiting.insert(0, state)
+                        state.exit_code = status
+                        continue
+                    settle(state, status)
+                receive(state, event)
+                watch(state, event)
+        for state in states if signals else ():
+            if state.status != "finished":
+                state.status = "stopped"
+                state.exit_code = 130 if signals[0] == signal.SIGINT else 75
 
 
-def run_jobs(states: list[JobState], workers: int, threads: int, watch: Watcher) -> None:
-    """Run all jobs, at most `workers` at once, and set the status of each.
+class _Machine:
+    """The running workers, with the cores and GPUs that they use."""
 
-    A SIGTERM or ^C is passed on: workers save their state, and no further job is started. Only the
-    main thread can receive signals, so a call from another thread installs no handler.
+    def __init__(self, resources: Resources) -> None:
+        self.reports: queue.Queue[tuple[JobState, Event]] = queue.Queue()
+        self.running: dict[str, WorkerProcess] = {}
+        self._resources = resources
+        self._free_cpus = resources.cpus
+        self._free_gpus = visible_gpus()[: resources.gpus]
+        self._used: dict[str, tuple[JobState, list[str]]] = {}
+        self._last_report: dict[str, float] = {}
+        self._silent: set[str] = set()
 
-    Args:
-        states: The jobs in the order to start them; changed in place.
-        workers: Number of processes at once.
-        threads: Threads of the numerical libraries of each worker.
-        watch: Called with every report, in this thread.
-    """
-    reports: _Reports = queue.Queue()
-    running: dict[str, subprocess.Popen[str]] = {}
-    last_report: dict[str, float] = {}
-    waiting = list(states)
-    with _signals_passed_on(running) as signals:
-        while running or (waiting and not signals):
-            while waiting and len(running) < workers and not signals:
-                state = waiting.pop(0)
-                running[state.job.id] = _start(state, threads, reports)
-                last_report[state.job.id] = time.monotonic()
-                watch(state, Started())
-            try:
-                state, event = reports.get(timeout=1.0)
-            except queue.Empty:
-                _kill_silent_workers(running, last_report)
-                continue
-            last_report[state.job.id] = time.monotonic()
-            _update(state, event, running)
-            watch(state, event)
-    for state in states if signals else ():
-        if state.status != "finished":
-            state.status = "stopped"
-            state.exit_code = 130 if signals[0] == signal.SIGINT else 75
+    def next_of(self, waiting: list[JobState]) -> JobState | None:
+        """The first job that may start now."""
+        return next((state for state in waiting if self._fits(state)), None)
+
+    def _fits(self, state: JobState) -> bool:
+        if not self.running:
+            return True
+        if state.job.is_alone or any(other.job.is_alone for other, _ in self._used.values()):
+            return False
+        needed = state.job.resources
+        if needed.gpus:  # its cores mostly wait for the GPU
+            return needed.gpus <= len(self._free_gpus)
+        return needed.cpus <= self._free_cpus
+
+    def start(self, state: JobState) -> None:
+        """Start a job on free cores and GPUs."""
+        needed, job_id = state.job.resources, state.job.id
+        gpus, self._free_gpus = self._free_gpus[: needed.gpus], self._free_gpus[needed.gpus :]
+        self._free_cpus -= 0 if needed.gpus else needed.cpus
+        self._used[job_id] = (state, gpus)
+        self._last_report[job_id] = time.monotonic()
+        state.status, state.num_starts, state.exit_code = "running", state.num_starts + 1, 0
+        self.running[job_id] = WorkerProcess(
+            state.file,
+            needed,
+            lambda event: self._receive(state, event),
+            lambda: self.reports.put((state, Ended())),
+            {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {},
+        )
+
+    def _receive(self, state: JobState, event: Event) -> None:
+        self._last_report[state.job.id] = time.monotonic()
+        self.reports.put((state, event))
+
+    def end(self, state: JobState) -> tuple[int, bool]:
+        """Free what an ended job used; its exit status, and whether it was killed as silent."""
+        job_id, needed = state.job.id, state.job.resources
+        status = self.running.pop(job_id).wait()
+        _, gpus = self._used.pop(job_id)
+        self._free_gpus = sorted([*self._free_gpus, *gpus])
+        self._free_cpus += 0 if needed.gpus else needed.cpus
+        return status, job_id in self._silent
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all workers."""
+        for process in list(self.running.values()):
+            process.signal(number)
+
+    def kill_silent(self) -> None:
+        """Kill workers that have reported nothing for very long: a plugin hangs."""
+        limit = float(os.environ.get("BENCH_SILENCE_SECONDS", SILENCE_SECONDS))
+        for job_id, process in self.running.items():
+            if time.monotonic() - self._last_report[job_id] > limit:
+                self._silent.add(job_id)
+                process.signal(signal.SIGKILL)
 
 
 @contextlib.contextmanager
-def _signals_passed_on(running: dict[str, subprocess.Popen[str]]) -> Iterator[list[int]]:
+def _signals_passed_on(machine: _Machine) -> Iterator[list[int]]:
     """Pass SIGTERM and SIGINT on to the workers; yields the list of signals received."""
     signals: list[int] = []
 
     def pass_on(number: int, _frame: Any) -> None:
         signals.append(number)
-        for process in list(running.values()):
-            _signal_group(process, number)
+        machine.signal(number)
 
     is_main = threading.current_thread() is threading.main_thread()
     numbers = (signal.SIGTERM, signal.SIGINT) if is_main else ()
@@ -84,101 +164,4 @@ def _signals_passed_on(running: dict[str, subprocess.Popen[str]]) -> Iterator[li
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        for process in running.values():
-            _signal_group(process, signal.SIGKILL)
-
-
-def _update(state: JobState, event: Event, running: dict[str, subprocess.Popen[str]]) -> None:
-    """Set what an event says of its job."""
-    match event:
-        case Ended():
-            process = running.pop(state.job.id)
-            _signal_group(process, signal.SIGKILL)  # a plugin may have left children running
-            _settle(state, process.wait())
-        case Failure():
-            state.message, state.exit_code = event.message, event.exit_code
-        case Done():
-            state.status, state.run_id = event.status, event.run_id
-
-
-def _start(state: JobState, threads: int, reports: _Reports) -> subprocess.Popen[str]:
-    """Start a worker in its own process group, and threads that pass on its reports.
-
-    A group of its own: ^C reaches the worker once, through this process, and not a second time from
-    the terminal. With `-P`, and our own folder last on its path, a `token.py` in the user's folder
-    is not imported.
-    """
-    environment = os.environ | {
-        name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
-    }
-    root = str(Path(__file__).resolve().parents[2])
-    program = (
-        f"import sys; sys.path.append({root!r}); "
-        "from bench.engines.worker import main; sys.exit(main())"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-        process_group=0,
-    )
-    state.status = "running"
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it died at once; the `Ended` event reports that
-        process.stdin.write(json.dumps(state.job.to_json()))
-        process.stdin.close()
-    reader = threading.Thread(target=_read, args=(state, process, reports), daemon=True)
-    reader.start()
-
-    def wait() -> None:
-        process.wait()
-        reader.join(timeout=2.0)  # a child of a plugin may hold the pipe open
-        reports.put((state, Ended()))
-
-    threading.Thread(target=wait, daemon=True).start()
-    return process
-
-
-def _read(state: JobState, process: subprocess.Popen[str], reports: _Reports) -> None:
-    assert process.stdout is not None
-    with process.stdout as lines:
-        for line in lines:
-            with contextlib.suppress(ValueError):  # half a line of a worker that was killed
-                reports.put((state, read_event(line)))
-
-
-def _signal_group(process: subprocess.Popen[str], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
-
-
-def _kill_silent_workers(
-    running: dict[str, subprocess.Popen[str]], last_report: dict[str, float]
-) -> None:
-    """Kill workers that have reported nothing for very long: a plugin hangs."""
-    limit = float(os.environ.get("BENCH_SILENCE_SECONDS", SILENCE_SECONDS))
-    for job_id, process in running.items():
-        if time.monotonic() - last_report[job_id] > limit:
-            _signal_group(process, signal.SIGKILL)
-
-
-def _settle(state: JobState, status: int) -> None:
-    """Set the status of a job whose worker ended without reporting one.
-
-    Args:
-        state: The job.
-        status: The worker's exit status; below 0 the signal that killed it.
-    """
-    if status == 0 and state.status != "running":
-        return
-    state.status = "stopped" if state.exit_code in (75, 130) else "failed"
-    state.exit_code = state.exit_code or max(status, 1)
-    if state.message is None:
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        state.message = (
-            f"the worker {how} and reported no reason: a plugin crashed, a plugin hung for longer "
-            "than BENCH_SILENCE_SECONDS, or the memory was exhausted"
-        )
+        machine.signal(signal.SIGKILL)

@@ -84,10 +84,34 @@ class ProgressBars:
 
     def _end(self, state: JobState) -> None:
         self._num_ended += 1
-        self._progress.remove_task(self._bars.pop(state.job.id))
+        if state.job.id in self._bars:  # its process was started
+            self._progress.remove_task(self._bars.pop(state.job.id))
         reason = f": {state.message}" if state.message else ""
         line = f"[{self._num_ended}/{self._num_jobs}] {state.job.title} {state.status}{reason}"
         self._progress.console.print(line, markup=False)
+
+
+class LogLines:
+    """The events of one job as plain lines."""
+
+    def __init__(self) -> None:
+        self._logged = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Log one event."""
+        match event:
+            case events.Progress() if event.share >= self._logged + _LOG_SHARE:
+                self._logged = event.share // _LOG_SHARE * _LOG_SHARE
+                rate = event.tokens_per_second / 1e3
+                log(f"{event.share:.0%}  loss {event.nats:.3f}  {rate:.1f}k tokens/s")
+            case events.Scored():
+                log(f"scored {event.title}")
+            case events.Note():
+                log(event.text)
+            case events.Failure():
+                log(f"bench: {event.message}")
+            case events.Done():
+                log(f"{event.run_id or 'scores'} {event.status}")
 
 
 def log_stages() -> Callable[[str, int], None]:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from bench.engines.execution import RunResult, execute, watcher
 from bench.engines.jobs import JobState
-from bench.engines.local import Watcher
 from bench.engines.progress import log
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
+    from bench.engines import Engine, Watcher
     from bench.experiment import Experiment
 
 FIRST_SEEDS = 2
@@ -47,6 +47,7 @@ def run_race(
     progress: bool = True,
     allow_inexact: bool = False,
     observe: Watcher | None = None,
+    engine: Engine | None = None,
 ) -> RunResult:
     """Race the objectives of an experiment.
 
@@ -58,6 +59,7 @@ def run_race(
         progress: Show progress.
         allow_inexact: Resume although the thread count or the version of torch changed.
         observe: Called with every event of every run.
+        engine: Where the runs are done; default: on this machine.
 
     Raises:
         BenchError: Too few seeds, no task, or fewer than two objectives.
@@ -78,7 +80,7 @@ def run_race(
         count = FIRST_SEEDS if look == 0 else 1
         seeds = following[used : used + count]
         used += count
-        states = _round(experiment, prepared, out, race, seeds, watch, allow_inexact)
+        states = _round(experiment, prepared, out, race, seeds, watch, allow_inexact, engine)
         result = dataclasses.replace(result, states=[*result.states, *states])
         race.spent += len(race.alive) * count
         if any(state.status == "stopped" for state in states):
@@ -99,6 +101,7 @@ def _round(
     seeds: list[int],
     watch: Callable[[int], AbstractContextManager[Watcher]],
     allow_inexact: bool,
+    engine: Engine | None,
 ) -> list[JobState]:
     """Run the next seeds of the objectives that are left."""
     objectives = {
@@ -107,7 +110,7 @@ def _round(
         if name in race.alive or not one.trains
     }
     part = dataclasses.replace(experiment, objectives=objectives, seeds=seeds)
-    return execute(part, prepared, out, watch, allow_inexact).states
+    return execute(part, prepared, out, watch, allow_inexact, engine).states
 
 
 def _look(

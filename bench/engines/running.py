@@ -1,21 +1,22 @@
-"""A whole experiment on this machine: prepare the corpus, tune, run, or race."""
+"""A whole experiment: prepare the corpus, tune, run, or race."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.engines import read_engine
 from bench.engines.execution import RunResult, execute, prepare, watcher
 from bench.engines.observers.watching import observing
 from bench.engines.progress import log, log_corpus, log_stages
 from bench.engines.racing import run_race
 from bench.engines.tuning import tune
-from bench.errors import FailedError, StoppedError
+from bench.errors import BenchError, FailedError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from bench.engines.local import Watcher
+    from bench.engines import Engine, Watcher
     from bench.engines.observers.watching import ObserverLike
     from bench.experiment import Experiment
 
@@ -28,8 +29,9 @@ def run_experiment(
     race: bool = False,
     detect: float | None = None,
     observe: ObserverLike | Iterable[ObserverLike] = (),
+    engine: str = "local",
 ) -> RunResult:
-    """Prepare the corpus of an experiment, tune where asked, and do all its runs on this machine.
+    """Prepare the corpus of an experiment, tune where asked, and do all its runs.
 
     Args:
         experiment: From `bench.experiment.resolve`.
@@ -39,18 +41,25 @@ def run_experiment(
         race: Drop objectives that are significantly below, and spend their seeds on the others.
         detect: The difference in points at which a race may stop.
         observe: Names or classes of observers of the runs; trials of tuning are not observed.
+        engine: Where the runs are done: `local`, `ray`, `slurm`, `print`, with options after `:`.
 
     Raises:
-        BenchError: An observer is unknown or lacks a package, the corpus or the examples of a
-            task cannot be used, or every trial of an objective diverged.
+        BenchError: An observer or the engine is unknown or lacks a package, the corpus or the
+            examples of a task cannot be used, or every trial of an objective diverged.
     """
+    chosen = read_engine(engine)
+    if not chosen.waits and (race or experiment.tuning is not None):
+        raise BenchError(
+            f"--engine {engine} does not wait for results, which --race and --tune need between "
+            "their steps; use local, ray or slurm"
+        )
     with observing(observe, out) as watch:
-        result = _run_one(experiment, out, progress, allow_inexact, race, detect, watch)
+        result = _run_one(experiment, out, progress, allow_inexact, race, detect, watch, chosen)
         for rung in experiment.rungs:
             if result.exit_code in (0, 4):
                 if progress:
                     log(f"ladder: {rung.size.name}")
-                further = _run_one(rung, out, progress, allow_inexact, race, detect, watch)
+                further = _run_one(rung, out, progress, allow_inexact, race, detect, watch, chosen)
                 result = RunResult([*result.states, *further.states], result.tasks)
         return result
 
@@ -63,6 +72,7 @@ def _run_one(
     race: bool,
     detect: float | None,
     observe: Watcher,
+    engine: Engine,
 ) -> RunResult:
     prepared = prepare(experiment, log_stages() if progress else None)
     if progress:
@@ -72,10 +82,10 @@ def _run_one(
     for name, reason in experiment.left_out.items() if progress else ():
         log(f"left out of the suite: {reason if reason.startswith(name) else f'{name}: {reason}'}")
     if experiment.tuning is not None:
-        experiment = tune(experiment, prepared, out, progress)
+        experiment = tune(experiment, prepared, out, progress, engine)
     if race:
-        return run_race(experiment, prepared, out, detect, progress, allow_inexact, observe)
-    return execute(experiment, prepared, out, watcher(progress, observe), allow_inexact)
+        return run_race(experiment, prepared, out, detect, progress, allow_inexact, observe, engine)
+    return execute(experiment, prepared, out, watcher(progress, observe), allow_inexact, engine)
 
 
 def unfinished_jobs(result: RunResult) -> str | None:

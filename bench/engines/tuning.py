@@ -20,6 +20,7 @@ from bench.experiment.tuning import TRIAL_SHARE, Choice, applied, choose
 
 if TYPE_CHECKING:
     from bench.corpus.preparation import PreparedCorpus
+    from bench.engines import Engine
     from bench.experiment import Experiment
     from bench.pretraining.objective import Objective
 
@@ -28,7 +29,11 @@ TRIALS = "trials"
 
 
 def tune(
-    experiment: Experiment, prepared: PreparedCorpus, out: Path, progress: bool = True
+    experiment: Experiment,
+    prepared: PreparedCorpus,
+    out: Path,
+    progress: bool = True,
+    engine: Engine | None = None,
 ) -> Experiment:
     """Run the trials, and return the experiment with what they chose.
 
@@ -66,7 +71,8 @@ def tune(
             jobs.append(RunJob(spec, evaluation))
     if progress:
         log(f"tuning: {len(jobs)} trials of {short} each")
-    states = run_all(list({job.id: job for job in jobs}.values()), experiment, watcher(progress))
+    different = list({job.id: job for job in jobs}.values())
+    states = run_all(different, watcher(progress), engine)
     if any(state.status == "stopped" for state in states):
         raise StoppedError("the trials were stopped; the same command resumes them")
     failed = [state for state in states if state.run_id is None]

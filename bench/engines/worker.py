@@ -1,8 +1,9 @@
 """One job in a process of its own: pretrain one specification and score it, or score baselines.
 
-The worker reads a job as JSON on standard input and reports events as JSON lines on standard
-output; everything else that prints goes to standard error. Each run is a process, because a plugin
-may crash, hang or exhaust the memory, and because the thread count is a property of a process.
+The worker reads the file of a job and reports events: to the progress file beside it, and as JSON
+lines on standard output to the engine that started it; everything else that prints goes to standard
+error. Each run is a process, because a plugin may crash, hang or exhaust the memory, and because
+the thread count is a property of a process.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.engines import events
@@ -64,28 +66,43 @@ class Stop:
             raise error
 
 
-def main() -> int:
-    """Do the job on standard input and return the exit code."""
-    from bench.engines.jobs import EncoderJob, RunJob, read_job
-    from bench.engines.scoring import score_baselines, score_encoder
-
+def main(file: str) -> int:
+    """Do the job of a file for an engine; events go to standard output. Return the exit code."""
     stop = Stop()
     _die_with_parent()
-    report = _reporter(stop)
+    return work(Path(file), _reporter(stop), stop)
+
+
+def work(file: Path, report: Report, stop: Stop) -> int:
+    """Do the job of a file and return the exit code."""
+    from bench.engines.job_files import ProgressWriter, load_job
+    from bench.engines.jobs import EncoderJob, RunJob
+    from bench.engines.scoring import score_baselines, score_encoder
+
+    write: Report | None = None
+
+    def report_both(event: events.Event) -> None:
+        if write is not None:
+            write(event)
+        report(event)
+
     try:
-        job = read_job(json.load(sys.stdin))
+        job = load_job(file)
+        write = ProgressWriter(file, job.title)
         if isinstance(job, RunJob):
-            _run(job, report, stop)
+            _run(job, report_both, stop)
         elif isinstance(job, EncoderJob):
-            score_encoder(job, report, stop.check)
+            score_encoder(job, report_both, stop.check)
         else:
-            score_baselines(job, report, stop.check)
+            score_baselines(job, report_both, stop.check)
     except BenchError as error:
-        report(events.Failure(str(error), error.exit_code))
+        if write is None and file.is_file():  # the engine elsewhere reads the reason
+            write = ProgressWriter(file, file.stem)
+        report_both(events.Failure(str(error), error.exit_code))
         return error.exit_code
     except Exception as error:
         traceback.print_exc()
-        report(events.Failure(f"{type(error).__name__}: {error}", 1))
+        report_both(events.Failure(f"{type(error).__name__}: {error}", 1))
         return 1
     return 0
 
@@ -177,7 +194,3 @@ def _refuse_other_code(spec: RunSpec, objective: Objective) -> None:
             f"{spec.id}: the code of {spec.objective} is not that of the submitting process; it "
             "was edited, or another version of its plugin is installed here. Submit again"
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

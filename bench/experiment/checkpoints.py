@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
+from bench.machine import cores
 from bench.settings import as_mapping, from_mapping
 from bench.sizes import Size, continued_size
-from bench.spec import EncoderShape, Overrides, Training, cores
+from bench.spec import EncoderShape, Overrides, Training
 
 if TYPE_CHECKING:
     from bench.pretraining.checkpoints.source import Checkpoint

@@ -33,6 +33,7 @@ from bench.experiment.tasks import (
     require_data,
 )
 from bench.experiment.tuning import Choice, Tuning, read_tuning
+from bench.machine import cores, visible_gpus
 from bench.settings import as_mapping, code_sha256
 from bench.sizes import Size, shape_and_training, size_named
 from bench.spec import (
@@ -41,7 +42,6 @@ from bench.spec import (
     Init,
     RunSpec,
     Training,
-    cores,
     parse_overrides,
     parse_seeds,
 )
@@ -106,9 +106,12 @@ class Experiment:
 
     @property
     def workers(self) -> int:
-        """Number of runs at once: one where neighbours would share a run's seconds or its GPU."""
-        is_alone = self.budget.axis == "seconds" or self.device == "cuda"
-        return 1 if is_alone else max(1, cores() // self.training.threads)
+        """Number of runs at once on this machine: one where neighbours would share its seconds."""
+        if self.budget.axis == "seconds":
+            return 1
+        if self.device == "cuda":
+            return max(1, len(visible_gpus()))
+        return max(1, cores() // self.training.threads)
 
     @property
     def capped_threads(self) -> str | None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bench.machine import cores
 from bench.pretraining.loop import Pretraining
-from bench.spec import cores
 
 _OVERFIT = 0.005
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from bench.corpus.preparation import PreparedCorpus
-from bench.engines.jobs import Evaluation, JobState, RunJob
-from bench.engines.local import run_jobs
+from bench.engines.job_files import write_jobs
+from bench.engines.jobs import Evaluation, JobState, Resources, RunJob
+from bench.engines.local import Engine
 from bench.errors import RefusedError
 from bench.probing.task import DataRoot
 from tests.conftest import MakeSpec
@@ -56,7 +57,8 @@ def test_a_worker_refuses_other_code_than_was_submitted(
     spec = dataclasses.replace(spec, torch_version=version("torch").split("+")[0])
     evaluation = Evaluation(tmp_path, DataRoot(None, None, "tiny", corpus.folder))
     state = JobState(RunJob(spec, evaluation))
-    run_jobs([state], 1, 1, lambda state, event: None)
+    write_jobs([state])
+    Engine({}).run_jobs([state], Resources(1), lambda state, event: None)
     assert (state.status, state.exit_code) == ("failed", RefusedError.exit_code)
     assert "is not that of the submitting process" in str(state.message)
     assert not list((tmp_path / "runs").glob("*-s0-*"))

@@ -15,14 +15,17 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.engines import events
 from bench.engines.jobs import Job, JobState, RunJob
-from bench.engines.local import Watcher
 from bench.engines.observers.observer import Observer
 from bench.engines.progress import log
 from bench.errors import BenchError
 from bench.registry import Registry
+
+if TYPE_CHECKING:
+    from bench.engines import Watcher
 
 ObserverLike = str | type[Observer]
 CLOSING_SECONDS = 30.0

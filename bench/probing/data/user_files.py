@@ -46,10 +46,10 @@ class LabelFile:
         return self.options.get("name") or safe_name(self.path.name, self.kind)
 
     def argument(self) -> str:
-        """The argument of `--task`, valid from any folder."""
+        """The argument of `--task`."""
         options = {**self.options, "name": self.name}
         pairs = ",".join(f"{key}={value}" for key, value in sorted(options.items()))
-        return f"{self.kind}:{self.path.absolute()},{pairs}"
+        return f"{self.kind}:{self.path},{pairs}"
 
 
 def safe_name(file_name: str, kind: str) -> str:

@@ -8,9 +8,10 @@ name.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ def user_task(argument: str) -> type[Task]:
         BenchError: Unknown kind, option or metric; no such file; an invalid name.
     """
     file = parse(argument)
+    file = dataclasses.replace(file, path=file.path.absolute())
     kind = KINDS[file.kind]
     metric = file.options.get("metric", kind.metrics[0])
     if metric not in kind.metrics:
@@ -73,8 +75,12 @@ def user_task(argument: str) -> type[Task]:
     return cls
 
 
-def parse(argument: str) -> LabelFile:
+def parse(argument: str, base: Path = Path()) -> LabelFile:
     """Parse `KIND:FILE,option=value,...`; the longest part that names a file is the file.
+
+    Args:
+        argument: The text.
+        base: The folder that a relative path begins at.
 
     Raises:
         BenchError: No such kind, or no such file.
@@ -88,7 +94,7 @@ def parse(argument: str) -> LabelFile:
     known = (*KINDS[kind].columns, *_COMMON)
     pieces = re.split(rf",(?=(?:{'|'.join(known)})=)", rest)
     for count in range(len(pieces), 0, -1):
-        path = Path(",".join(pieces[:count])).expanduser()
+        path = base / Path(",".join(pieces[:count])).expanduser()
         if path.exists() or count == 1:
             break
     stray = re.search(r",\s*(\w+)=", str(path))
@@ -107,6 +113,23 @@ def _unknown(role: str, name: str, known: Collection[str]) -> BenchError:
 def task_class(reference: str, registry: Registry) -> type[Task]:
     """The task of a worker's reference: a registered name, or a `--task` argument."""
     return user_task(reference) if ":" in reference else registry.get("task", reference)
+
+
+def moved_reference(reference: str, base: Path, move: Callable[[Path], Path]) -> str:
+    """A worker's reference with other paths.
+
+    Args:
+        reference: A registered name, or a `--task` argument.
+        base: The folder that its relative paths begin at.
+        move: Gives the new path of a file.
+
+    Raises:
+        BenchError: The file does not exist.
+    """
+    if ":" not in reference:
+        return reference
+    file = parse(reference, base)
+    return dataclasses.replace(file, path=move(file.path)).argument()
 
 
 def reference_of(task: type[Task]) -> str:
