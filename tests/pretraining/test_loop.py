@@ -359,6 +359,26 @@ def test_out_of_memory_halves_the_micro_batch(make_spec: MakeSpec, corpus: Prepa
         assert torch.allclose(ours, theirs, atol=1e-3)
 
 
+@settings
+class BrokenFours(Broken):
+    """Four rows must be in one micro-batch."""
+
+    name: ClassVar[str] = "broken_fours"
+
+    @property
+    def rows_together(self) -> int:
+        return 4
+
+
+def test_out_of_memory_never_cuts_a_group_of_rows(
+    make_spec: MakeSpec, corpus: PreparedCorpus
+) -> None:
+    run = Pretraining(*make_spec(BrokenFours, how="out of memory"), corpus, "cpu")
+    with pytest.raises(torch.OutOfMemoryError):  # 2 rows fit, and a group has 4
+        run.step()
+    assert run.gradient_accumulation_steps == 2
+
+
 @pytest.mark.slow
 def test_steps_without_predictions_are_counted_and_do_not_divide_by_zero(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
