@@ -58,6 +58,8 @@ class Objective(ABC):
     """How a finished run scores a sentence; None if the objective predicts no tokens."""
     attention: ClassVar[Literal["full", "causal"]] = "full"
     """The native attention: the pattern under which probes extract features."""
+    other_predictions: ClassVar[str] = ""
+    """The predictions of the loss that are not among the labels of `corrupt`, for `bench show`."""
     trains: ClassVar[bool] = True
     """False: the run makes zero steps for any budget (the untrained baseline)."""
 
