@@ -7,6 +7,7 @@ after pretraining. Their parameters and FLOPs are reported beside the score.
 from bench.pretraining.heads.boundary import BoundaryHead, boundary_loss
 from bench.pretraining.heads.decoder import Decoder, decoder_loss
 from bench.pretraining.heads.generator import Generator, GeneratorAndDetector
+from bench.pretraining.heads.pooling import Pooling, pooled
 from bench.pretraining.heads.token import (
     TokenHead,
     at_positions,
@@ -20,11 +21,13 @@ __all__ = [
     "Decoder",
     "Generator",
     "GeneratorAndDetector",
+    "Pooling",
     "TokenHead",
     "at_positions",
     "boundary_loss",
     "counted_token_loss",
     "decoder_loss",
+    "pooled",
     "token_loss",
     "token_nats",
 ]
