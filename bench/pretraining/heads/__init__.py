@@ -6,6 +6,7 @@ after pretraining. Their parameters and FLOPs are reported beside the score.
 
 from bench.pretraining.heads.boundary import BoundaryHead, boundary_loss
 from bench.pretraining.heads.decoder import Decoder, decoder_loss
+from bench.pretraining.heads.enhanced import EnhancedDecoder, enhanced_loss
 from bench.pretraining.heads.generator import Generator, GeneratorAndDetector
 from bench.pretraining.heads.pooling import Pooling, pooled
 from bench.pretraining.heads.token import (
@@ -19,6 +20,7 @@ from bench.pretraining.heads.token import (
 __all__ = [
     "BoundaryHead",
     "Decoder",
+    "EnhancedDecoder",
     "Generator",
     "GeneratorAndDetector",
     "Pooling",
@@ -27,6 +29,7 @@ __all__ = [
     "boundary_loss",
     "counted_token_loss",
     "decoder_loss",
+    "enhanced_loss",
     "pooled",
     "token_loss",
     "token_nats",
