@@ -431,7 +431,18 @@ def test_the_unigram_loss_is_that_of_token_frequencies_on_the_same_labels(
     run.step()  # the head predicts by itself again
 
 
-@pytest.mark.parametrize("name", ["replaced_token", "t5_infilling", "mixture", "all_tokens_mlm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "replaced_token",
+        "t5_infilling",
+        "mixture",
+        "all_tokens_mlm",
+        "tsdae",
+        "simcse",
+        "retromae",
+    ],
+)
 def test_a_loss_of_more_than_hidden_tokens_has_no_floor(
     make_spec: MakeSpec, corpus: PreparedCorpus, name: str
 ) -> None:

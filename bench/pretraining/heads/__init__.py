@@ -5,6 +5,7 @@ after pretraining. Their parameters and FLOPs are reported beside the score.
 """
 
 from bench.pretraining.heads.boundary import BoundaryHead, boundary_loss
+from bench.pretraining.heads.contrast import ProjectionHead, contrastive_loss
 from bench.pretraining.heads.decoder import Decoder, decoder_loss
 from bench.pretraining.heads.enhanced import EnhancedDecoder, enhanced_loss
 from bench.pretraining.heads.generator import Generator, GeneratorAndDetector
@@ -24,9 +25,11 @@ __all__ = [
     "Generator",
     "GeneratorAndDetector",
     "Pooling",
+    "ProjectionHead",
     "TokenHead",
     "at_positions",
     "boundary_loss",
+    "contrastive_loss",
     "counted_token_loss",
     "decoder_loss",
     "enhanced_loss",
