@@ -38,7 +38,11 @@ class Order:
             raise ValueError(f"an order needs at least one row and one row per step, got {self}")
 
     def batch(
-        self, step: int, micro: int = 0, gradient_accumulation_steps: int = 1
+        self,
+        step: int,
+        micro: int = 0,
+        gradient_accumulation_steps: int = 1,
+        rows_together: int = 1,
     ) -> tuple[Int64[np.ndarray, " B"], Int64[np.ndarray, " B"]]:
         """Row ids of a step, and the epoch of each row.
 
@@ -47,9 +51,13 @@ class Order:
             micro: Index of the micro-batch, from 0.
             gradient_accumulation_steps: Number of micro-batches; joined in order, they are the
                 batch of the step.
+            rows_together: Rows that are never in different micro-batches: the first ones of the
+                step, the next ones, and so on.
         """
+        groups = -(-self.rows_per_step // rows_together)
         low, high = (
-            self.rows_per_step * part // gradient_accumulation_steps for part in (micro, micro + 1)
+            min(groups * part // gradient_accumulation_steps * rows_together, self.rows_per_step)
+            for part in (micro, micro + 1)
         )
         rows, epochs = self._block(step // _BLOCK)
         first = step % _BLOCK * self.rows_per_step

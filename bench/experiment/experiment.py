@@ -22,7 +22,7 @@ from bench.experiment.checkpoints import (
     read_encoders,
 )
 from bench.experiment.curve import check_steps, halvings
-from bench.experiment.objectives import own_classes, read_objectives
+from bench.experiment.objectives import own_classes, read_objectives, refuse_lone_rows
 from bench.experiment.options import Options, options_of
 from bench.experiment.tasks import (
     DEFAULT_CORPUS,
@@ -263,6 +263,7 @@ def resolve(
     source = _open(corpus, registry, text_column, chosen_size.name, num_words, documents)
     if checkpoint is None:
         shape, training = shape_and_training(chosen_size, overrides, source.vocab_size)
+    refuse_lone_rows(instances.values(), shape, training)
     check_steps(curve, _about_tokens(budgets[0], shape), training.batch_tokens)
     return Experiment(
         objectives=instances,

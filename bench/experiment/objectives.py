@@ -20,12 +20,31 @@ from bench.settings import as_mapping, from_mapping
 if TYPE_CHECKING:
     from bench.pretraining.objective import Objective
     from bench.registry import Registry
-    from bench.spec import Overrides
+    from bench.spec import EncoderShape, Overrides, Training
 
 UNTRAINED = "untrained"
 """The baseline of zero steps that stands in every table."""
 
 _NAMED = re.compile(r"\s*([A-Za-z][\w-]*)\s*(?:\((.*)\))?\s*", re.DOTALL)
+
+
+def refuse_lone_rows(
+    objectives: Iterable[Objective], shape: EncoderShape, training: Training
+) -> None:
+    """Refuse steps of one row for an objective that compares the rows of a step.
+
+    Raises:
+        BenchError: Such an objective has nothing to compare a row with.
+    """
+    if training.batch_tokens // shape.max_length > 1:
+        return
+    for objective in objectives:
+        if objective.rows_together > 1:
+            raise BenchError(
+                f"{objective.name!r} compares the rows of a step, and training.batch_tokens "
+                f"{training.batch_tokens} is one row of encoder.max_length {shape.max_length}; "
+                f"give --set training.batch_tokens={2 * shape.max_length} or more"
+            )
 
 
 def read_objectives(

@@ -37,6 +37,10 @@ class DecodedObjective(DrawnObjective):
         """Maximum number of target tokens for a row of `length` positions (a fixed shape)."""
         return length
 
+    def memory_length(self, length: int) -> int:
+        """Number of the encoder's vectors that the decoder attends to."""
+        return length
+
     def num_sentinels(self, length: int) -> int:
         """Maximum number of sentinels for a row of `length` positions."""
         return 0
@@ -58,13 +62,14 @@ class DecodedObjective(DrawnObjective):
         """Cost of the decoder, exact for rows of `max_length` positions only."""
         width, length = shape.hidden_size, shape.max_length
         target, sentinels = self.target_length(length), self.num_sentinels(length)
+        memory = self.memory_length(length)
         layers = self.decoder_layers or shape.num_layers
         matrices = 6 * width * width + 3 * width * shape.mlp_size  # per target token
-        attention = 2 * width * (target + length)
+        attention = 2 * width * (target + memory)
         table = shape.vocab_size + sentinels
         return Cost(
             flops_per_prediction=2.0 * (layers * (matrices + attention) + width * table),
-            flops_per_position=2.0 * layers * 2 * width * width,  # keys and values
+            flops_per_position=2.0 * layers * 2 * width * width * memory / length,  # keys, values
             parameters=layers * (matrices + 2 * width * width + 3 * width)
             + 2 * width
             + sentinels * width

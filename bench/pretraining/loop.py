@@ -204,7 +204,8 @@ class Pretraining:
                     for micro in range(self.gradient_accumulation_steps)
                 ]
             except torch.OutOfMemoryError:
-                if self.gradient_accumulation_steps * 2 > self.rows_per_step:
+                groups = -(-self.rows_per_step // self.objective.rows_together)
+                if self.gradient_accumulation_steps * 2 > groups:
                     raise
                 self.gradient_accumulation_steps *= 2
                 self.encoder.tokens_read = read_before
@@ -212,7 +213,12 @@ class Pretraining:
 
     def _backward(self, micro: int, share: float) -> MicroBatchLoss:
         """Corrupt one micro-batch and add the gradient of its summed loss."""
-        rows, epochs = self.order.batch(self.ledger.steps, micro, self.gradient_accumulation_steps)
+        rows, epochs = self.order.batch(
+            self.ledger.steps,
+            micro,
+            self.gradient_accumulation_steps,
+            self.objective.rows_together,
+        )
         batch = self.reader.read(self.corpus.train, rows, share)
         if self.feedback is not None:
             batch = dataclasses.replace(batch, statistics=self.feedback.statistics)

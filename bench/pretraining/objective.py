@@ -58,6 +58,8 @@ class Objective(ABC):
     """How a finished run scores a sentence; None if the objective predicts no tokens."""
     attention: ClassVar[Literal["full", "causal"]] = "full"
     """The native attention: the pattern under which probes extract features."""
+    other_predictions: ClassVar[str] = ""
+    """The predictions of the loss that are not among the labels of `corrupt`, for `bench show`."""
     trains: ClassVar[bool] = True
     """False: the run makes zero steps for any budget (the untrained baseline)."""
 
@@ -123,6 +125,16 @@ class Objective(ABC):
             counters: The sums of `Loss.counters` over the last `feedback_steps` steps.
         """
         raise NotImplementedError(f"objective {self.name!r} has feedback and no method `adapt`")
+
+    @property
+    def rows_together(self) -> int:
+        """Rows of a step whose loss is computed together; 1: the loss of a row is its own.
+
+        The rows of a step are cut into groups of this size, in their order. A micro-batch consists
+        of whole groups, so the loss does not depend on the memory of the machine. The last group,
+        or the only one, has fewer rows if the step has no more. `corrupt` sees each row alone.
+        """
+        return 1
 
     def ingredients(self) -> tuple[Objective, ...]:
         """The objectives that this one combines; their code is part of its identity."""

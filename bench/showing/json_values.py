@@ -24,6 +24,7 @@ def as_json(demonstration: Demonstration) -> dict[str, Any]:
         "seed": demonstration.options.seed,
         "progress": demonstration.options.progress,
         "notes": demonstration.notes,
+        "other_predictions": demonstration.objective.other_predictions,
         "rows": [
             {"title": row.title, **_row(row.trace, row.filled, demonstration.tokenizer)}
             for row in demonstration.rows

@@ -43,8 +43,17 @@ Cell = tuple[str, str]
 """Text and style."""
 
 
-def row_lines(row: DemonstrationRow, tokenizer: TextTokenizer, width: int) -> Iterator[Text]:
-    """One row: title, tokens in blocks, and a summary with the marks."""
+def row_lines(
+    row: DemonstrationRow, tokenizer: TextTokenizer, width: int, other_predictions: str = ""
+) -> Iterator[Text]:
+    """One row: title, tokens in blocks, and a summary with the marks.
+
+    Args:
+        row: The row.
+        tokenizer: Spells the tokens.
+        width: Columns of the terminal.
+        other_predictions: `Objective.other_predictions`.
+    """
     yield Text(f"{row.title} ({_about(row.trace)})", style="bold")
     writer = _Writer(row.trace, row.filled, tokenizer)
     if row.trace.moved.any():
@@ -52,9 +61,9 @@ def row_lines(row: DemonstrationRow, tokenizer: TextTokenizer, width: int) -> It
             yield from _paragraph(name, cells, width)
     else:
         yield from _blocks(writer.columns(), width)
-    if row.trace.read_at is None:
+    if row.trace.read_at is None and row.trace.labels.shape[1]:
         yield from _paragraph("target", writer.sequence(), width)
-    yield Text(_summary(row.trace), style="dim")
+    yield Text(_summary(row.trace, other_predictions), style="dim")
     if row.filled is not None:
         yield Text(
             "filled: the input of the encoder, filled in by the head of the objective, which is "
@@ -222,7 +231,7 @@ def _about(trace: Trace) -> str:
     return f"{int(trace.real[0].sum())} ordinary tokens; {attention}"
 
 
-def _summary(trace: Trace) -> str:
+def _summary(trace: Trace, other_predictions: str) -> str:
     """Counts of the tokens in each state, with the marks, and of the predictions."""
     state, real = trace.state[0], trace.real[0]
     num_kept = 0 if trace.predicts_all[0] else int(((state == State.KEPT) & real).sum())
@@ -236,6 +245,8 @@ def _summary(trace: Trace) -> str:
     }
     parts = [f"{count} {text}" for text, count in counts.items() if count]
     num_labels = int((trace.labels[0] != IGNORED).sum())
+    if not parts and not num_labels and other_predictions:
+        return f"no token is hidden; predicted: {other_predictions}"
     if not parts and not num_labels:
         return "no token is hidden or predicted, so the objective learns nothing from this row"
     predictions = f"{num_labels} predicted" + (" by the decoder" if trace.read_at is None else "")
@@ -243,6 +254,8 @@ def _summary(trace: Trace) -> str:
         predictions = "every ordinary token is predicted"
     if ((state == State.AHEAD) & real).any() or _is_shifted(trace):
         predictions += ", each from the position to its left"
+    if other_predictions:
+        predictions += f"; also predicted: {other_predictions}"
     return "; ".join([*(parts or ["no token is hidden"]), predictions])
 
 
@@ -268,7 +281,7 @@ def demonstration_lines(demonstration: Demonstration, width: int) -> Iterator[Te
         if previous is not None and previous.is_same_as(row):
             yield Text(f"{row.title}: the same as above", style="bold")
         else:
-            yield from row_lines(row, demonstration.tokenizer, width)
+            yield from row_lines(row, demonstration.tokenizer, width, objective.other_predictions)
         yield Text("")
     lines = count_lines(demonstration.statistics, demonstration.sample)
     yield from (Text(line) for line in lines)

@@ -54,6 +54,28 @@ def test_micro_batches_are_the_batch_cut(
         assert {len(part[0]) for part in parts} == {rows_per_step // gradient_accumulation_steps}
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    rows_per_step=st.integers(1, 64),
+    rows_together=st.integers(1, 70),
+    gradient_accumulation_steps=st.integers(1, 64),
+)
+def test_micro_batches_do_not_cut_groups_of_rows(
+    rows_per_step: int, rows_together: int, gradient_accumulation_steps: int
+) -> None:
+    order = Order(1000, rows_per_step, 0)
+    parts = [
+        order.batch(5, micro, gradient_accumulation_steps, rows_together)[0]
+        for micro in range(gradient_accumulation_steps)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), order.batch(5)[0])
+    ends = np.cumsum([len(part) for part in parts])
+    assert all(end % rows_together == 0 or end == rows_per_step for end in ends)
+    groups = -(-rows_per_step // rows_together)
+    if gradient_accumulation_steps <= groups:
+        assert all(len(part) for part in parts)
+
+
 def test_batches_run_over_the_end_of_an_epoch() -> None:
     rows, epochs = Order(num_rows=5, rows_per_step=8, seed=1).batch(0)
     assert epochs.tolist() == [0] * 5 + [1] * 3

@@ -22,7 +22,7 @@ from bench.testing import rows_of, sample_batch
 from tests.helpers.by_hand import SHAPE, build, noise_for
 
 NO = IGNORED
-UNLIKE = "2*span(boundary=true)+replaced_token+token+gpt_bert+prefix_lm"
+UNLIKE = "2*span(boundary=true)+replaced_token+token+gpt_bert+prefix_lm+tsdae+retromae"
 """Components that share a head, and components with their own heads, losses and generators."""
 
 
@@ -59,6 +59,7 @@ def test_objectives_are_read_from_text() -> None:
         ("untrained", "trains nothing"),
         ("token++token", "is not of the form NAME"),
         ("token+adaptive_mlm", "'adaptive_mlm' adapts to the model's errors"),
+        ("token+simcse", "'simcse' compares rows of a step with each other"),
     ],
 )
 def test_invalid_text_is_one_error(text: str, message: str) -> None:
@@ -68,6 +69,7 @@ def test_invalid_text_is_one_error(text: str, message: str) -> None:
 
 def test_has_own_head() -> None:
     own = {"replaced_token", "t5_infilling", "bart_denoise", "gpt_bert", "masked_diffusion"}
+    own |= {"tsdae", "simcse", "retromae"}
     shared = {"token", "whole_word", "span", "pmi", "causal", "prefix_lm", "mntp", "biphasic"}
     for name in own | shared:
         assert build(name).has_own_head == (name in own), name

@@ -130,6 +130,27 @@ def test_dropout_is_a_function_of_the_noise_and_keeps_the_mean() -> None:
     assert keep.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
 
 
+def test_an_objective_s_own_dropout_is_in_evaluation_too_and_ends_with_its_block() -> None:
+    module, tokens = encoder().eval(), torch.arange(5, 25)[None].expand(3, -1)
+    noise = Noise(0, 0, torch.arange(3))
+    plain = module(tokens, Attention())
+    with module.dropout(0.3, noise):
+        first, second = module(tokens, Attention()), module(tokens, Attention())
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, plain)
+    assert torch.equal(module(tokens, Attention()), plain)
+    module.train()
+    module.set_dropout(0.3, noise)
+    assert torch.equal(module(tokens, Attention()), first)  # the same draws as in training
+    with module.dropout(0.5, noise):
+        assert not torch.equal(module(tokens, Attention()), first)
+    assert torch.equal(module(tokens, Attention()), second)  # the passes before the block count
+    with pytest.raises(ZeroDivisionError), module.dropout(0.3, noise):
+        raise ZeroDivisionError
+    module.eval()
+    assert torch.equal(module(tokens, Attention()), plain)
+
+
 def test_number_of_parameters_equals_the_ledger() -> None:
     assert sum(p.numel() for p in encoder().parameters()) == encoder_parameters(SHAPE)
 

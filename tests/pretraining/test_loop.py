@@ -359,6 +359,26 @@ def test_out_of_memory_halves_the_micro_batch(make_spec: MakeSpec, corpus: Prepa
         assert torch.allclose(ours, theirs, atol=1e-3)
 
 
+@settings
+class BrokenFours(Broken):
+    """Four rows must be in one micro-batch."""
+
+    name: ClassVar[str] = "broken_fours"
+
+    @property
+    def rows_together(self) -> int:
+        return 4
+
+
+def test_out_of_memory_never_cuts_a_group_of_rows(
+    make_spec: MakeSpec, corpus: PreparedCorpus
+) -> None:
+    run = Pretraining(*make_spec(BrokenFours, how="out of memory"), corpus, "cpu")
+    with pytest.raises(torch.OutOfMemoryError):  # 2 rows fit, and a group has 4
+        run.step()
+    assert run.gradient_accumulation_steps == 2
+
+
 @pytest.mark.slow
 def test_steps_without_predictions_are_counted_and_do_not_divide_by_zero(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
@@ -411,7 +431,18 @@ def test_the_unigram_loss_is_that_of_token_frequencies_on_the_same_labels(
     run.step()  # the head predicts by itself again
 
 
-@pytest.mark.parametrize("name", ["replaced_token", "t5_infilling", "mixture", "all_tokens_mlm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "replaced_token",
+        "t5_infilling",
+        "mixture",
+        "all_tokens_mlm",
+        "tsdae",
+        "simcse",
+        "retromae",
+    ],
+)
 def test_a_loss_of_more_than_hidden_tokens_has_no_floor(
     make_spec: MakeSpec, corpus: PreparedCorpus, name: str
 ) -> None:

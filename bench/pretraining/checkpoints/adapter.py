@@ -112,8 +112,8 @@ class CheckpointEncoder(SharedEncoder):
         return self._dropped(index, output)
 
     def _dropped(self, index: int, output: Tensor) -> Tensor:
-        """The output of a module; in training, a share of it is zero."""
-        if not self.training or self._dropout is None:
+        """The output of a module; with dropout, a share of it is zero."""
+        if not self._drops:
             return output
         stream = f"encoder.dropout.{self._passes}.{index}"
         return output * self._kept(stream, output, tuple(output.shape[1:]))

@@ -51,7 +51,7 @@ def read_objective(text: str, owner: str) -> Objective:
 
     Raises:
         BenchError: The text has another form, the name or a setting is unknown, or the objective
-            trains nothing or adapts to the model.
+            trains nothing, adapts to the model or compares rows.
     """
     match = _NAMED.fullmatch(text)
     if match is None:
@@ -78,6 +78,11 @@ def read_objective(text: str, owner: str) -> Objective:
         raise BenchError(
             f"{owner}: {name!r} adapts to the model's errors and cannot be a component, because a "
             "component gets no feedback; run it alone, or use another objective"
+        )
+    if objective.rows_together > 1:
+        raise BenchError(
+            f"{owner}: {name!r} compares rows of a step with each other and cannot be a component, "
+            "because a component gets some rows only; run it alone, or use another objective"
         )
     return objective
 

@@ -72,7 +72,7 @@ class Encoder(SharedEncoder):
         return self._stack(tokens, mask.allowed, mask.is_causal, extra)
 
     def _last_state(self, tokens: Tensor, mask: Mask, extra: Tensor | None) -> Tensor:
-        keep = self._keep(tokens) if self.training and self._dropout else None
+        keep = self._keep(tokens) if self._drops else None
         return self._last(tokens, mask.allowed, mask.is_causal, extra, keep)
 
     def _keep(self, tokens: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ it reads, checks their number, and draws dropout from the noise of the batch.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +36,7 @@ class SharedEncoder(nn.Module, ABC):
         self.shape = shape
         self.tokens_read = 0  # positions processed by forward; `check_passes` tests it
         self._dropout: tuple[float, Noise] | None = None
+        self._drops_in_evaluation = False
         self._passes = 0  # since the noise was set: each draws its own positions
 
     @property
@@ -94,6 +97,26 @@ class SharedEncoder(nn.Module, ABC):
         resumed run and other micro-batches give the same training.
         """
         self._dropout, self._passes = (rate, noise) if rate else None, 0
+
+    @contextlib.contextmanager
+    def dropout(self, rate: float, noise: Noise) -> Iterator[None]:
+        """Inside the block, drop this share of outputs, in evaluation too.
+
+        It is for an objective whose loss is about dropout, so `training.dropout` does not apply
+        inside the block, and the validation loss has the same meaning as the training loss.
+        """
+        before = self._dropout, self._passes, self._drops_in_evaluation
+        self.set_dropout(rate, noise)
+        self._drops_in_evaluation = True
+        try:
+            yield
+        finally:
+            self._dropout, self._passes, self._drops_in_evaluation = before
+
+    @property
+    def _drops(self) -> bool:
+        """Whether the next forward pass drops outputs."""
+        return self._dropout is not None and (self.training or self._drops_in_evaluation)
 
     def _last_state(self, tokens: Tensor, mask: Mask, extra: Tensor | None) -> Tensor:
         return self._states(tokens, mask, extra)[-1]

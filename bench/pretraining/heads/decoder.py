@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Example, Loss
 from bench.pretraining.encoder import GatedMLP, Rotary, SelfAttention, norm, rotary_tables
+from bench.pretraining.heads.pooling import Pooling, pooled
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -120,8 +121,19 @@ class Decoder(nn.Module):
         return F.linear(self.final_norm(x), table, self.bias)
 
 
-def decoder_loss(encoder: SharedEncoder, decoder: Decoder, example: Example) -> Loss:
+def decoder_loss(
+    encoder: SharedEncoder,
+    decoder: Decoder,
+    example: Example,
+    pooling: Pooling | None = None,
+) -> Loss:
     """Cross-entropy of the labels, each conditioned on `extras["written"]` up to its place.
+
+    Args:
+        encoder: The shared encoder.
+        decoder: The decoder.
+        example: The corrupted rows.
+        pooling: The decoder attends to the pooled output alone; None: to the whole output.
 
     Raises:
         BenchError: The targets are longer than the decoder's maximum length.
@@ -133,8 +145,11 @@ def decoder_loss(encoder: SharedEncoder, decoder: Decoder, example: Example) -> 
             f"{len(decoder.cosine)}; rows must not be longer than `encoder.max_length`"
         )
     memory = encoder(example.inputs, example.attention, decoder.sentinels)
+    attention_mask = example.attention.attention_mask
+    if pooling is not None:
+        memory, attention_mask = pooled(memory, attention_mask, pooling)[:, None], None
     embedding = encoder.token_table
-    logits = decoder(example.extras["written"], memory, example.attention.attention_mask, embedding)
+    logits = decoder(example.extras["written"], memory, attention_mask, embedding)
     labels = example.labels.flatten()
     nats = F.cross_entropy(
         logits.flatten(0, 1).float(), labels, ignore_index=IGNORED, reduction="sum"

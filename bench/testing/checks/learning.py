@@ -63,13 +63,18 @@ def check_short_rows(objective: Objective) -> None:
 
 
 def check_micro_batches(objective: Objective) -> None:
-    """Sums and counts of micro-batches add up to those of the whole batch."""
-    where = place(objective, "loss")
+    """Sums and counts of micro-batches add up to those of the whole batch.
+
+    Micro-batches consist of whole groups of `rows_together` rows.
+    """
+    where, size = place(objective, "loss"), objective.rows_together
+    demand(size >= 1, "rows_together to be 1 or more", f"{size}", place(objective, "rows_together"))
     for progress in progress_values(objective):
-        batch, trial = sample_rows(objective, progress), Trial(objective)
+        batch = sample_rows(objective, progress, rows=ROWS * size)
+        trial = Trial(objective)
         whole = _numbers(trial.loss(batch)[1], where)
         for cuts in (range(ROWS), (0, 1, 4)):
-            bounds = [*cuts, ROWS]
+            bounds = [size * cut for cut in (*cuts, ROWS)]
             parts = [
                 _numbers(trial.loss(rows_of(batch, torch.arange(low, high)))[1], where)
                 for low, high in itertools.pairwise(bounds)

@@ -133,6 +133,14 @@ def test_dropout_is_a_function_of_the_noise(family: str, tmp_path: Path) -> None
     assert torch.equal(dropped(0), dropped(0))
     assert not torch.equal(dropped(0), dropped(1))
     assert not torch.equal(dropped(0), plain)
+    drops = dropped(0)
+    encoder.eval()
+    torch.testing.assert_close(encoder(tokens, Attention()), plain)
+    with encoder.dropout(0.3, Noise(0, 0, noise.example_ids)):
+        first, second = encoder(tokens, Attention()), encoder(tokens, Attention())
+    assert torch.equal(first, drops)
+    assert not torch.equal(second, first)
+    torch.testing.assert_close(encoder(tokens, Attention()), plain)
 
 
 @families

@@ -101,6 +101,8 @@ def test_samples_follow_the_generator_s_distribution() -> None:
         ("replaced_token", {"generator_width": 0.5, "rate": 0.3}),
         ("t5_infilling", {"decoder_layers": 1, "rate": "0.5->0.2", "mean_length": 1.5}),
         ("bart_denoise", {"decoder_layers": 3}),
+        ("tsdae", {"decoder_layers": 2, "pooling": "mean"}),
+        ("retromae", {"rate": "0.15->0.3"}),
     ],
 )
 def test_declared_cost_is_measured_cost_with_other_settings(
@@ -122,7 +124,9 @@ def test_declared_cost_is_measured_cost_with_other_settings(
 
 
 @pytest.mark.slow  # the conformance kit checks this for every objective, with fewer steps
-@pytest.mark.parametrize("name", ["replaced_token", "t5_infilling", "bart_denoise"])
+@pytest.mark.parametrize(
+    "name", ["replaced_token", "t5_infilling", "bart_denoise", "tsdae", "retromae"]
+)
 def test_thirty_steps_on_one_batch_lower_the_loss(name: str) -> None:
     objective = build(name)
     encoder, head = Encoder(SHAPE, 0), objective.head(SHAPE, VOCABULARY)

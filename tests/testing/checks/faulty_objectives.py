@@ -37,6 +37,33 @@ class Fine(DrawnObjective):
 
 
 @settings
+class FinePairs(Fine):
+    """A correct objective that compares rows: two by two, each sum times that of its partner."""
+
+    @property
+    def rows_together(self):
+        return 2
+
+    def loss(self, encoder, head, example, noise):
+        loss = super().loss(encoder, head, example, noise)
+        vectors = encoder(example.inputs, example.attention)[:, 0].view(-1, 2, 32)
+        return dataclasses.replace(loss, sum=loss.sum + vectors.prod(1).sum())
+
+    def extra_cost(self, shape):
+        return dataclasses.replace(super().extra_cost(shape), encoder_passes=2)
+
+
+@settings
+class Comparing(FinePairs):
+    """Compares all rows of a micro-batch, although only pairs are declared."""
+
+    def loss(self, encoder, head, example, noise):
+        loss = Fine.loss(self, encoder, head, example, noise)
+        vectors = encoder(example.inputs, example.attention)[:, 0]
+        return dataclasses.replace(loss, sum=loss.sum + (vectors @ vectors.T).sum())
+
+
+@settings
 class FineCausal(Objective):
     """A correct causal objective: predict the next token."""
 

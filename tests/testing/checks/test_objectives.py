@@ -15,11 +15,13 @@ from tests.testing.checks.faulty_objectives import (
     FAULTS,
     Boundless,
     Careless,
+    Comparing,
     Counting,
     Crashing,
     Detached,
     Fine,
     FineCausal,
+    FinePairs,
     Forgetful,
     Greedy,
     Misnamed,
@@ -40,6 +42,12 @@ def test_every_check_has_its_fault() -> None:
 @pytest.mark.parametrize("cls", [Fine, FineCausal])
 def test_a_correct_objective_passes(cls: type[Objective]) -> None:
     assert failed_checks(cls(), CHECKS) == []
+
+
+def test_rows_are_compared_in_the_declared_groups_only() -> None:
+    assert failed_checks(FinePairs(), {"micro_batches": CHECKS["micro_batches"]}) == []
+    says = "expected sums and counts to add up over micro-batches"
+    assert says in failure_message(Comparing(), CHECKS["micro_batches"])
 
 
 @pytest.mark.parametrize("name", FAULTS)
