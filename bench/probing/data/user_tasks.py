@@ -17,13 +17,19 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.probing.data.user_answers import AnswerFile
 from bench.probing.data.user_files import LabelFile
-from bench.probing.data.user_kinds import FileTask
+from bench.probing.data.user_kinds import UserTask
 from bench.probing.data.user_labels import (
     ClassificationFile,
+    ClusteringFile,
     MultilabelFile,
     PairFile,
     ScoreFile,
     SimilarityFile,
+)
+from bench.probing.data.user_search import (
+    SearchFiles,
+    documents_first,
+    with_absolute_files,
 )
 from bench.probing.data.user_tags import TaggingFile
 
@@ -31,9 +37,7 @@ if TYPE_CHECKING:
     from bench.probing.task import Task
     from bench.registry import Registry
 
-_COMMON = ("name", "metric", "split", "group", "seed")
-
-KINDS: dict[str, type[FileTask]] = {
+KINDS: dict[str, type[UserTask]] = {
     "classify": ClassificationFile,
     "multilabel": MultilabelFile,
     "score": ScoreFile,
@@ -41,6 +45,8 @@ KINDS: dict[str, type[FileTask]] = {
     "tag": TaggingFile,
     "similarity": SimilarityFile,
     "qa": AnswerFile,
+    "cluster": ClusteringFile,
+    "retrieve": SearchFiles,
 }
 
 
@@ -85,8 +91,10 @@ def parse(argument: str) -> LabelFile:
         if colon:
             raise _unknown("kind of task", kind, KINDS)
         raise BenchError(f"--task {argument!r}: write {forms}, then ,column=NAME as needed")
-    known = (*KINDS[kind].columns, *_COMMON)
+    known = (*KINDS[kind].columns, *KINDS[kind].options)
     pieces = re.split(rf",(?=(?:{'|'.join(known)})=)", rest)
+    if issubclass(KINDS[kind], SearchFiles):
+        pieces = documents_first(pieces)
     for count in range(len(pieces), 0, -1):
         path = Path(",".join(pieces[:count])).expanduser()
         if path.exists() or count == 1:
@@ -95,7 +103,10 @@ def parse(argument: str) -> LabelFile:
     if not path.exists() and stray:
         raise _unknown(f"option of {kind}", stray[1], known)
     options = dict(piece.split("=", 1) for piece in pieces[count:])
-    return LabelFile(kind, path, {key: value for key, value in options.items() if value})
+    options = {key: value for key, value in options.items() if value}
+    if issubclass(KINDS[kind], SearchFiles):
+        options = with_absolute_files(options)
+    return LabelFile(kind, path, options)
 
 
 def _unknown(role: str, name: str, known: Collection[str]) -> BenchError:
@@ -111,4 +122,4 @@ def task_class(reference: str, registry: Registry) -> type[Task]:
 
 def reference_of(task: type[Task]) -> str:
     """The reference by which a worker finds a task."""
-    return task.reference if issubclass(task, FileTask) else task.name
+    return task.reference if issubclass(task, UserTask) else task.name
