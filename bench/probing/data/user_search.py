@@ -84,7 +84,7 @@ class SearchFiles(UserTask, Retrieval):
     )  # fmt: skip
 
     def require(self, data: DataRoot) -> None:
-        """Check that the three files exist, without reading them."""
+        """Check that the three files exist, without loading them."""
         self._files()
 
     def load(self, data: DataRoot) -> Splits:

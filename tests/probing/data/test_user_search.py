@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
+from bench.corpus.trainer import char_tokenizer
 from bench.errors import BenchError
+from bench.pretraining.encoder import Encoder
+from bench.pretraining.heads import TokenHead
 from bench.pretraining.noise import Noise
 from bench.probing.data.user_kinds import notes_of
 from bench.probing.data.user_tasks import reference_of, task_class, user_task
+from bench.probing.reader.reader import RunReader
 from bench.probing.task import DataRoot, Splits, Task
 from bench.registry import Registry
+from bench.spec import EncoderShape
+from tests.helpers.by_hand import write_text
+from tests.helpers.paths import ROOT
 
 NOISE = Noise(0, 0, torch.arange(1))
 COUNT = 20
@@ -299,3 +309,60 @@ def test_unusable_clusters_are_refused(rows: Rows, message: str, tmp_path: Path)
     path = write(tmp_path / "a.jsonl", rows)
     with pytest.raises(BenchError, match=message):
         load(f"cluster:{path},text=review,label=topic")
+
+
+def tiny_reader() -> RunReader:
+    """An untrained encoder with a character tokenizer."""
+    tokenizer = char_tokenizer(["abcdefghijklmnopqrstuvwxyz ABCDEFGHIJ 0123456789"] * 2, 64)
+    shape = EncoderShape(
+        hidden_size=16, num_layers=1, num_heads=1, mlp_size=16, max_length=32,
+        vocab_size=tokenizer.vocabulary.size,
+    )  # fmt: skip
+    return RunReader(Encoder(shape, 0), TokenHead(shape), tokenizer, "masked")
+
+
+def test_an_encoder_is_scored_on_both_kinds(tmp_path: Path) -> None:
+    docs = write(tmp_path / "topics.csv", reviews())
+    reader = tiny_reader()
+    for argument in (
+        f"retrieve:{beir(tmp_path / 'search')}",
+        f"cluster:{docs},text=review,label=topic",
+    ):
+        task, splits = load(argument)
+        score = task.score(reader, splits, NOISE)
+        chance = task.chance_of(splits)
+        assert chance is not None
+        assert chance < score.value <= 1.0, argument  # characters in common
+        assert score.stderr > 0
+        assert len(score.outcomes) == {"retrieval": 16, "clustering": 80}[task.family]
+
+
+@pytest.mark.slow
+def test_both_kinds_run_in_one_command(tmp_path: Path) -> None:
+    beir(tmp_path / "search")
+    write(tmp_path / "topics.csv", reviews())
+    write_text(tmp_path)
+    command = [
+        sys.executable, "-P", "-m", "bench", "run", "--objective", "token", "--seeds", "0-1",
+        "--corpus", "text.txt", "--budget", "20k", "--set", "encoder.hidden_size=32",
+        "--task", "retrieve:docs=search/corpus.jsonl,queries=search/queries.jsonl,"
+        "qrels=search/qrels/test.tsv,name=search",
+        "--task", "cluster:topics.csv,text=review,label=topic",
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "BENCH_CACHE": str(tmp_path / "cache")}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    compared = subprocess.run(
+        [*command[:4], "compare", "--format", "json"],
+        cwd=tmp_path, env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    rows = {(row["objective"], row["column"]): row for row in json.loads(compared.stdout)}
+    for objective in ("token", "untrained", "majority", "bag_of_words", "bm25"):
+        for metric in ("ndcg@10", "recall@100", "mrr@10"):
+            row = rows[objective, f"search {metric}"]
+            assert 0 <= row["low"] <= row["mean"] <= row["high"] <= 1
+    assert rows["bm25", "search mrr@10"]["mean"] == 1.0
+    assert rows["token", "search ndcg@10"]["chance"] > 0
+    for objective in ("token", "untrained", "majority", "bag_of_words"):
+        assert 0 <= rows[objective, "topics"]["mean"] <= 1
+    assert rows["bag_of_words", "topics"]["low"] > rows["token", "topics"]["chance"]
+    assert rows["token", "topics"]["metric"] == "v_measure"
