@@ -61,8 +61,8 @@ class Embedding:
 def chosen_embedding(run: Run, architecture: Architecture) -> Embedding:
     """The layer and pooling with the highest mean dev score on the run's own tasks.
 
-    The cosines of similarity, retrieval and clustering tasks decide; without them, the probes of text
-    classification. `last` is possible only where no [SEP] ends the text; `first` never is.
+    The cosines of similarity, retrieval and clustering tasks decide; without them, the probes of
+    text classification. `last` is possible only where no [SEP] ends the text; `first` never is.
     """
     attention = scored_attention(run, architecture)
     poolings = ("mean", "last") if architecture.is_causal else ("mean",)

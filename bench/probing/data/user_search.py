@@ -17,7 +17,8 @@ from bench.errors import BenchError
 from bench.probing.data.collections import judged_queries
 from bench.probing.data.datasets import as_splits, cut
 from bench.probing.data.label_files.column import Column
-from bench.probing.data.label_files.formats import FORMATS, read_rows
+from bench.probing.data.label_files.formats import read_rows
+from bench.probing.data.label_files.judgements import TABLES, TREC, WHOLE, read_judgements
 from bench.probing.data.label_files.values import is_missing, items_of, plain_label
 from bench.probing.data.user_files import find_splits
 from bench.probing.data.user_kinds import FileSplits, UserTask, column_of
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 FILES = ("docs", "queries", "qrels")
 STEMS = {"docs": ("corpus", "docs", "documents"), "queries": ("queries",)}
 """The names of a folder's files, without their endings."""
-TABLES = tuple(suffix for suffix in FORMATS if not suffix.startswith(".conll"))
-TREC = (".txt", ".trec", ".qrels", ".qrel", "")
-"""The endings of files of judgements in TREC's format, which has no header."""
-TREC_COLUMNS = ("query-id", "iteration", "corpus-id", "score")
 ID = ("_id", "id")
 NAMES = {
     "query": ("query-id", "query_id", "qid", "query"),
@@ -41,7 +38,6 @@ NAMES = {
     "grade": ("score", "relevance", "grade"),
 }
 """The names of the columns of judgements, of which the first that exists is used."""
-_WHOLE = re.compile(r"[+-]?\d+")
 
 
 def documents_first(pieces: Sequence[str]) -> list[str]:
@@ -276,50 +272,6 @@ class SearchFiles(UserTask, Retrieval):
         return test.assign(excluded=excluded)
 
 
-def read_judgements(path: Path, notes: list[str]) -> pd.DataFrame:
-    """A table of judgements with a header, or TREC's four columns without one.
-
-    Raises:
-        BenchError: A line of TREC's format has another number of columns.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in TREC and not (suffix in (".tsv", ".csv") and _has_no_header(path)):
-        return read_rows(path, notes)
-    import pandas as pd
-
-    rows = []
-    for number, line in enumerate(_lines(path), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) != len(TREC_COLUMNS):
-            raise BenchError(
-                f"{path}, line {number}: {len(fields)} columns, but a line of TREC's format is "
-                "QUERY 0 DOCUMENT GRADE; a table with a header must be one of "
-                f"{' '.join(TABLES)}"
-            )
-        rows.append(fields)
-    if not rows:
-        raise BenchError(f"{path} has no rows")
-    return pd.DataFrame(rows, columns=list(TREC_COLUMNS), dtype=object)
-
-
-def _has_no_header(path: Path) -> bool:
-    """Whether the first line is a judgement of TREC's format."""
-    first = next((line for line in _lines(path) if line.strip()), "").split()
-    return len(first) == len(TREC_COLUMNS) and _WHOLE.fullmatch(first[-1]) is not None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BenchError(
-            f"{path} is not UTF-8 (byte {error.start}); convert it, for example: iconv -f LATIN1 "
-            "-t UTF-8"
-        ) from None
-
-
 def _check_file(path: Path) -> None:
     """Check that a file of the collection exists and has a known format."""
     if path.is_dir():
@@ -378,7 +330,7 @@ def _grade(text: str, path: Path, row: int) -> int:
     Raises:
         BenchError: It is negative, or no whole number.
     """
-    if not _WHOLE.fullmatch(text) or int(text) < 0:
+    if not WHOLE.fullmatch(text) or int(text) < 0:
         raise BenchError(
             f"{path}, row {row}: the grade {text[:40]!r} is not a whole number from 0 (not "
             "relevant); write 0 for documents that are not relevant, and 1 or more for others"
