@@ -32,6 +32,20 @@ def test_a_column_that_run_would_refuse_is_refused(tmp_path: Path) -> None:
     plan(tmp_path, tasks=None, task=f"classify:{labels}")
 
 
+def test_a_search_that_run_would_refuse_is_refused(tmp_path: Path) -> None:
+    rows = "\n".join(f"{i},a text {i}" for i in range(20))
+    (tmp_path / "corpus.csv").write_text(f"_id,text\n{rows}")
+    (tmp_path / "queries.csv").write_text(f"_id,text\n{rows}")
+    judged = [f"{i} 0 {i + 1} 1" for i in range(20)]
+    (tmp_path / "qrels.txt").write_text("\n".join(judged))
+    with pytest.raises(BenchError, match="1 of 20 judgements are about a document"):
+        plan(tmp_path, tasks=None, task=f"retrieve:{tmp_path}")
+    (tmp_path / "qrels.txt").write_text("\n".join(judged[:-1]))
+    found = plan(tmp_path, tasks=None, task=f"retrieve:{tmp_path},name=search")
+    assert "search: 1 of 20 queries have no relevant document; they are left out" in found.warnings
+    assert found.tasks == ["search"]
+
+
 def test_more_memory_than_the_machine_has_is_a_warning(tmp_path: Path) -> None:
     found = plan(tmp_path, size="base", settings=["training.batch_tokens=16777216"])
     assert "GB of memory, and this machine has" in render(found)

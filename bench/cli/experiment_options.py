@@ -59,9 +59,11 @@ LabelFiles = Annotated[
     typer.Option(
         "--task",
         metavar="KIND:FILE",
-        help="Your own labels: classify:FILE, pair:FILE, tag:FILE, similarity:FILE or qa:FILE. "
-        "FILE is .csv, .tsv, .jsonl, .parquet, or a folder with train and test. Add as needed "
-        ",text=COLUMN ,label=COLUMN ,split=COLUMN ,group=COLUMN ,metric=NAME ,name=NAME. "
+        help="Your own labels: classify:FILE, multilabel:FILE, score:FILE, pair:FILE, tag:FILE, "
+        "similarity:FILE, qa:FILE or cluster:FILE. FILE is .csv, .tsv, .jsonl, .parquet, or a "
+        "folder with train and test. Add as needed ,text=COLUMN ,label=COLUMN ,split=COLUMN "
+        ",group=COLUMN ,metric=NAME ,name=NAME. Your own search: "
+        "retrieve:docs=FILE,queries=FILE,qrels=FILE, or retrieve:FOLDER in the layout of BEIR. "
         "Repeat the option for more tasks.",
     ),
 ]

@@ -30,7 +30,7 @@ CLS_WEIGHT = 1e-8
 """The weight of [CLS] in a mean: lost in rounding beside any token, and all of a text without
 tokens, for which bench reads the [CLS]. (`Pooling` divides by 1e-9 at least.)"""
 
-_COSINE_FAMILIES = ("similarity", "retrieval")
+_COSINE_FAMILIES = ("similarity", "retrieval", "clustering")
 _PROBED_FAMILY = "text classification"
 
 
@@ -61,8 +61,8 @@ class Embedding:
 def chosen_embedding(run: Run, architecture: Architecture) -> Embedding:
     """The layer and pooling with the highest mean dev score on the run's own tasks.
 
-    The cosines of similarity and retrieval tasks decide; without them, the probes of text
-    classification. `last` is possible only where no [SEP] ends the text; `first` never is.
+    The cosines of similarity, retrieval and clustering tasks decide; without them, the probes of
+    text classification. `last` is possible only where no [SEP] ends the text; `first` never is.
     """
     attention = scored_attention(run, architecture)
     poolings = ("mean", "last") if architecture.is_causal else ("mean",)

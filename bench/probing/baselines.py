@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from jaxtyping import Float
 
 Labels = Sequence[str]
 Row = Sequence[str | None]
@@ -27,6 +28,8 @@ C_GRID = (1.0, 10.0, 100.0)
 90.0 instead of 90.8, because rare words need large weights."""
 MAX_CHOICE_ROWS = 10_000
 """Rows on which one is chosen: a fifth of them as dev part, the rest for the fits."""
+BM25_K1, BM25_B = 1.2, 0.75
+"""Saturation of word counts and weight of a document's length: the defaults of Lucene."""
 CHARACTER_GRAM = 3
 """The longest run of characters that counts where words make no sense."""
 SAMPLE_TEXTS = 500
@@ -131,6 +134,30 @@ def tfidf(known: Sequence[str], *others: Sequence[str]) -> list[Any]:
     vectors = vectorizer(known)
     own = vectors.fit_transform(known)
     return [*(vectors.transform(texts) for texts in others), own]
+
+
+def bm25(
+    documents: Sequence[str], queries: Sequence[str]
+) -> Callable[[slice], Float[np.ndarray, "Q N"]]:
+    """The BM25 scores of all documents for a slice of the queries (Robertson & Zaragoza 2009).
+
+    The formula is that of Lucene, with the words of `vectorizer`. Documents whose query words are
+    all unknown score 0.
+    """
+    import bm25s
+    import numpy as np
+
+    words_of = vectorizer(documents).build_analyzer()
+    index = bm25s.BM25(k1=BM25_K1, b=BM25_B, method="lucene")
+    index.index([words_of(text) for text in documents], show_progress=False)
+    known = index.vocab_dict
+    words = [[word for word in words_of(text) if word in known] for text in queries]
+    nothing = np.zeros(len(documents), dtype=np.float32)
+
+    def scores(rows: slice) -> Float[np.ndarray, "Q N"]:
+        return np.stack([index.get_scores(row) if row else nothing for row in words[rows]])
+
+    return scores
 
 
 def most_frequent_label(

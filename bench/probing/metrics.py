@@ -195,6 +195,23 @@ def f1_counts(labels: np.ndarray, predicted: np.ndarray, of: str = "1") -> Count
     return 2.0 * (is_true & is_predicted), is_true.astype(float) + is_predicted
 
 
+def v_counts(labels: Sequence[str], clusters: Int[np.ndarray, " N"]) -> Counts:
+    """Per example the parts of numerator and denominator whose ratio is the V-measure.
+
+    The V-measure is twice the mutual information of labels and clusters divided by the sum of
+    their entropies. All three are means over examples, of log(p(l, k) / (p(l) p(k))), -log p(l)
+    and -log p(k), and these are their influence functions too, so that the delta method holds.
+    """
+    _, true = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+    _, own = np.unique(clusters, return_inverse=True)
+    _, pair, pairs = np.unique(
+        np.stack((true, own)), axis=1, return_inverse=True, return_counts=True
+    )
+    p_true, p_own = (np.bincount(x)[x] / len(x) for x in (true, own))
+    p_both = pairs[pair.ravel()] / len(true)
+    return 2 * np.log(p_both / (p_true * p_own)), -np.log(p_true) - np.log(p_own)
+
+
 def matthews(labels: np.ndarray, predicted: np.ndarray) -> Float[np.ndarray, " N"]:
     """Outcomes with Matthews' correlation as mean, R_K beyond two classes (Gorodkin 2004).
 

@@ -154,7 +154,8 @@ RANGES = {
     **dict.fromkeys(("accuracy", "accuracy_5", "exact_match", "f1", "span_f1"), (0.0, 1.0)),
     **dict.fromkeys(("micro_f1", "macro_f1", "lrap"), (0.0, 1.0)),
     "r2": (-math.inf, 1.0),
-    **dict.fromkeys(("ndcg@10", "reciprocal_rank"), (0.0, 1.0)),
+    **dict.fromkeys(("ndcg@10", "recall@100", "mrr@10", "v_measure"), (0.0, 1.0)),
+    "reciprocal_rank": (0.0, 1.0),
     **dict.fromkeys(("matthews", "spearman"), (-1.0, 1.0)),
 }
 """The lowest and the highest value of each metric; no interval leaves them."""

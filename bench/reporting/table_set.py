@@ -29,7 +29,7 @@ from bench.reporting.curves import Curve, by_curve, curves_of, untrained_for
 from bench.reporting.formatting import big_number
 from bench.reporting.table import Intervals, Row, Table, rows_of
 
-_BASELINE_ORDER = ("majority", "bag_of_words", "window_of_words")
+_BASELINE_ORDER = ("majority", "bag_of_words", "bm25", "window_of_words")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

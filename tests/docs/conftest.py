@@ -70,6 +70,14 @@ def _write(folder: Path) -> None:
         [{"question": "what is near?", "context": text, "answers": "red wall"}
          for text in (f"{i} a gate near the red wall {i}" for i in range(NUM_ROWS))],
     )  # fmt: skip
+    _write_lines(
+        folder / "docs.jsonl",
+        [{"_id": f"d{i}", "text": sentence} for i, sentence in enumerate(sentences)],
+    )
+    pd.DataFrame({"_id": range(NUM_ROWS), "text": others}).to_csv(
+        folder / "queries.csv", index=False
+    )
+    (folder / "qrels.tsv").write_text("\n".join(f"{i} 0 d{i} 1" for i in range(NUM_ROWS)))
     _write_task_data(folder / "task_data", sentences, classes)
 
 

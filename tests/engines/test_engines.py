@@ -292,7 +292,13 @@ def test_a_job_is_found_again_where_its_folder_lies_now(
     spec, _ = make_spec()
     data = DataRoot(tmp_path / "here", None, "tiny", cache / corpus.folder.name)
     task = f"classify:{labels},label=label,name=labels"
-    evaluation = Evaluation(tmp_path / "here" / "out", data, ("sst2", task))
+    for name in ("docs", "queries", "qrels"):
+        (tmp_path / "here" / f"{name}.tsv").touch()
+    here = tmp_path / "here"
+    search = (
+        f"retrieve:{here / 'docs.tsv'},queries={here / 'queries.tsv'},qrels={here / 'qrels.tsv'}"
+    )
+    evaluation = Evaluation(here / "out", data, ("sst2", task, search))
     states = [JobState(RunJob(spec, evaluation)), JobState(BaselinesJob(evaluation, 2))]
     from bench.engines.job_files import write_jobs
 
@@ -308,6 +314,7 @@ def test_a_job_is_found_again_where_its_folder_lies_now(
         assert job.evaluation.data.folder == there
         assert job.evaluation.out == there / "out"
         assert job.evaluation.tasks[1].startswith(f"classify:{there / 'labels, 2.csv'},")
+        assert f"qrels={there / 'qrels.tsv'}" in job.evaluation.tasks[2]
     (cache / corpus.folder.name).unlink()
     with pytest.raises(BenchError, match=r"no prepared corpus .* run `bench prepare` here"):
         load_job(file)

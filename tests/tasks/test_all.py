@@ -31,6 +31,7 @@ COLUMNS = {
     "minimal pairs": {"good", "bad", "bucket"},
     "span extraction": {"question", "context", "answers"},
     "retrieval": {"text", "relevant"},
+    "clustering": {"text", "label"},
     "fill in": {"text", "start", "end"},
 }
 N = 12
@@ -60,6 +61,7 @@ HUB = {  # folder: (splits, columns), as the hub documents them
     "subj": (("train", "test"), {"text": TEXTS, "label": LABELS}),
     "cr": (("train", "test"), {"text": TEXTS, "label": LABELS}),
     "trec": (("train", "test"), {"text": TEXTS, "coarse_label": LABELS, "fine_label": LABELS}),
+    "twentynewsgroups": (("train", "test"), {"text": [*TEXTS[:-1], " "], "label": LABELS}),
     "ag_news": (("train", "test"), {"text": TEXTS, "label": LABELS}),
     "super_glue/boolq": (("validation",), pair("question", "passage")),
     "super_glue/wic": (
@@ -92,6 +94,7 @@ HUB = {  # folder: (splits, columns), as the hub documents them
     "senteval/sentence_length": (("train", "test"), {"sentence": TEXTS, "label": LABELS}),
     "ud_probing/tree_depth": (("train", "test"), {"sentence": TEXTS, "label": LABELS}),
 }
+COLLECTIONS = ("arguana", "cranfield", "nfcorpus", "scifact")
 SENTEVAL = ("word_content", "past_present", "subj_number", "obj_number", "bigram_shift")
 
 
@@ -106,13 +109,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         parts = ["tr", "tr", "va", "te", "te", "te"] * 8
         lines = [f'{part}\t{"AB"[i % 2]}\tsay "{i}" .' for i, part in enumerate(parts)]
         (folder / "senteval" / f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
-    (folder / "cranfield").mkdir()
     for name, columns in {
         "corpus": {"_id": [*"abcdefghijkl"], "title": TEXTS, "text": OTHERS},
-        "queries": {"_id": [str(i) for i in range(N)], "text": TEXTS},
-        "qrels_test": {"query-id": ["0", "0", "1"], "corpus-id": [*"aba"], "score": [4, 0, 1]},
+        "queries": {"_id": [*"abcdefghijkl"], "text": TEXTS},
+        "qrels_test": {"query-id": [*"aab"], "corpus-id": [*"bca"], "score": [4, 0, 1]},
     }.items():
-        pd.DataFrame(columns).to_parquet(folder / "cranfield" / f"{name}.parquet")
+        for collection in COLLECTIONS:
+            (folder / collection).mkdir(exist_ok=True)
+            pd.DataFrame(columns).to_parquet(folder / collection / f"{name}.parquet")
     return folder
 
 
@@ -120,10 +124,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_task_loads_the_hubs_columns(name: str, root: Path) -> None:
     task = TASKS[name]()
     assert all((task.summary, task.source, task.metric, task.size))
-    assert 0 <= task.chance < 1
     data = DataRoot(root)
     task.require(data)
     loaded = task.load(data)
+    assert 0 <= task.chance_of(loaded) < 1
     assert set(loaded.test.columns) >= COLUMNS[task.family]
     assert len(loaded.test) > 0
     assert loaded.sha256 == task.load(data).sha256
@@ -157,9 +161,11 @@ def test_answers_hidden_words_and_judgements(root: Path) -> None:
     documents, queries = load("cranfield", root)
     assert documents["text"][0] == f"{TEXTS[0]} {OTHERS[0]}"
     assert queries["relevant"].tolist() == [
-        {"a": 4.0},
+        {"b": 4.0},
         {"a": 1.0},
     ]  # the others have no relevant document
+    assert "excluded" not in queries
+    assert load("arguana", root)[1]["excluded"].tolist() == ["a", "b"]
 
 
 def test_boolq_without_train_is_divided_by_passage(root: Path) -> None:
@@ -270,3 +276,44 @@ def test_a_suite_goes_on_without_the_tasks_that_it_cannot_evaluate(
         require_data(tasks, DataRoot(tmp_path), named)
     with pytest.raises(BenchError, match="no train split"):
         require_data({"sst2": TASKS["sst2"]}, DataRoot(tmp_path), optional)
+
+
+def test_messages_without_text_are_left_out(root: Path) -> None:
+    train, test = load("twentynewsgroups", root)
+    assert (len(train), len(test)) == (N - 1, N - 1)
+
+
+def test_newsgroups_come_from_the_folder_of_scikit_learn_where_they_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sklearn.datasets
+
+    calls = []
+
+    def stored(subset: str, **options: object) -> object:
+        calls.append(options)
+        texts = [f"{subset} {i}" for i in range(20)]
+        return sklearn.utils.Bunch(data=texts, target=[0, 1] * 10, target_names=["a.b", "c.d"])
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_20newsgroups", stored)
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    task = TASKS["twentynewsgroups"]()
+    with pytest.raises(BenchError, match="twentynewsgroups"):
+        task.require(DataRoot())  # neither at hand nor on the hub
+    assert not calls
+    (tmp_path / "20news-bydate_py3.pkz").touch()
+    task.require(DataRoot())
+    splits = task.load(DataRoot())
+    assert (len(splits.train), splits.test["label"].tolist()[:2]) == (20, ["a.b", "c.d"])
+    assert all(options["download_if_missing"] is False for options in calls)
+    assert all(options["remove"] == ("headers", "footers", "quotes") for options in calls)
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_a_collection_names_the_files_that_it_needs(name: str, root: Path, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    for file in ("corpus", "queries"):
+        (tmp_path / name / f"{file}.parquet").symlink_to(root / name / f"{file}.parquet")
+    with pytest.raises(BenchError, match=rf"{name}/qrels_test\.parquet; its folder has \['corpus"):
+        TASKS[name]().require(DataRoot(tmp_path))

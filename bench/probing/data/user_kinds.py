@@ -48,8 +48,8 @@ def notes_of(splits: Splits) -> tuple[str, ...]:
     return splits.notes if isinstance(splits, FileSplits) else ()
 
 
-class FileTask(Task):
-    """Loads a label file for its family; the subclasses define the columns."""
+class UserTask(Task):
+    """A task of the user's files, from an argument of `--task`."""
 
     is_own: ClassVar[bool] = True
 
@@ -60,6 +60,26 @@ class FileTask(Task):
     """The family's columns, the labels last; each is also an option, for its name in the file."""
     metrics: ClassVar[tuple[str, ...]]
     """The metrics that the option `metric` may name."""
+    options: ClassVar[tuple[str, ...]] = ("name", "metric", "split", "group", "seed")
+    """The other options."""
+    file_options: ClassVar[tuple[str, ...]] = ()
+    """The columns that are files of their own, not names in the file."""
+
+    def check(self, splits: Splits) -> None:
+        """Check the examples as the family does.
+
+        Raises:
+            BenchError: They are unusable; says which rows were repaired or left out before.
+        """
+        try:
+            super().check(splits)
+        except BenchError as error:
+            raise BenchError(f"{error}{_in_brackets(notes_of(splits))}") from None
+
+
+class FileTask(UserTask):
+    """Loads a label file for its family; the subclasses define the columns."""
+
     stratum: ClassVar[str | None] = None
     """The column whose values are equally frequent in both parts of a new split."""
     unit: ClassVar[str] = "text"
@@ -87,17 +107,6 @@ class FileTask(Task):
             notes=tuple(dict.fromkeys(notes)),
         )
 
-    def check(self, splits: Splits) -> None:
-        """Check the examples as the family does.
-
-        Raises:
-            BenchError: They are unusable; says which rows were repaired or left out before.
-        """
-        try:
-            super().check(splits)
-        except BenchError as error:
-            raise BenchError(f"{error}{_in_brackets(notes_of(splits))}") from None
-
     def _rows(self, path: Path, notes: list[str]) -> pd.DataFrame:
         """All rows of one file."""
         return read_rows(path, notes)
@@ -120,7 +129,7 @@ class FileTask(Task):
         """The labels of a part that are names of classes."""
         return []
 
-    def _chance(self, test: pd.DataFrame, metric: str) -> float:
+    def _chance(self, test: pd.DataFrame, metric: str) -> float | None:
         return 0.0
 
     def _parts(self, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:

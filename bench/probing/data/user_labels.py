@@ -17,6 +17,7 @@ from bench.probing.data.label_files.values import (
 )
 from bench.probing.data.user_kinds import FileTask, best_constant, column_of
 from bench.probing.families.classification import TextClassification
+from bench.probing.families.clustering import Clustering
 from bench.probing.families.multilabel import MultilabelClassification, best_constant_score
 from bench.probing.families.pair_classification import PairClassification
 from bench.probing.families.regression import TextRegression
@@ -24,6 +25,8 @@ from bench.probing.families.similarity import Similarity
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.probing.task import Splits
 
 FEW_NUMBERS = 20
 """More different numbers with decimals are no classes."""
@@ -69,7 +72,7 @@ class ClassLabels(FileTask):
     def _labels(self, frame: pd.DataFrame) -> list[str]:
         return list(frame["label"])
 
-    def _chance(self, test: pd.DataFrame, metric: str) -> float:
+    def _chance(self, test: pd.DataFrame, metric: str) -> float | None:
         return best_constant(list(test["label"]), metric, self.file.path)
 
     def _check_classes(self, labels: list[str], column: Column) -> None:
@@ -114,6 +117,26 @@ class PairFile(ClassLabels, PairClassification):
     columns: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
     for_numbers: ClassVar[str] = "similarity:FILE,score=COLUMN"
     for_lists: ClassVar[str] = "one label per pair is needed"
+
+
+class ClusteringFile(ClassLabels, Clustering):
+    """One label per text; a fifth of the texts, or the train part, serves for choices."""
+
+    columns: ClassVar[tuple[str, ...]] = ("text", "label")
+    metrics: ClassVar[tuple[str, ...]] = ("v_measure",)
+    for_numbers: ClassVar[str] = "score:FILE,score=COLUMN"
+    for_lists: ClassVar[str] = "one label per text is needed, and multilabel:FILE reads several"
+
+    def _divide(self, rows: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """20 to 80: nothing is fitted, so the larger part is clustered and reported."""
+        larger, smaller = super()._divide(rows, notes)
+        return smaller, larger
+
+    def _chance(self, test: pd.DataFrame, metric: str) -> float | None:
+        return None  # the family measures it
+
+    def _note_unseen(self, splits: Splits, notes: list[str]) -> None:
+        """No label is learnt, so one that is not in train is no error."""
 
 
 class NumberedTexts(FileTask):

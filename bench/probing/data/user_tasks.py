@@ -8,7 +8,6 @@ name.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import re
 from collections.abc import Callable, Collection
@@ -18,13 +17,18 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.probing.data.user_answers import AnswerFile
 from bench.probing.data.user_files import LabelFile
-from bench.probing.data.user_kinds import FileTask
+from bench.probing.data.user_kinds import UserTask
 from bench.probing.data.user_labels import (
     ClassificationFile,
+    ClusteringFile,
     MultilabelFile,
     PairFile,
     ScoreFile,
     SimilarityFile,
+)
+from bench.probing.data.user_search import (
+    SearchFiles,
+    documents_first,
 )
 from bench.probing.data.user_tags import TaggingFile
 
@@ -32,9 +36,7 @@ if TYPE_CHECKING:
     from bench.probing.task import Task
     from bench.registry import Registry
 
-_COMMON = ("name", "metric", "split", "group", "seed")
-
-KINDS: dict[str, type[FileTask]] = {
+KINDS: dict[str, type[UserTask]] = {
     "classify": ClassificationFile,
     "multilabel": MultilabelFile,
     "score": ScoreFile,
@@ -42,6 +44,8 @@ KINDS: dict[str, type[FileTask]] = {
     "tag": TaggingFile,
     "similarity": SimilarityFile,
     "qa": AnswerFile,
+    "cluster": ClusteringFile,
+    "retrieve": SearchFiles,
 }
 
 
@@ -52,7 +56,7 @@ def user_task(argument: str) -> type[Task]:
         BenchError: Unknown kind, option or metric; no such file; an invalid name.
     """
     file = parse(argument)
-    file = dataclasses.replace(file, path=file.path.absolute())
+    file = _moved(file, Path.absolute)
     kind = KINDS[file.kind]
     metric = file.options.get("metric", kind.metrics[0])
     if metric not in kind.metrics:
@@ -91,8 +95,10 @@ def parse(argument: str, base: Path = Path()) -> LabelFile:
         if colon:
             raise _unknown("kind of task", kind, KINDS)
         raise BenchError(f"--task {argument!r}: write {forms}, then ,column=NAME as needed")
-    known = (*KINDS[kind].columns, *_COMMON)
+    known = (*KINDS[kind].columns, *KINDS[kind].options)
     pieces = re.split(rf",(?=(?:{'|'.join(known)})=)", rest)
+    if issubclass(KINDS[kind], SearchFiles):
+        pieces = documents_first(pieces)
     for count in range(len(pieces), 0, -1):
         path = base / Path(",".join(pieces[:count])).expanduser()
         if path.exists() or count == 1:
@@ -101,7 +107,20 @@ def parse(argument: str, base: Path = Path()) -> LabelFile:
     if not path.exists() and stray:
         raise _unknown(f"option of {kind}", stray[1], known)
     options = dict(piece.split("=", 1) for piece in pieces[count:])
-    return LabelFile(kind, path, {key: value for key, value in options.items() if value})
+    options = {key: value for key, value in options.items() if value}
+    for key in KINDS[kind].file_options:
+        if key in options:
+            options[key] = str(base / Path(options[key]).expanduser())
+    return LabelFile(kind, path, options)
+
+
+def _moved(file: LabelFile, move: Callable[[Path], Path]) -> LabelFile:
+    names = KINDS[file.kind].file_options
+    options = {
+        key: str(move(Path(value))) if key in names else value
+        for key, value in file.options.items()
+    }
+    return LabelFile(file.kind, move(file.path), options)
 
 
 def _unknown(role: str, name: str, known: Collection[str]) -> BenchError:
@@ -128,10 +147,9 @@ def moved_reference(reference: str, base: Path, move: Callable[[Path], Path]) ->
     """
     if ":" not in reference:
         return reference
-    file = parse(reference, base)
-    return dataclasses.replace(file, path=move(file.path)).argument()
+    return _moved(parse(reference, base), move).argument()
 
 
 def reference_of(task: type[Task]) -> str:
     """The reference by which a worker finds a task."""
-    return task.reference if issubclass(task, FileTask) else task.name
+    return task.reference if issubclass(task, UserTask) else task.name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.corpus.words import word_spans
+from bench.probing.families.clustering import Clustering
 from bench.probing.families.fill_in import FillIn
 from bench.probing.families.minimal_pairs import MinimalPairs
 from bench.probing.families.probed import ProbedTask
@@ -71,6 +72,24 @@ def _documents(task: Retrieval, splits: Splits) -> tuple[Splits, Answers]:
     relevant: list[Any] = [dict([one]) for one in best]
     test = splits.test.assign(relevant=relevant)
     return dataclasses.replace(splits, test=test), Answers(vectors=vectors)
+
+
+@plant_answers.register(Clustering)
+def _clusters(task: Clustering, splits: Splits) -> tuple[Splits, Answers]:
+    """The features of a text are its label; a text with several labels is kept with one of them."""
+    vectors: dict[Place, Any] = {}
+    frames = []
+    for frame in (splits.train, splits.test):
+        labels = [str(label) for label in frame["label"]]
+        for text, label in zip(frame["text"], labels, strict=True):
+            vectors.setdefault((text, None), direction("label", label))
+        is_own = [
+            vectors[text, None] is direction("label", label)
+            for text, label in zip(frame["text"], labels, strict=True)
+        ]
+        frames.append(frame[is_own].reset_index(drop=True))
+    train, test = frames
+    return dataclasses.replace(splits, train=train, test=test), Answers(vectors=vectors)
 
 
 @plant_answers.register(SpanExtraction)

@@ -1,0 +1,123 @@
+"""One run in several processes (ranks), each with its part of every batch.
+
+Rank r of W computes the micro-batches r, r + W, ...; the gradients are added and divided once, as
+for micro-batches of one process. So two ranks give the bits of one process with two micro-batches,
+and the number of ranks is no part of a run's identity. Whatever a rank may meet alone (its memory
+is exhausted, a signal asks it to stop) is agreed on before the next exchange, because a rank that
+waits for another one waits for ever.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TIMEOUT = timedelta(minutes=30)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranks:
+    """This process among those of its run; alone unless `join` says otherwise."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files of the run."""
+        return self.rank == 0
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank."""
+        return any(self.gather(flag)) if self.size > 1 else flag
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in order."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed as dist
+
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=_control_group())
+        return values
+
+    def from_first(self, value: Any) -> Any:
+        """The value of the first rank."""
+        return self.gather(value)[0]
+
+    def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace the gradients of each rank by their sum; one that a rank lacks counts as zero."""
+        if self.size == 1:
+            return
+        import torch.distributed as dist
+
+        has = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32)
+        dist.all_reduce(has, group=_control_group())
+        shared = [p for p, count in zip(parameters, has.tolist(), strict=True) if count]
+        for parameter in shared:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in shared if p.grad is not None]
+        if not gradients:
+            return
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        start = 0
+        for gradient in gradients:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()
+
+    def add(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The sums of integer counters over all ranks."""
+        if self.size == 1:
+            return tensors
+        import torch.distributed as dist
+
+        for tensor in tensors.values():
+            dist.all_reduce(tensor)
+        return tensors
+
+
+ALONE = Ranks()
+_CONTROL: list[Any] = []
+
+
+def _control_group() -> Any:
+    """The group for flags and figures, which stay on the CPU."""
+    return _CONTROL[0] if _CONTROL else None
+
+
+def join(device: str) -> Ranks:
+    """Join the ranks that RANK and WORLD_SIZE describe, as torchrun and our launcher set them.
+
+    Raises:
+        BenchError: The variables are incomplete.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return ALONE
+    missing = [n for n in ("RANK", "MASTER_ADDR", "MASTER_PORT") if n not in os.environ]
+    if missing:
+        raise BenchError(
+            f"WORLD_SIZE is {size}, and {', '.join(missing)} is not set; start ranks with "
+            "--gpus-per-run or torchrun"
+        )
+    import torch.distributed as dist
+
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
+    if device == "cuda":
+        _CONTROL.append(dist.new_group(backend="gloo", timeout=TIMEOUT))
+    return Ranks(dist.get_rank(), size)
