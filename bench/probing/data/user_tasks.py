@@ -56,7 +56,6 @@ def user_task(argument: str) -> type[Task]:
         BenchError: Unknown kind, option or metric; no such file; an invalid name.
     """
     file = parse(argument)
-    file = _moved(file, Path.absolute)
     kind = KINDS[file.kind]
     metric = file.options.get("metric", kind.metrics[0])
     if metric not in kind.metrics:
@@ -73,7 +72,8 @@ def user_task(argument: str) -> type[Task]:
         raise BenchError(
             f"--task {argument}: the seed {file.options['seed']!r} is not a whole number"
         )
-    facts = {"file": file, "name": file.name, "reference": file.argument(), "metric": metric}
+    reference = _moved(file, Path.absolute).argument()
+    facts = {"file": file, "name": file.name, "reference": reference, "metric": metric}
     about = {"summary": f"{kind.family}, from a file of the user's", "source": str(file.path)}
     cls: type[Task] = type(kind.__name__, (kind,), {**facts, **about, "__module__": __name__})
     return cls
