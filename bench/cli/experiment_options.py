@@ -232,6 +232,15 @@ Forget = Annotated[
         show_default="none",
     ),
 ]
+GpusPerRun = Annotated[
+    int,
+    typer.Option(
+        "--gpus-per-run",
+        metavar="N",
+        min=1,
+        help="GPUs that share one run, each with a part of every batch.",
+    ),
+]
 Engine = Annotated[
     str,
     typer.Option(

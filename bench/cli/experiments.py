@@ -24,6 +24,7 @@ from bench.cli.experiment_options import (
     Encoders,
     Engine,
     Forget,
+    GpusPerRun,
     Init,
     LabelFiles,
     Ladder,
@@ -70,6 +71,7 @@ def experiment_options(
     init: Init = None,
     encoder: Encoders = None,
     forget: Forget = None,
+    gpus_per_run: GpusPerRun = 1,
 ) -> dict[str, Any]:
     """The options that `run` and `plan` share, as `resolved` takes them.
 

@@ -60,11 +60,15 @@ def work(file: JobFile) -> None:
 
     Exit codes: 0 done; 75 stopped, the same command resumes; 1, 2 and 3 as for `run`.
     """
+    from bench.engines.job_files import processes_of
     from bench.engines.progress import LogLines
+    from bench.engines.rank_launcher import is_rank, launch
     from bench.engines.worker import Stop
     from bench.engines.worker import work as do_job
 
-    raise typer.Exit(do_job(file, LogLines(), Stop()))
+    count = processes_of(file)
+    code = launch(count) if count > 1 and not is_rank() else do_job(file, LogLines(), Stop())
+    raise typer.Exit(code)
 
 
 @app.command()

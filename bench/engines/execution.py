@@ -131,7 +131,14 @@ def jobs_of(
     )
     is_curve = len(experiment.budgets) > 1
     jobs: list[Job] = [
-        RunJob(spec, evaluation, allow_inexact, is_curve, _tuning(experiment, spec.display_name))
+        RunJob(
+            spec,
+            evaluation,
+            allow_inexact,
+            is_curve,
+            _tuning(experiment, spec.display_name),
+            experiment.processes if spec.display_name in trained else 1,
+        )
         for spec in specs
     ]
     if experiment.tasks:

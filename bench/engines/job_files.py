@@ -68,6 +68,14 @@ def load_job(file: Path) -> Job:
         ) from None
 
 
+def processes_of(file: Path) -> int:
+    """The number of processes that share the run of a job; 1 where it is no run, or no job."""
+    try:
+        return int(json.loads(file.read_text(encoding="utf-8"))["processes"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return 1
+
+
 def progress_file(file: Path) -> Path:
     """Where the state of a job lies."""
     return file.with_name(f"{file.stem}.progress.json")

@@ -116,6 +116,8 @@ class RunJob:
     """Whether the title names the budget, because the experiment has several."""
     tuning: Mapping[str, Any] | None = None
     """The trials that chose its settings, for the record."""
+    processes: int = 1
+    """The ranks that share the run."""
 
     @property
     def id(self) -> str:
@@ -124,8 +126,9 @@ class RunJob:
 
     @property
     def resources(self) -> Resources:
-        """The threads of the run, and its GPU."""
-        return Resources(self.spec.training.threads, int(self.spec.device == "cuda"))
+        """The threads of the run, and a GPU for each of its processes."""
+        gpus = self.processes if self.spec.device == "cuda" else 0
+        return Resources(self.spec.training.threads * self.processes, gpus)
 
     @property
     def is_alone(self) -> bool:
@@ -151,6 +154,7 @@ class RunJob:
             "allow_inexact": self.allow_inexact,
             "is_on_curve": self.is_on_curve,
             "tuning": None if self.tuning is None else dict(self.tuning),
+            "processes": self.processes,
         }
 
 
@@ -241,7 +245,7 @@ def read_job(plain: Mapping[str, Any], out: Path) -> Job:
     if spec.init is not None:
         spec = dataclasses.replace(spec, init=_moved(spec.init, out))
     flags = plain["allow_inexact"], plain["is_on_curve"]
-    return RunJob(spec, evaluation, *flags, plain["tuning"])
+    return RunJob(spec, evaluation, *flags, plain["tuning"], int(plain["processes"]))
 
 
 def _moved(init: Init, out: Path) -> Init:

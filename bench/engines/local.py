@@ -20,6 +20,7 @@ from bench.engines import refuse_options
 from bench.engines.events import Ended, Event, Note, Started
 from bench.engines.jobs import JobState, Resources
 from bench.engines.worker_process import WorkerProcess, is_retried, receive, settle
+from bench.errors import BenchError
 from bench.machine import cores, visible_gpus
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ class Engine:
         A SIGTERM or ^C is passed on: workers save their state, and no further job is started. Only
         the main thread can receive signals, so a call from another thread installs no handler.
         """
+        most = max((state.job.resources.gpus for state in states), default=0)
+        if most > max(resources.gpus, 1):
+            raise BenchError(
+                f"--gpus-per-run {most}: this machine has {resources.gpus} GPUs; give at most so "
+                "many, or use --engine slurm or ray"
+            )
         machine = _Machine(resources)
         waiting = list(states)
         with _signals_passed_on(machine) as signals:

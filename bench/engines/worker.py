@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.engines import events
+from bench.engines.job_files import ProgressWriter, load_job, processes_of
+from bench.engines.rank_launcher import is_first, is_rank, launch
 from bench.errors import BenchError, StoppedError
 
 if TYPE_CHECKING:
@@ -68,27 +70,33 @@ class Stop:
 
 def main(file: str) -> int:
     """Do the job of a file for an engine; events go to standard output. Return the exit code."""
-    stop = Stop()
     _die_with_parent()
+    if not is_rank() and (count := processes_of(Path(file))) > 1:
+        return launch(count)
+    stop = Stop()
     return work(Path(file), _reporter(stop), stop)
 
 
 def work(file: Path, report: Report, stop: Stop) -> int:
     """Do the job of a file and return the exit code."""
-    from bench.engines.job_files import ProgressWriter, load_job
     from bench.engines.jobs import EncoderJob, RunJob
     from bench.engines.scoring import score_baselines, score_encoder
 
     write: Report | None = None
 
     def report_both(event: events.Event) -> None:
+        if not is_first():  # the first rank reports for all
+            if isinstance(event, events.Failure):
+                print(f"rank {os.environ['RANK']}: {event.message}", file=sys.stderr)
+            return
         if write is not None:
             write(event)
         report(event)
 
     try:
         job = load_job(file)
-        write = ProgressWriter(file, job.title)
+        if is_first():
+            write = ProgressWriter(file, job.title)
         if isinstance(job, RunJob):
             _run(job, report_both, stop)
         elif isinstance(job, EncoderJob):
@@ -96,7 +104,7 @@ def work(file: Path, report: Report, stop: Stop) -> int:
         else:
             score_baselines(job, report_both, stop.check)
     except BenchError as error:
-        if write is None and file.is_file():  # the engine elsewhere reads the reason
+        if write is None and file.is_file() and is_first():  # the engine elsewhere reads the reason
             write = ProgressWriter(file, file.stem)
         report_both(events.Failure(str(error), error.exit_code))
         return error.exit_code
@@ -162,6 +170,8 @@ def _run(job: RunJob, report: Report, stop: Stop) -> None:
         forget=None if evaluation.forget is None else open_prepared(evaluation.forget),
         facts={"options": [list(pair) for pair in evaluation.options], "tuning": job.tuning},
     )
+    if not is_first():
+        return
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     status, spent = record["status"], record["spent"]
     figures = spent["steps"], spent["tokens"], spent["seconds"], record["validation_loss"]

@@ -98,6 +98,8 @@ class Experiment:
     """A second corpus, whose held-out loss is measured before and after."""
     words: str = "auto"
     """The word model of the corpus, or a segmented file."""
+    processes: int = 1
+    """Processes that share one run, each with a GPU of its own."""
 
     @property
     def budget(self) -> Budget:
@@ -110,8 +112,8 @@ class Experiment:
         if self.budget.axis == "seconds":
             return 1
         if self.device == "cuda":
-            return max(1, len(visible_gpus()))
-        return max(1, cores() // self.training.threads)
+            return max(1, len(visible_gpus()) // self.processes)
+        return max(1, cores() // (self.training.threads * self.processes))
 
     @property
     def capped_threads(self) -> str | None:
@@ -201,6 +203,7 @@ def resolve(
     init: str | os.PathLike[str] | None = None,
     encoder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     forget: str | os.PathLike[str] | None = None,
+    gpus_per_run: int = 1,
     records: str | os.PathLike[str] = "results",
 ) -> Experiment:
     """Turn names into classes and text into settings, and check that everything is at hand.
@@ -277,6 +280,7 @@ def resolve(
         data=data_root,
         tokenizer=tokenizer_name,
         words=words,
+        processes=_whole("gpus_per_run", gpus_per_run),
         device=choose_device(device),
         probes=read_probes(probe),
         probe_settings=read_probe_settings(overrides, task_classes),

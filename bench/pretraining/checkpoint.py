@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from bench.errors import RefusedError
 from bench.pretraining.ledger import Ledger
 from bench.pretraining.loss_sums import Feedback, Mean
+from bench.pretraining.ranks import check_ranks
 from bench.pretraining.tensors import (
     describe_tensor,
     load_weights,
@@ -142,4 +144,6 @@ def restore(
     run.ledger = Ledger(**state["ledger"])
     run.curve = state["curve"]
     run.recent = {name: Mean(*sums) for name, sums in state["recent"].items()}
-    run.gradient_accumulation_steps = state["gradient_accumulation_steps"]
+    steps = math.lcm(state["gradient_accumulation_steps"], run.ranks.size)
+    check_ranks(dataclasses.replace(run.ranks, size=steps), run.num_groups, run.objective.name)
+    run.gradient_accumulation_steps = steps

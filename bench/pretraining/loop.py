@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from bench.corpus.order import Order
+from bench.errors import FailedError
 from bench.pretraining.batch import IGNORED, Batch, Loss
 from bench.pretraining.batch_reader import BatchReader
 from bench.pretraining.checkpoints.adapter import CheckpointHead
@@ -36,6 +37,7 @@ from bench.pretraining.loss_sums import (
 )
 from bench.pretraining.noise import Noise
 from bench.pretraining.optimization import build_optimizer, learning_rate_schedule
+from bench.pretraining.ranks import ALONE, Ranks, check_ranks
 from bench.pretraining.validation import at_customary_rate, validation_loss
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ class Pretraining:
         corpus: Token stores and tokenizer.
         device: "cpu" or "cuda".
         forget: A second corpus, whose held-out loss is a column of the curve.
+        ranks: The processes that share the run.
+
+    Raises:
+        BenchError: A batch has fewer rows, or fewer groups of rows, than there are ranks.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class Pretraining:
         corpus: PreparedCorpus,
         device: str,
         forget: PreparedCorpus | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.spec, self.objective, self.corpus, self.forget = spec, objective, corpus, forget
         self.device = torch.device(device)
@@ -92,7 +99,9 @@ class Pretraining:
         self.length = spec.encoder.max_length
         self.reader = BatchReader(self.vocabulary, self.length, self.device)
         self.rows_per_step = spec.training.batch_tokens // self.length
-        self.gradient_accumulation_steps = 1
+        self.ranks = ranks
+        self.gradient_accumulation_steps = ranks.size
+        check_ranks(ranks, self.num_groups, objective.display_name)
         self.order = Order(corpus.train.num_rows(self.length), self.rows_per_step, spec.seed)
         self.encoder, self.head = initial_modules(spec, objective, self.vocabulary)
         self.encoder.to(self.device)
@@ -110,6 +119,11 @@ class Pretraining:
         self.feedback = Feedback(self.reader.statistics) if objective.feedback_steps else None
         if self.device.type == "cuda":
             self.encoder.compile_forward()
+
+    @property
+    def num_groups(self) -> int:
+        """Parts of a batch that cannot be divided further."""
+        return -(-self.rows_per_step // self.objective.rows_together)
 
     @property
     def progress(self) -> float:
@@ -168,7 +182,7 @@ class Pretraining:
             raise Diverged(f"loss {total} at step {self.ledger.steps}")
         positions = self.rows_per_step * self.length
         check_passes(
-            self.encoder.tokens_read - read_before,
+            sum(self.ranks.gather(self.encoder.tokens_read - read_before)),
             positions * self.cost.encoder_passes,
             self.objective.name,
         )
@@ -188,28 +202,37 @@ class Pretraining:
             for loss in losses:
                 self.feedback.add(loss.counters)
             self.feedback.adapt(self.objective, ledger.steps)
-        ledger.seconds += time.perf_counter() - started
+        ledger.seconds += self.ranks.from_first(time.perf_counter() - started)
         check_predictions(ledger, self.spec.budget, self.objective.display_name)
         for name, term_total, count in curve_terms(losses):
             self.recent.setdefault(name, Mean()).add(term_total, count)
         return total / divisor if divisor else math.nan
 
     def _gradient(self, share: float) -> list[MicroBatchLoss]:
-        """Accumulate the gradient of the summed loss; if memory runs out, halve the micro-batch."""
+        """Accumulate the gradient of the summed loss; if memory runs out, halve the micro-batch.
+
+        Returns:
+            The losses of all micro-batches, in order, whichever rank computed them.
+        """
         while True:
             read_before = self.encoder.tokens_read
+            own = range(self.ranks.rank, self.gradient_accumulation_steps, self.ranks.size)
+            shortage: torch.OutOfMemoryError | None = None
+            losses: list[MicroBatchLoss] = []
             try:
-                return [
-                    self._backward(micro, share)
-                    for micro in range(self.gradient_accumulation_steps)
-                ]
-            except torch.OutOfMemoryError:
-                groups = -(-self.rows_per_step // self.objective.rows_together)
-                if self.gradient_accumulation_steps * 2 > groups:
-                    raise
-                self.gradient_accumulation_steps *= 2
-                self.encoder.tokens_read = read_before
-                self.optimizer.zero_grad(set_to_none=True)
+                losses = [self._backward(micro, share) for micro in own]
+            except torch.OutOfMemoryError as error:
+                shortage = error
+            reports = self.ranks.gather((shortage is not None, losses))
+            if not any(is_short for is_short, _ in reports):
+                self.ranks.add_gradients(list(self.parameters.values()))
+                parts = [part for _, part in reports]
+                return [part[i] for i in range(len(parts[0])) for part in parts]
+            if self.gradient_accumulation_steps * 2 > self.num_groups:
+                raise shortage or FailedError("the memory of another rank is exhausted")
+            self.gradient_accumulation_steps *= 2
+            self.encoder.tokens_read = read_before
+            self.optimizer.zero_grad(set_to_none=True)
 
     def _backward(self, micro: int, share: float) -> MicroBatchLoss:
         """Corrupt one micro-batch and add the gradient of its summed loss."""

@@ -49,7 +49,8 @@ class Feedback:
     def add(self, counters: Mapping[str, Tensor]) -> None:
         """Add the counters of one micro-batch."""
         for name, counts in counters.items():
-            self.counters[name] = self.counters[name] + counts if name in self.counters else counts
+            known = self.counters.get(name)
+            self.counters[name] = counts if known is None else known + counts.to(known.device)
 
     def adapt(self, objective: Objective, steps: int) -> None:
         """Let the objective adapt the statistics if it is due after so many steps."""

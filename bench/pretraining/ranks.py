@@ -16,14 +16,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from torch import nn
 
-TIMEOUT = timedelta(minutes=30)
+TIMEOUT = timedelta(days=7)
+"""Ranks wait as long as the first one, which may wait for a lock. Whoever started them ends them
+all when one of them dies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Ranks:
         """Whether this process writes the files of the run."""
         return self.rank == 0
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set on any rank."""
-        return any(self.gather(flag)) if self.size > 1 else flag
+    def agree(self, *flags: bool) -> list[bool]:
+        """Each flag: whether it is set on any rank."""
+        return [any(values) for values in zip(*self.gather(flags), strict=True)]
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, in order."""
@@ -78,18 +79,23 @@ class Ranks:
             gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
             start += gradient.numel()
 
-    def add(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The sums of integer counters over all ranks."""
-        if self.size == 1:
-            return tensors
-        import torch.distributed as dist
-
-        for tensor in tensors.values():
-            dist.all_reduce(tensor)
-        return tensors
-
 
 ALONE = Ranks()
+
+
+def check_ranks(ranks: Ranks, num_groups: int, objective: str) -> None:
+    """Refuse ranks that would have nothing to do.
+
+    Raises:
+        BenchError: A batch has fewer parts than there are ranks.
+    """
+    if ranks.size > num_groups:
+        raise BenchError(
+            f"{ranks.size} processes cannot share a batch of {objective}: it has {num_groups} "
+            "parts; lower --gpus-per-run, or raise --set training.batch_tokens="
+        )
+
+
 _CONTROL: list[Any] = []
 
 
@@ -117,7 +123,8 @@ def join(device: str) -> Ranks:
 
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
-    if device == "cuda":
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
+    if device == "cuda" and not _CONTROL:
         _CONTROL.append(dist.new_group(backend="gloo", timeout=TIMEOUT))
     return Ranks(dist.get_rank(), size)

@@ -22,6 +22,7 @@ from bench.pretraining.checkpoint import load_checkpoint, restore
 from bench.pretraining.checkpoints.modules import run_modules, write_architecture
 from bench.pretraining.corruption.realised import realised_rates
 from bench.pretraining.loop import Pretraining, Progress
+from bench.pretraining.ranks import join
 from bench.pretraining.tensors import load_weights, read_tensors, write_tensors
 from bench.records.run_metadata import run_metadata
 from bench.records.unfinished import claim, train
@@ -86,14 +87,25 @@ def execute(
         if stop is not None:
             raise stop
 
+    ranks = join(spec.device)
+
+    def open_run() -> Pretraining:
+        torch.set_num_threads(spec.training.threads)
+        run = Pretraining(spec, objective, corpus, spec.device, forget, ranks)
+        checkpoint = load_checkpoint(work)
+        if checkpoint is not None:
+            restore(run, *checkpoint, work)
+        return run
+
+    if not ranks.is_first:  # the first rank has the lock and writes all files
+        if ranks.from_first(None):
+            train(open_run(), work, lambda progress: None, should_stop)
+        return final
     with exclusive(lock, wait):
-        if not final.exists():
-            torch.set_num_threads(spec.training.threads)
+        is_needed = ranks.from_first(not final.exists())
+        if is_needed:
             is_inexact = claim(work, spec, allow_inexact)
-            run = Pretraining(spec, objective, corpus, spec.device, forget)
-            checkpoint = load_checkpoint(work)
-            if checkpoint is not None:
-                restore(run, *checkpoint, work)
+            run = open_run()
             rates = realised_rates(objective, corpus, run.reader, spec.seed)
             for rate in rates:
                 on_note(rate.label)
@@ -106,6 +118,8 @@ def execute(
                 "reason": reason,
                 "is_inexact": is_inexact,
                 "realised_rates": [rate.to_json() for rate in rates],
+                "processes": ranks.size,
+                "micro_batches": run.gradient_accumulation_steps,
             }
             _finish(run, final, outcome | dict(facts or {}))
         verify_run(final, spec)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.errors import RefusedError
+from bench.errors import RefusedError, StoppedError
 from bench.pretraining.checkpoint import checkpoint_of, checkpoints, save_checkpoint
 from bench.pretraining.loop import Diverged, Pretraining, Progress
 from bench.spec import RunSpec
@@ -46,9 +46,14 @@ def train(
 
     def pause() -> None:
         nonlocal saved_at
-        stop = should_stop()
-        if stop is not None or time.monotonic() - saved_at > checkpoint_seconds():
-            save_checkpoint(work, run.ledger.steps, *checkpoint_of(run))
+        asked = should_stop()
+        is_due = time.monotonic() - saved_at > checkpoint_seconds()
+        # One rank may be asked alone, and all must stop after the same step.
+        is_stopped, is_due = run.ranks.agree(asked is not None, is_due)
+        stop = (asked or StoppedError("another rank was stopped")) if is_stopped else None
+        if is_stopped or is_due:
+            if run.ranks.is_first:
+                save_checkpoint(work, run.ledger.steps, *checkpoint_of(run))
             saved_at = time.monotonic()
         if stop is not None:
             raise stop
