@@ -1,7 +1,8 @@
 """The Python API: everything the command line does, for scripts and notebooks.
 
 `bench.run`, `bench.compare`, `bench.load_run`, `bench.features`, `bench.fill` and `bench.variants`
-are what researchers call. `bench.engines.execution` has the steps of a run.
+are what researchers call. `bench.engines.execution` has the steps of a run, and `bench.loaded_run`
+what is done with a finished one.
 """
 
 from __future__ import annotations
@@ -10,36 +11,29 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, checked_keywords
+from bench.errors import BenchError, RefusedError, checked_keywords
 from bench.experiment import UNTRAINED, resolve
 from bench.experiment.objectives import variants as all_variants
 from bench.experiment.tasks import expand_suites, task_suites
+from bench.loaded_run import DEFAULT_OUT, Run, features, fill, load_run, records_folder
 from bench.registry import Registry
 from bench.spec import Budget
 
-if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float
+__all__ = ["Run", "compare", "features", "fill", "load_run", "run", "variants"]
 
+if TYPE_CHECKING:
     from bench.corpus.sources import Corpus
-    from bench.corpus.tokenizer import TextTokenizer
     from bench.engines.observers.watching import ObserverLike
-    from bench.pretraining.encoder import SharedEncoder
     from bench.pretraining.objective import Objective
-    from bench.probing.reader.filling import FillResult
     from bench.probing.task import Task
-    from bench.records.store import RunRecord
     from bench.reporting.comparison import Comparison
     from bench.reporting.table import Table
 
     ObjectiveLike = str | type[Objective] | Objective
     TaskLike = str | type[Task] | Task
     CorpusLike = str | PathLike[str] | Corpus | Sequence[str | PathLike[str]]
-
-DEFAULT_OUT = Path("results")
 
 
 @checked_keywords
@@ -74,6 +68,8 @@ def run(
     baseline: str | None = None,
     allow_inexact: bool = False,
     observe: ObserverLike | Iterable[ObserverLike] = (),
+    engine: str = "local",
+    gpus_per_run: int = 1,
     progress: bool = True,
 ) -> Comparison:
     """Pretrain with each objective, probe the encoders, and compare them, as `bench run` does.
@@ -118,6 +114,8 @@ def run(
         baseline: The objective that differences are taken to; default: the untrained encoder.
         allow_inexact: Resume although the thread count or the version of torch changed.
         observe: Names or classes of observers (`bench list observers`), as `"tensorboard"`.
+        engine: `"local"`, `"ray"` or `"slurm"`, with options after a colon.
+        gpus_per_run: GPUs that share one run.
         progress: Show progress bars (in a notebook too); False: show nothing.
 
     Returns:
@@ -135,17 +133,20 @@ def run(
         >>> sorted(comparison.to_dataframe()["display_name"].unique())[-2:]
         ['token', 'untrained']
     """
-    folder = _folder(out)
+    folder = records_folder(out)
     experiment = resolve(
         objectives, Registry(), corpus=corpus, tasks=tasks, task=task, size=size, budget=budget,
         seeds=seeds, settings=settings, data=data, tokenizer=tokenizer, text_column=text_column,
         words=words, documents=documents,
         device=device, limit=limit, probe=probe, curve=curve, tune=tune, tune_on=tune_on,
-        ladder=ladder, init=init, encoder=encoder, forget=forget, records=folder,
+        ladder=ladder, init=init, encoder=encoder, forget=forget,
+        gpus_per_run=gpus_per_run, records=folder,
     )  # fmt: skip
     from bench.engines.running import run_experiment, unfinished_jobs
 
-    result = run_experiment(experiment, folder, progress, allow_inexact, race, detect, observe)
+    result = run_experiment(
+        experiment, folder, progress, allow_inexact, race, detect, observe, engine
+    )
     unfinished = unfinished_jobs(result)
     if unfinished:
         warnings.warn(unfinished, stacklevel=3)
@@ -176,7 +177,8 @@ def compare(
 
     Raises:
         BenchError: No such run, no finished run, or no such task among the runs.
-        RefusedError: A record is damaged.
+        RefusedError: A run that `runs` names is damaged, or all are. Others are left out, and
+            `Comparison.damaged` names them.
 
     Examples:
         >>> import bench
@@ -191,13 +193,14 @@ def compare(
 
     if intervals not in ("moderated", "own"):
         raise BenchError(f"intervals: {intervals!r} is none of 'moderated', 'own'")
-    folder, cache, suites = _folder(out), default_cache(), task_suites(Registry())
+    folder, cache, suites = records_folder(out), default_cache(), task_suites(Registry())
     selection = [runs] if isinstance(runs, str) else [str(run) for run in runs]
     columns = expand_suites(tasks, suites)
     with without("torch"), paused_collection():
+        damaged: list[str] = []
         result = Comparison.from_records(
-            read_cached_runs(folder, selection, cache),
-            read_cached_baselines(folder, cache),
+            read_cached_runs(folder, selection, cache, damaged),
+            read_cached_baselines(folder, cache, damaged),
             baseline=baseline,
             tasks=columns,
             suites=suites,
@@ -205,7 +208,10 @@ def compare(
             intervals=intervals,  # type: ignore[arg-type]
             out=str(out),
         )
+    result = dataclasses.replace(result, damaged=tuple(damaged))
     if not result.tables:
+        if damaged:
+            raise RefusedError(f"no whole run is left: {'; '.join(damaged)}")
         raise BenchError(
             f"no finished runs under {folder / 'runs'} (--out {folder}); bench run makes them"
         )
@@ -215,156 +221,6 @@ def compare(
             "same --tasks adds scores to finished runs"
         )
     return result
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """A finished run, loaded: `bench.load_run` returns it.
-
-    Examples:
-        >>> import bench
-        >>> run = bench.load_run("token", out=folder)
-        >>> run.record.data["objective"]
-        'token'
-        >>> sum(parameter.numel() for parameter in run.encoder.parameters()) > 0
-        True
-    """
-
-    id: str
-    encoder: SharedEncoder
-    """The pretrained encoder, in evaluation mode."""
-    tokenizer: TextTokenizer
-    objective: Objective
-    head: Any
-    """What predicted tokens beside the encoder (a `torch.nn.Module`)."""
-    record: RunRecord
-    """The contents of run.json, and the scores."""
-
-    def __repr__(self) -> str:
-        data = self.record.data
-        shape = self.encoder.shape
-        return (
-            f"<bench run {self.id}: {data['display_name']}, seed {data['seed']}, {data['size']}, "
-            f"{shape.num_layers} layers x {shape.hidden_size}, {len(self.record.scores)} scores>"
-        )
-
-
-@checked_keywords
-def load_run(
-    run: str | PathLike[str], *, out: str | PathLike[str] = DEFAULT_OUT, device: str = "cpu"
-) -> Run:
-    """Load a finished run: encoder, tokenizer and record.
-
-    Args:
-        run: The id, a prefix of it that no other run has, or the run's folder.
-        out: Folder of the records.
-        device: Where the weights go, for example `"cuda"`.
-
-    Raises:
-        BenchError: No such run, or several.
-        RefusedError: A file of the run was changed after it was written.
-
-    Examples:
-        >>> import bench
-        >>> bench.load_run("token-tiny-s0", out=folder).id[:13]
-        'token-tiny-s0'
-    """
-    from bench.experiment.experiment import choose_device
-    from bench.records.run_folder import load_run as load
-    from bench.reporting.run_summary import run_named
-    from bench.settings import from_mapping
-
-    record = run_named(_folder(out), str(run))
-    name = record.data["objective"]
-    objective = from_mapping(Registry().get("objective", name), record.data["settings"], name)
-    encoder, head, tokenizer = load(record.folder, objective, choose_device(device))
-    return Run(record.data["id"], encoder, tokenizer, objective, head, record)
-
-
-@checked_keywords
-def features(
-    run: Run | str | PathLike[str],
-    texts: str | Sequence[str],
-    *,
-    out: str | PathLike[str] = DEFAULT_OUT,
-    device: str = "cpu",
-) -> dict[tuple[int, str], Float[np.ndarray, "N D"]]:
-    """The frozen features of texts, as probes read them.
-
-    Args:
-        run: From `load_run`, or what `load_run` takes.
-        texts: One text or a list of N texts; each is cut to the encoder's length.
-        out: Folder of the records, where `run` is not loaded yet.
-        device: Where the encoder runs, where `run` is not loaded yet.
-
-    Returns:
-        For each layer (0: the embeddings) and pooling (`mean`, `first` or `last` over the tokens of
-        a text) an array of shape [N, D], float32.
-
-    Raises:
-        BenchError: No such run, or something that is not text.
-        RefusedError: A file of the run was changed after it was written.
-
-    Examples:
-        >>> import bench
-        >>> features = bench.features("token", ["the old gate", "a red wall"], out=folder)
-        >>> features[0, "mean"].shape
-        (2, 64)
-    """
-    from bench.probing.reader.reader import RunReader
-    from bench.probing.task import POOLINGS
-
-    loaded = run if isinstance(run, Run) else load_run(run, out=out, device=device)
-    listed = [texts] if isinstance(texts, str) else list(texts)
-    for text in listed:
-        if not isinstance(text, str):
-            raise BenchError(f"texts: give text or a list of texts, got {text!r}")
-    if not listed:
-        raise BenchError("texts: the list is empty; give one text or more")
-    reader = RunReader(loaded.encoder, None, loaded.tokenizer, None, loaded.objective.attention)
-    pooled = reader.features(listed).pooled
-    return {
-        (layer, pooling): pooled[:, layer, place]
-        for layer in range(pooled.shape[1])
-        for place, pooling in enumerate(POOLINGS)
-    }
-
-
-@checked_keywords
-def fill(
-    run: Run | str | PathLike[str], text: str, *, k: int = 5, out: str | PathLike[str] = DEFAULT_OUT
-) -> FillResult:
-    """Predict the tokens at each [MASK] of a text; a causal run continues the text.
-
-    Args:
-        run: From `load_run`, or what `load_run` takes.
-        text: Text with [MASK] where a token is missing.
-        k: Number of predictions at each [MASK].
-        out: Folder of the records, where `run` is not loaded yet.
-
-    Raises:
-        BenchError: No such run, no [MASK] in the text, or the objective predicts no tokens.
-        RefusedError: A file of the run was changed after it was written.
-
-    Examples:
-        >>> import bench
-        >>> filled = bench.fill("token", "the [MASK] was old .", k=3, out=folder)
-        >>> len(filled.places[0])
-        3
-    """
-    from bench.probing.reader.reader import RunReader
-    from bench.probing.task import NotApplicableError
-
-    loaded = run if isinstance(run, Run) else load_run(run, out=out)
-    scoring, attention = loaded.record.data["scoring"], loaded.objective.attention
-    reader = RunReader(loaded.encoder, loaded.head, loaded.tokenizer, scoring, attention)
-    try:
-        return reader.fill(text, k)
-    except NotApplicableError as reason:
-        raise BenchError(
-            f"{loaded.id} cannot fill in tokens: {reason}; runs of masked and causal objectives "
-            "can (bench list objectives)"
-        ) from None
 
 
 @checked_keywords
@@ -389,9 +245,3 @@ def variants(objective: str | type[Objective], **settings: Any) -> list[Objectiv
 def experiment_baseline(run_ids: Sequence[str]) -> str | None:
     """The untrained baseline, where it is among the runs."""
     return UNTRAINED if any(run.startswith(f"{UNTRAINED}-") for run in run_ids) else None
-
-
-def _folder(out: Any) -> Path:
-    if not isinstance(out, str | PathLike) or not str(out):
-        raise BenchError(f"--out: give a folder, got {out!r}")
-    return Path(out)

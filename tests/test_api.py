@@ -350,10 +350,11 @@ def test_jobs_and_events_survive_json(make_spec: MakeSpec, tmp_path: Path) -> No
     from bench.engines import events
     from bench.engines.jobs import read_job
 
-    data = DataRoot(tmp_path, 5, "tiny", tmp_path / "prepared")
-    evaluation = Evaluation(tmp_path, data, ("agreement",), ("linear", "knn"))
+    evaluation = Evaluation(
+        tmp_path, DataRoot(tmp_path, 5, "tiny"), ("agreement",), ("linear", "knn")
+    )
     for job in (RunJob(make_spec("span")[0], evaluation, True, True), BaselinesJob(evaluation)):
-        assert read_job(job.to_json()) == job
+        assert read_job(job.to_json(), tmp_path) == job
     for event in (
         events.Progress(0.5, 3, 2.0, 100, 10.0),
         events.Scoring("agreement"),

@@ -62,9 +62,9 @@ def work(file: JobFile) -> None:
     """
     from bench.engines.job_files import processes_of
     from bench.engines.progress import LogLines
-    from bench.engines.rank_launcher import is_rank, launch
-    from bench.engines.worker import Stop
-    from bench.engines.worker import work as do_job
+    from bench.engines.worker.rank_launcher import is_rank, launch
+    from bench.engines.worker.worker import Stop
+    from bench.engines.worker.worker import work as do_job
 
     count = processes_of(file)
     code = launch(count) if count > 1 and not is_rank() else do_job(file, LogLines(), Stop())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -34,6 +34,9 @@ from bench.cli.record_options import (
     Yes,
 )
 from bench.errors import RefusedError
+
+if TYPE_CHECKING:
+    from bench.reporting.comparison import Comparison
 
 Library = Literal["transformers", "sentence-transformers"]
 Attention = Literal["native", "bidirectional"]
@@ -68,6 +71,17 @@ def compare(
         log(line)
     if any(result.failed for result in results):
         raise typer.Exit(1)
+    _end(comparison)
+
+
+def _end(comparison: Comparison) -> None:
+    """End the command: with exit code 4 and their names if damaged records were left out."""
+    from bench.engines.progress import log
+
+    for sentence in comparison.damaged:
+        log(f"left out: {sentence}")
+    if comparison.damaged:
+        raise typer.Exit(4)
     leave()
 
 
@@ -121,6 +135,7 @@ def verify(runs: Runs = None, out: Out = RESULTS, as_json: Json = False) -> None
     verified = directions.verify(comparison, directions.read_directions())
     text = directions.render(verified, str(out))
     typer.echo(directions.as_json(verified) if as_json else text, nl=as_json)
+    _end(comparison)
 
 
 @app.command()
@@ -144,6 +159,7 @@ def report(
 
         comparison = api.compare(sorted(runs or ()), out=out, baseline=baseline)
         log(str(write_leaderboard(comparison, to or out / "report")))
+        _end(comparison)
         return
     from bench.reporting.figures.workers import ReportFigures, drawing_processes
 
@@ -170,7 +186,7 @@ def report(
         )
         files = write_report(comparison, to or out / "report", str(out), draw or None, figures)
     log(f"{files[0]}, with {len(files) - 1} files of its figures")
-    leave()
+    _end(comparison)
 
 
 @app.command()

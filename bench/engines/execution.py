@@ -33,7 +33,7 @@ class RunResult:
     @property
     def is_done(self) -> bool:
         """Whether the engine did the jobs; False where it only handed them out."""
-        return any(state.status != "waiting" for state in self.states)
+        return not self.states or any(state.status != "waiting" for state in self.states)
 
     @property
     def exit_code(self) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bench.engines import refuse_options
 from bench.engines.events import Ended, Event, Note, Started
 from bench.engines.jobs import JobState, Resources
-from bench.engines.worker_process import WorkerProcess, is_retried, receive, settle
+from bench.engines.worker.worker_process import WorkerProcess, is_retried, receive, settle
 from bench.errors import BenchError
 from bench.machine import cores, visible_gpus
 

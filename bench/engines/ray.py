@@ -20,7 +20,7 @@ from bench.corpus.preparation import default_cache
 from bench.engines import refuse_options
 from bench.engines.jobs import JobState, Resources
 from bench.engines.remote import Following, run_here
-from bench.engines.worker_process import MAX_STARTS, is_retried
+from bench.engines.worker.worker_process import MAX_STARTS, is_retried
 from bench.errors import BenchError, StoppedError
 from bench.machine import cores, visible_gpus
 

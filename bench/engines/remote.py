@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.engines.events import Ended
 from bench.engines.job_files import FileWatch, read_progress
 from bench.engines.jobs import JobState, Resources
-from bench.engines.worker_process import WorkerProcess, receive, settle
+from bench.engines.worker.worker_process import WorkerProcess, receive, settle
 
 if TYPE_CHECKING:
     from bench.engines import Watcher

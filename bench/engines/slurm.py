@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bench.engines.jobs import JobState, Resources
 from bench.engines.progress import log
 from bench.engines.remote import Following
-from bench.engines.worker_process import WorkerProcess, is_retried
+from bench.engines.worker.worker_process import WorkerProcess, is_retried
 from bench.errors import BenchError, StoppedError
 from bench.machine import cores
 from bench.storage import write_atomic

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bench.pretraining.initial_weights import initialise
+from bench.pretraining.encoder.initial_weights import initialise
 from bench.pretraining.noise import Noise
 from bench.probing.protocol import (
     Criterion,

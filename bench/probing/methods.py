@@ -293,7 +293,7 @@ class Perceptron:
     ) -> FittedProbe:
         import torch
 
-        from bench.pretraining.initial_weights import initialise
+        from bench.pretraining.encoder.initial_weights import initialise
 
         center, scale = (y.mean(), y.std() or 1.0) if is_number(y) else (0.0, 1.0)
         with torch.random.fork_rng(devices=[]):  # torch draws weights, which are replaced below

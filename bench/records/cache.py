@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
+from bench.errors import RefusedError
+from bench.records.files import left_out
 from bench.records.outcomes import Outcomes
 from bench.records.scores import ScoreRecord, read_baselines
 from bench.records.store import RunRecord, read_run, selected_folders
@@ -31,22 +33,41 @@ _DIGEST = hashlib.sha256().digest_size
 _LENGTH = 8  # bytes of the length of the header
 
 
-def read_cached_runs(out: Path, selection: Sequence[str], cache: Path) -> list[RunRecord]:
+def read_cached_runs(
+    out: Path, selection: Sequence[str], cache: Path, damaged: list[str] | None = None
+) -> list[RunRecord]:
     """The same as `read_runs`, from the cache where it is valid.
+
+    Args:
+        out: The output root.
+        selection: As for `read_runs`.
+        cache: The cache folder.
+        damaged: Receives a sentence about each damaged record, which is left out. A run that the
+            selection names is not left out, but refused.
 
     Raises:
         BenchError: A selection that matches nothing.
         RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
     """
     runs = []
-    for folder in selected_folders(out, selection):
+    named = {*selection, *(os.path.realpath(one) for one in selection)}
+    for folder in selected_folders(out, selection, damaged):
         stamp = _stamp(folder, folder / "scores")
         path = _path(cache, folder)
         cached = _load(path, stamp, folder / "scores")
         if cached is None:
-            run = read_run(folder)
-            scores = [_with_outcomes(score) for score in run.scores]
-            _save(path, stamp, {"run": run.data, "not_learned": run.not_learned}, scores)
+            own: list[str] | None = None if damaged is None else []
+            try:
+                run = read_run(folder, own)
+            except RefusedError as error:
+                is_named = folder.name in named or os.path.realpath(folder) in named
+                left_out(None if is_named else damaged, error)
+                continue
+            scores = _with_outcomes(run.scores, own)
+            if not own:
+                _save(path, stamp, {"run": run.data, "not_learned": run.not_learned}, scores)
+            elif damaged is not None:
+                damaged += own
             runs.append(RunRecord(folder, run.data, scores, run.not_learned))
         else:
             about, scores = cached
@@ -54,7 +75,9 @@ def read_cached_runs(out: Path, selection: Sequence[str], cache: Path) -> list[R
     return runs
 
 
-def read_cached_baselines(out: Path, cache: Path) -> list[ScoreRecord]:
+def read_cached_baselines(
+    out: Path, cache: Path, damaged: list[str] | None = None
+) -> list[ScoreRecord]:
     """The same as `read_baselines`, from the cache where it is valid.
 
     Raises:
@@ -65,13 +88,23 @@ def read_cached_baselines(out: Path, cache: Path) -> list[ScoreRecord]:
     cached = _load(path, stamp, folder)
     if cached is not None:
         return cached[1]
-    scores = [_with_outcomes(score) for score in read_baselines(out)]
-    _save(path, stamp, {}, scores)
+    own: list[str] | None = None if damaged is None else []
+    scores = _with_outcomes(read_baselines(out, own), own)
+    if not own:
+        _save(path, stamp, {}, scores)
+    elif damaged is not None:
+        damaged += own
     return scores
 
 
-def _with_outcomes(score: ScoreRecord) -> ScoreRecord:
-    return dataclasses.replace(score, cached_outcomes=score.per_example())
+def _with_outcomes(scores: list[ScoreRecord], damaged: list[str] | None) -> list[ScoreRecord]:
+    whole = []
+    for score in scores:
+        try:
+            whole.append(dataclasses.replace(score, cached_outcomes=score.per_example()))
+        except RefusedError as error:
+            left_out(damaged, error)
+    return whole
 
 
 def _path(cache: Path, folder: Path) -> Path:
@@ -133,7 +166,10 @@ def _load(
     if hashlib.sha256(payload).digest() != content[:_DIGEST]:
         return None
     start = _LENGTH + int.from_bytes(payload[:_LENGTH], "little")
-    saved_stamp, about, rows = from_json(bytes(payload[_LENGTH:start]))
+    try:
+        saved_stamp, about, rows = from_json(bytes(payload[_LENGTH:start]))
+    except ValueError:
+        return None
     if saved_stamp != stamp:
         return None
     scores = []

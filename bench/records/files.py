@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bench.errors import RefusedError
 from bench.records.schema import Record
 
 _MAX_BYTES = 1 << 26  # a record has kilobytes
+_MAX_DIGITS = 18  # seeds and counts of tokens and FLOPs fit, and floats can hold them all
 
 
 def read_bytes(path: Path, root: Path) -> bytes:
@@ -70,7 +72,11 @@ def parse_record(path: Path, payload: bytes, model: type[Record]) -> dict[str, A
         RefusedError: The payload is not JSON, or does not fit the format.
     """
     try:
-        data: dict[str, Any] = json.loads(payload, parse_constant=_refuse_constant)
+        data: dict[str, Any] = json.loads(
+            payload, parse_constant=_refuse_constant, parse_int=_integer, parse_float=_finite
+        )
+        if b"\\ud" in payload.lower():  # a lone surrogate is text that nothing can write
+            str(data).encode()
         model.model_validate(data)
     except ValidationError as error:
         raise RefusedError(f"{path} is not a record of format 2: {first_fault(error)}") from None
@@ -88,5 +94,29 @@ def first_fault(error: ValidationError) -> str:
     return f"{key}: {first['msg']}{shown}" if key else f"{first['msg']}"
 
 
+def left_out(damaged: list[str] | None, error: RefusedError) -> None:
+    """Note a damaged record, which is left out.
+
+    Raises:
+        RefusedError: Nobody collects damaged records.
+    """
+    if damaged is None:
+        raise error
+    damaged.append(str(error))
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"JSON has no number {name}")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"a whole number of {len(text)} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large for a number")
+    return number

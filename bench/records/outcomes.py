@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.errors import RefusedError
+
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+
+_MAX_ROWS = 5_000_000
+_MAX_COLUMNS = 200
+_MAX_NAMES = 1 << 28
+"""Bytes of all names of examples."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,12 +30,45 @@ class Outcomes:
     by_name: dict[str, Float[np.ndarray, " m"]]
 
 
-def read_outcomes(payload: bytes) -> Outcomes | None:
-    """The outcomes in the bytes of a parquet file; None if examples are unnamed or not unique."""
+def read_outcomes(payload: bytes, path: Path) -> Outcomes | None:
+    """The outcomes in the bytes of a parquet file; None if examples are unnamed or not unique.
+
+    Raises:
+        RefusedError: It is no parquet file, too large for outcomes, or has numbers that are not
+            finite.
+    """
     import pyarrow as pa
+
+    try:
+        return _read(payload)
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = str(error).strip().splitlines()[:1]
+        raise RefusedError(
+            f"{path} has no outcomes of a score ({''.join(reason)[:120]}); remove it with its "
+            ".json, and repeat the command"
+        ) from None
+
+
+def _read(payload: bytes) -> Outcomes | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    table = pq.ParquetFile(pa.BufferReader(payload)).read(use_threads=False)
+    file = pq.ParquetFile(pa.BufferReader(payload), read_dictionary=["example"])
+    if file.metadata.num_rows > _MAX_ROWS or file.metadata.num_columns > _MAX_COLUMNS:
+        raise ValueError(f"{file.metadata.num_rows} rows x {file.metadata.num_columns} columns")
+    table = file.read(use_threads=False)
+    if "example" in table.column_names and pa.types.is_dictionary(table.column("example").type):
+        column = table.column("example")
+        size = sum(
+            pc.sum(pc.take(pc.binary_length(chunk.dictionary), chunk.indices)).as_py() or 0
+            for chunk in column.chunks
+        )
+        if size > _MAX_NAMES:  # a small file can repeat a long name very often
+            raise ValueError(f"names of examples of {size} bytes")
+        table = table.set_column(
+            table.column_names.index("example"), "example", column.cast(pa.string())
+        )
     if "example" not in table.column_names or table.num_rows < 2:
         return None
     names = table.column("example").to_numpy()
@@ -36,6 +78,9 @@ def read_outcomes(payload: bytes) -> Outcomes | None:
     names = names[order]
     if (names[1:] == names[:-1]).any():
         return None
+    for outcomes in table.columns:
+        if _is_number(outcomes.type) and not np.isfinite(outcomes.to_numpy().astype(float)).all():
+            raise ValueError("a number is not finite")
     content = names.tobytes() if is_integer else "\0".join(names.tolist()).encode(errors="replace")
     by_name = {
         field.name: np.asarray(table.column(field.name).to_numpy(), dtype=float)[order]

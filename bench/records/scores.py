@@ -23,6 +23,7 @@ from bench.errors import BenchError, RefusedError
 from bench.records.files import (
     check_sha256,
     first_fault,
+    left_out,
     parse_record,
     read_bytes,
     refuse_outside,
@@ -87,7 +88,9 @@ class ScoreRecord:
             RefusedError: The outcomes are missing, or are not those the score was computed from.
         """
         payload = self.payload() if self.cached_outcomes is None else None
-        return self.cached_outcomes if payload is None else read_outcomes(payload)
+        if payload is None:
+            return self.cached_outcomes
+        return read_outcomes(payload, self.path.with_suffix(".parquet"))
 
     def payload(self) -> bytes | None:
         """The bytes of the file of outcomes; None if there are none.
@@ -176,21 +179,26 @@ def write_score(folder: Path, record: Mapping[str, Any], outcomes: pd.DataFrame 
     return path
 
 
-def read_baselines(out: Path) -> list[ScoreRecord]:
+def read_baselines(out: Path, damaged: list[str] | None = None) -> list[ScoreRecord]:
     """The scores of baselines under an output root, in order of file name.
+
+    Args:
+        out: The output root.
+        damaged: Receives a sentence about each damaged record, which is left out.
 
     Raises:
         RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
     """
-    return read_scores(out / "baselines", out)
+    return read_scores(out / "baselines", out, damaged)
 
 
-def read_scores(folder: Path, root: Path) -> list[ScoreRecord]:
+def read_scores(folder: Path, root: Path, damaged: list[str] | None = None) -> list[ScoreRecord]:
     """The scores in a folder, in order of file name.
 
     Args:
         folder: `scores` of a run, or `baselines`; need not exist.
         root: The run's folder; for baselines, the output root.
+        damaged: Receives a sentence about each damaged record, which is left out.
 
     Raises:
         RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
@@ -200,15 +208,27 @@ def read_scores(folder: Path, root: Path) -> list[ScoreRecord]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if _SCORE_FILE.fullmatch(path.name) is None:
             continue
-        data = parse_record(path, read_bytes(path, folder), Score)
-        expected = _path_of(root, data)
-        if path != expected:
-            raise RefusedError(
-                f"{path} contains a score that belongs in {expected.name}: it was renamed or "
-                "edited; remove it and repeat the command"
-            )
-        scores.append(ScoreRecord(folder, path.name, data))
+        try:
+            scores.append(_read_score(path, folder, root))
+        except RefusedError as error:
+            left_out(damaged, error)
     return scores
+
+
+def _read_score(path: Path, folder: Path, root: Path) -> ScoreRecord:
+    data = parse_record(path, read_bytes(path, folder), Score)
+    expected = _path_of(root, data)
+    if path != expected:
+        raise RefusedError(
+            f"{path} contains a score that belongs in {expected.name}: it was renamed or edited; "
+            "remove it and repeat the command"
+        )
+    if data["run"] not in (None, root.name):
+        raise RefusedError(
+            f"{path} is a score of run {data['run']}, not of {root.name}; remove it and repeat "
+            "the command"
+        )
+    return ScoreRecord(folder, path.name, data)
 
 
 def _path_of(folder: Path, record: Mapping[str, Any]) -> Path:

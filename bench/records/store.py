@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, RefusedError, unknown_name
-from bench.records.files import check_sha256, parse_record, read_bytes, refuse_outside
+from bench.records.files import check_sha256, left_out, parse_record, read_bytes, refuse_outside
 from bench.records.schema import RUN_ID, Run
 from bench.records.scores import ScoreRecord, read_scores
 from bench.storage import MANIFEST, read_manifest
@@ -94,9 +94,11 @@ def read_runs(out: Path, selection: Sequence[str] = ()) -> list[RunRecord]:
     return [read_run(folder) for folder in selected_folders(out, selection)]
 
 
-def selected_folders(out: Path, selection: Sequence[str] = ()) -> list[Path]:
+def selected_folders(
+    out: Path, selection: Sequence[str] = (), damaged: list[str] | None = None
+) -> list[Path]:
     """The folders of the runs that `read_runs` reads."""
-    known = {folder.name: folder for folder in _run_folders(out)}
+    known = {folder.name: folder for folder in _run_folders(out, damaged)}
     folders = [] if selection else list(known.values())
     for item in selection:
         path = Path(item)
@@ -106,23 +108,32 @@ def selected_folders(out: Path, selection: Sequence[str] = ()) -> list[Path]:
         elif not matches and os.path.isfile(path / MANIFEST):
             matches = [Path(os.path.realpath(path))]
         elif not matches and os.path.isdir(path / "runs"):
-            matches = list(_run_folders(path))
+            matches = list(_run_folders(path, damaged))
         if not matches:
             raise unknown_name("run", item, known, str(out / "runs"))
         folders.extend(matches)
     return list({os.path.realpath(folder): folder for folder in folders}.values())
 
 
-def _run_folders(out: Path) -> Iterator[Path]:
+def _run_folders(out: Path, damaged: list[str] | None = None) -> Iterator[Path]:
     runs = out / "runs"
     for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
-        if re.fullmatch(RUN_ID, folder.name) and os.path.isfile(folder / MANIFEST):
+        if not (re.fullmatch(RUN_ID, folder.name) and os.path.isfile(folder / MANIFEST)):
+            continue
+        try:
             refuse_outside(folder, out)
+        except RefusedError as error:
+            left_out(damaged, error)
+        else:
             yield folder
 
 
-def read_run(folder: Path) -> RunRecord:
+def read_run(folder: Path, damaged: list[str] | None = None) -> RunRecord:
     """One finished run.
+
+    Args:
+        folder: Its folder.
+        damaged: Receives a sentence about each damaged score, which is left out.
 
     Raises:
         RefusedError: A record is malformed, was changed, or is a link that leads elsewhere.
@@ -138,13 +149,7 @@ def read_run(folder: Path) -> RunRecord:
     data = parse_record(path, payload, Run)
     if data["id"] != folder.name:
         raise RefusedError(f"{path} is the record of run {data['id']}; rename the folder to that")
-    scores = read_scores(folder / "scores", folder)
-    for score in scores:
-        if score.data["run"] != data["id"]:
-            raise RefusedError(
-                f"{score.path} is a score of run {score.data['run']}, not of {data['id']}; "
-                "remove it and repeat the command"
-            )
+    scores = read_scores(folder / "scores", folder, damaged)
     return RunRecord(folder, data, scores, _not_learned(folder, data, files))
 
 

@@ -45,6 +45,8 @@ class TableSet:
     """Groups of tables that differ in the budget only."""
     out: str = "results"
     """Folder of the records as a user types it, for printed commands."""
+    damaged: tuple[str, ...] = ()
+    """A sentence about each damaged record, which is left out."""
 
     @classmethod
     def from_records(

@@ -16,7 +16,7 @@ import torch
 
 from bench.errors import BenchError
 from bench.pretraining.encoder import Encoder
-from bench.pretraining.initial_weights import initialise
+from bench.pretraining.encoder.initial_weights import initialise
 from bench.pretraining.noise import Noise
 from bench.pretraining.objective import Objective
 from bench.showing import batches

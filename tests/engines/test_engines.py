@@ -93,7 +93,7 @@ def workers(out: Path) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             line = entry.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            if "bench.engines.worker import main" in line and str(out) in line:
+            if "bench.engines.worker.worker import main" in line and str(out) in line:
                 found.append(int(entry.parent.name))
     return found
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from bench.pretraining.batch import IGNORED, Batch, Loss
 from bench.pretraining.encoder import Encoder
-from bench.pretraining.initial_weights import initialise
+from bench.pretraining.encoder.initial_weights import initialise
 from bench.pretraining.noise import Noise
 from bench.records.run_folder import execute
 from bench.spec import EncoderShape

@@ -10,9 +10,9 @@ from bench.corpus.preparation import PreparedCorpus
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Batch, Example
 from bench.pretraining.encoder import Encoder
+from bench.pretraining.encoder.initial_weights import initial_head
 from bench.pretraining.encoder.layers import rotate
 from bench.pretraining.heads import EnhancedDecoder, token_loss
-from bench.pretraining.initial_weights import initial_head
 from bench.pretraining.loop import Pretraining
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import sample_batch

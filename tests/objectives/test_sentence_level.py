@@ -15,7 +15,7 @@ from bench.corpus.preparation import PreparedCorpus
 from bench.errors import BenchError, StoppedError
 from bench.experiment import resolve
 from bench.pretraining.encoder import Encoder
-from bench.pretraining.initial_weights import initial_head
+from bench.pretraining.encoder.initial_weights import initial_head
 from bench.pretraining.loop import Pretraining
 from bench.records.run_folder import execute
 from bench.registry import Registry

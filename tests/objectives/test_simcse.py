@@ -12,8 +12,8 @@ from bench.corpus.preparation import PreparedCorpus
 from bench.errors import BenchError
 from bench.pretraining.batch import Batch, Loss
 from bench.pretraining.encoder import Encoder
+from bench.pretraining.encoder.initial_weights import initial_head
 from bench.pretraining.heads import ProjectionHead, contrastive_loss
-from bench.pretraining.initial_weights import initial_head
 from bench.pretraining.loop import Pretraining
 from bench.pretraining.noise import Noise
 from bench.showing.examples import ShowOptions, show

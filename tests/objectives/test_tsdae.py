@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from bench.errors import BenchError
 from bench.pretraining.batch import IGNORED, Example
 from bench.pretraining.encoder import Encoder
+from bench.pretraining.encoder.initial_weights import initial_head
 from bench.pretraining.heads import Decoder
-from bench.pretraining.initial_weights import initial_head
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import sample_batch
 from tests.helpers.by_hand import SHAPE, Scripted, batch_of, build, noise_for

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.pretraining.batch import Attention
 from bench.pretraining.encoder import Encoder
-from bench.pretraining.initial_weights import initialise
+from bench.pretraining.encoder.initial_weights import initialise
 from bench.pretraining.ledger import encoder_parameters
 from bench.pretraining.noise import Noise
 from bench.spec import EncoderShape

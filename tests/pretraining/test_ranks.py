@@ -15,7 +15,7 @@ import pytest
 
 from bench.corpus.preparation import PreparedCorpus
 from bench.engines.jobs import RunJob
-from bench.engines.rank_launcher import launch
+from bench.engines.worker.rank_launcher import launch
 from bench.errors import BenchError
 from bench.pretraining.loop import Pretraining
 from bench.pretraining.ranks import ALONE, Ranks, join
@@ -25,7 +25,7 @@ from tests.helpers.by_hand import write_text
 from tests.helpers.paths import ROOT
 
 PROGRAM = (
-    "import sys; from bench.engines.rank_launcher import is_rank, launch\n"
+    "import sys; from bench.engines.worker.rank_launcher import is_rank, launch\n"
     "from tests.helpers.rank_program import main\n"
     "count, *arguments = sys.argv[1:]\n"
     "sys.exit(launch(int(count)) if int(count) > 1 and not is_rank() else main(*arguments))"
@@ -148,7 +148,7 @@ def test_a_rank_that_fails_ends_the_others(monkeypatch: pytest.MonkeyPatch, tmp_
         "import os, sys, time\nif os.environ['RANK'] == '0': time.sleep(60)\nsys.exit(3)\n"
     )
     monkeypatch.setattr("sys.orig_argv", [sys.executable, str(program)])
-    monkeypatch.setattr("bench.engines.rank_launcher.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("bench.engines.worker.rank_launcher.GRACE_SECONDS", 0.1)
     previous = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
         assert launch(2) == 3

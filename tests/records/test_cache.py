@@ -113,9 +113,15 @@ def parquet(tmp_path: Path, **columns: Any) -> bytes:
 
 
 def test_outcomes_are_ordered_by_example(tmp_path: Path) -> None:
-    first = read_outcomes(parquet(tmp_path, example=[10, 2, 7], outcome=[True, False, True]))
-    second = read_outcomes(parquet(tmp_path, example=[2, 7, 10], outcome=[0.0, 1.0, 1.0]))
-    names = read_outcomes(parquet(tmp_path, example=["b", "a"], outcome=[1, 0], tag=["x", "y"]))
+    first = read_outcomes(
+        parquet(tmp_path, example=[10, 2, 7], outcome=[True, False, True]), Path("x.parquet")
+    )
+    second = read_outcomes(
+        parquet(tmp_path, example=[2, 7, 10], outcome=[0.0, 1.0, 1.0]), Path("x.parquet")
+    )
+    names = read_outcomes(
+        parquet(tmp_path, example=["b", "a"], outcome=[1, 0], tag=["x", "y"]), Path("x.parquet")
+    )
     assert first is not None
     assert second is not None
     assert names is not None
@@ -129,7 +135,8 @@ def test_outcomes_are_ordered_by_example(tmp_path: Path) -> None:
 def test_examples_without_unique_names_give_no_outcomes(
     tmp_path: Path, examples: list[Any]
 ) -> None:
-    assert read_outcomes(parquet(tmp_path, example=examples, outcome=[0.0] * len(examples))) is None
+    payload = parquet(tmp_path, example=examples, outcome=[0.0] * len(examples))
+    assert read_outcomes(payload, Path("x.parquet")) is None
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from bench.pretraining.checkpoints.adapter import CheckpointEncoder, CheckpointH
 from bench.pretraining.checkpoints.families import base_model, family_named, masked_model_class
 from bench.pretraining.checkpoints.source import ARCHITECTURE, OWN, read_config, sha256_of
 from bench.pretraining.encoder import Encoder, SharedEncoder
+from bench.pretraining.encoder.initial_weights import initial_head
 from bench.pretraining.heads import TokenHead
-from bench.pretraining.initial_weights import initial_head
 from bench.pretraining.tensors import load_weights, read_tensors
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from bench.pretraining.encoder.initial_weights import initialise
 from bench.pretraining.encoder.layers import Embeddings, Layer, norm, rotary_tables
 from bench.pretraining.encoder.shared import Mask, SharedEncoder
-from bench.pretraining.initial_weights import initialise
 from bench.pretraining.ledger import encoder_row_flops
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.pretraining.batch import IGNORED
 from bench.pretraining.encoder import Encoder
-from bench.pretraining.initial_weights import initial_head
+from bench.pretraining.encoder.initial_weights import initial_head
 from bench.pretraining.noise import Noise
 from bench.spec import EncoderShape
 from bench.testing.samples import SCATTERED_VOCABULARY, sample_batch

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import BenchError
 from bench.pretraining.encoder import Encoder
+from bench.pretraining.encoder.initial_weights import initialise
 from bench.pretraining.heads import Decoder, Generator
-from bench.pretraining.initial_weights import initialise
 from bench.pretraining.ledger import encoder_row_flops, step_flops
 from bench.pretraining.noise import Noise
 from bench.spec import EncoderShape

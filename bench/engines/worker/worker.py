@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.engines import events
 from bench.engines.job_files import ProgressWriter, load_job, processes_of
-from bench.engines.rank_launcher import is_first, is_rank, launch
+from bench.engines.worker.rank_launcher import is_first, is_rank, launch
 from bench.errors import BenchError, StoppedError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def main(file: str) -> int:
 def work(file: Path, report: Report, stop: Stop) -> int:
     """Do the job of a file and return the exit code."""
     from bench.engines.jobs import EncoderJob, RunJob
-    from bench.engines.scoring import score_baselines, score_encoder
+    from bench.engines.worker.scoring import score_baselines, score_encoder
 
     write: Report | None = None
 
@@ -139,7 +139,7 @@ def _reporter(stop: Stop) -> Report:
 def _run(job: RunJob, report: Report, stop: Stop) -> None:
     """Pretrain (or find the run finished), then score what has no score yet."""
     from bench.corpus.preparation import open_prepared
-    from bench.engines.scoring import run_subject, score
+    from bench.engines.worker.scoring import run_subject, score
     from bench.pretraining.loop import Progress
     from bench.records.run_folder import execute
     from bench.registry import Registry

@@ -51,10 +51,10 @@ class WorkerProcess:
         """
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
         threads = dict.fromkeys(names, str(resources.cpus))
-        root = str(Path(__file__).resolve().parents[2])
+        root = str(Path(__file__).resolve().parents[3])
         program = (
             f"import sys; sys.path.append({root!r}); "
-            "from bench.engines.worker import main; sys.exit(main(sys.argv[1]))"
+            "from bench.engines.worker.worker import main; sys.exit(main(sys.argv[1]))"
         )
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", program, str(file)],

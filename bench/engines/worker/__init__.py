@@ -1,0 +1,1 @@
+"""The process of one job: started by an engine, on this machine or another."""
