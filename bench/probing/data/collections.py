@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bench.errors import BenchError
 from bench.probing.data.datasets import Table, as_splits, cut
 from bench.probing.families.retrieval import Retrieval
 from bench.probing.task import DataRoot, Splits
@@ -44,7 +45,13 @@ class Collection:
         Raises:
             BenchError: Where a file was looked for; or the requirements of the hub.
         """
-        self._table("corpus", DOCUMENTS).require(data, *FILES)
+        try:
+            self._table("corpus", DOCUMENTS).require(data, *FILES)
+        except BenchError as error:
+            if data.folder is None:
+                raise
+            files = ", ".join(f"{self.name}/{name}.parquet" for name in FILES)
+            raise BenchError(f"{error}; the collection is {files}") from None
 
     def load(self, data: DataRoot) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Documents, queries and judgements, with the column names of the family.
@@ -60,12 +67,11 @@ class Collection:
         )
 
     def _table(self, config: str, columns: dict[str, str]) -> Table:
-        source = self.source or f"{self.name}/ must have {', '.join(FILES)}, each .parquet"
-        return Table(self.name, columns, self.hub, config, source=source)
+        return Table(self.name, columns, self.hub, config, source=self.source)
 
 
 class CollectionTask(Retrieval):
-    """Loads a `collection`; queries without a relevant document are left out, as in `trec_eval`."""
+    """Loads a `collection`; queries without a relevant document are left out."""
 
     collection: ClassVar[Collection]
     excludes_itself: ClassVar[bool] = False

@@ -3,7 +3,7 @@
 They are three files, or a folder in the layout of BEIR. Ids are compared as text. Everything that
 would change a score without a word is refused: an id that occurs twice or nowhere, a text that is
 empty, a judgement that is no whole number from 0. Queries without a relevant document have no
-score, so they are left out and counted, as `trec_eval` does.
+score, so they are left out and counted.
 """
 
 from __future__ import annotations
