@@ -7,10 +7,14 @@
       |
     the   quick  brown  fox    jumps  over    output of the decoder, token by token
 
-Whatever the decoder is to know about the text has to be in one vector, so the encoder learns to put
-it there. The vector is that of [CLS]; with `pooling=mean` it is the mean over the remaining tokens.
-The tokens of a target are also conditioned on the tokens before them, as in any decoder. Attention
-to a single key has the weight 1, so the queries of the attention to the vector have no effect.
+The decoder has no other access to the text, so the encoder learns to put the text into the vector,
+which is that of [CLS]; with `pooling=mean` it is the mean over the remaining tokens. Attention to a
+single key has the weight 1, so the queries of the attention to the vector have no effect.
+
+The tokens of a target are also conditioned on the tokens before them, and a decoder learns these
+local statistics first. After 1M tokens of Simple English Wikipedia at size `tiny` the loss is 4.95
+nats, and 4.98 with the vector of another row (4.92 and 4.98 with `pooling=mean`): the encoder has
+learned little then. Expect it to need more text, or continue a checkpoint.
 
 A row is `max_length` positions of packed text. It begins anywhere in a document and may contain the
 end of one and the beginning of the next, so its vector describes a passage. Separators are never
@@ -30,10 +34,9 @@ import torch
 from pydantic import Field
 
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
-from bench.pretraining.corruption import edits
-from bench.pretraining.corruption.drafts import Draft
+from bench.pretraining.corruption.drafts import Draft, choose_exactly, nearest
 from bench.pretraining.decoding import DecodedObjective, shift_right
-from bench.pretraining.rates import Rate
+from bench.pretraining.rates import Rate, rate_at
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -55,14 +58,16 @@ class Tsdae(DecodedObjective):
     decoder_layers: Annotated[int, Field(ge=1)] | None = 1
     """Depth of the decoder; null: the encoder's depth."""
     delete_rate: Rate = 0.6
-    """Share of a row's ordinary tokens that are deleted."""
+    """Share of a row's ordinary tokens that are deleted; at least one remains."""
     pooling: Literal["first", "mean"] = "first"
     """The vector of a row: `first`, the feature of [CLS]; `mean`, the mean over its tokens."""
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
-        draft = edits.delete(
-            Draft.of(batch), batch, vocabulary, self.delete_rate, self.settled(noise)
-        )
+        num_tokens = batch.real.sum(1)
+        num_deleted = nearest(num_tokens, rate_at(self.delete_rate, batch.progress))
+        num_deleted = torch.minimum(num_deleted, num_tokens - 1)
+        deleted = choose_exactly(batch.real, num_deleted, self.settled(noise), "deleted")
+        draft = Draft.of(batch).drop(deleted, vocabulary.pad_id)
         return Example(
             draft.tokens,
             Attention("full", draft.attention_mask),

@@ -153,7 +153,7 @@ def test_long_rows_repeat_their_sets() -> None:
     assert torch.equal(visible[:, 3], visible[:, 67])
 
 
-def test_the_vector_is_what_is_left_where_nothing_else_is_visible() -> None:
+def test_the_decoder_reads_the_vector_alone_where_nothing_else_is_visible() -> None:
     """With decoder_rate=1 the loss of the decoder reaches the encoder's layers by [CLS] alone."""
     objective, encoder, head = modules(decoder_rate=1.0)
     batch = sample_batch(2, 24)
@@ -167,7 +167,10 @@ def test_the_vector_is_what_is_left_where_nothing_else_is_visible() -> None:
     assert not reached[:, 1:].any()
 
 
-def test_a_run_has_both_losses_in_its_curve(make_spec: Any, corpus: PreparedCorpus) -> None:
+def test_a_run_has_both_losses_in_its_curve(
+    make_spec: Any, corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.pretraining.validation.VALIDATION_TOKENS", 256)
     run = Pretraining(*make_spec("retromae", budget="2048"), corpus, "cpu")
     run.train(lambda progress: None, lambda: None)
     last = run.curve[-1]

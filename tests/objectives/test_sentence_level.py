@@ -14,9 +14,11 @@ import torch
 from bench.corpus.preparation import PreparedCorpus
 from bench.errors import BenchError, StoppedError
 from bench.experiment import resolve
+from bench.pretraining.batch import Batch
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.encoder.initial_weights import initial_head
 from bench.pretraining.loop import Pretraining
+from bench.pretraining.noise import Noise
 from bench.records.run_folder import execute
 from bench.registry import Registry
 from bench.storage import file_sha256
@@ -27,6 +29,11 @@ from tests.helpers.paths import ROOT
 
 NAMES = ("tsdae", "simcse", "retromae")
 MakeSpec = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _short_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.pretraining.validation.VALIDATION_TOKENS", 512)
 
 
 def loss_and_gradient(name: str) -> tuple[float, float]:
@@ -106,6 +113,47 @@ def test_a_short_run_lowers_the_validation_loss(
     assert last["validation_loss"] < 0.9 * first["validation_loss"]
     assert last["predictions"] > 0
     assert run.encoder._dropout is None  # none is left for later passes
+
+
+def rows_with_topics(first: int, rows: int) -> Batch:
+    """Each row has one of 16 topics, and its tokens are drawn from the 8 tokens of the topic."""
+    noise = Noise(7, 0, torch.arange(rows) + first)
+    topics = (noise.uniform("topic", (rows, 1)) * 16).long()
+    tokens = 10 + topics * 8 + (noise.uniform("token", (rows, 24)) * 8).long()
+    tokens[:, 0] = VOCABULARY.cls_id
+    real = tokens > 4
+    return Batch(tokens, real, real, real, noise.example_ids)
+
+
+@pytest.mark.parametrize("name", ["tsdae", "retromae"])
+def test_the_vector_learns_the_topic_of_its_row(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the vector of another row, the decoder predicts the tokens of another topic."""
+    objective, encoder = build(name), Encoder(SHAPE, 0)
+    head = initial_head(lambda: objective.head(SHAPE, VOCABULARY), 0)
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], lr=4e-3)
+
+    def decoder_nats(batch: Batch) -> torch.Tensor:
+        noise = noise_for(batch)
+        loss = objective.loss(encoder, head, objective.corrupt(batch, VOCABULARY, noise), noise)
+        nats, count = loss.parts.get("decoder", (loss.sum, loss.predictions))
+        mean: torch.Tensor = (loss.sum if torch.is_grad_enabled() else nats) / count
+        return mean
+
+    for step in range(200):
+        decoder_nats(rows_with_topics(16 * step, 16)).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+    with torch.no_grad():
+        batch = rows_with_topics(10**6, 64)
+        own = decoder_nats(batch).item()
+        plain = encoder._last_state
+
+        def of_others(*arguments: Any) -> torch.Tensor:
+            hidden = plain(*arguments)
+            return torch.cat((hidden[:, :1].roll(1, 0), hidden[:, 1:]), dim=1)
+
+        monkeypatch.setattr(encoder, "_last_state", of_others)
+        assert decoder_nats(batch).item() > own + 0.4
 
 
 def test_steps_of_one_row_are_refused_for_an_objective_that_compares_rows(tmp_path: Path) -> None:

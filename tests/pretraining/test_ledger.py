@@ -29,13 +29,15 @@ def test_declared_cost_equals_measured_cost(name: str) -> None:
     noise = Noise(0, 0, batch.example_ids)
     example = objective.corrupt(batch, SAMPLE_VOCABULARY, noise)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        objective.loss(encoder, head, example, noise).sum.backward()
+        loss = objective.loss(encoder, head, example, noise)
+        loss.sum.backward()
     cost = objective.extra_cost(SMALL)
     assert sum(p.numel() for p in head.parameters()) == cost.parameters
     assert encoder.tokens_read == SMALL.max_length * cost.encoder_passes
     length = SMALL.max_length
     row = encoder_row_flops(SMALL, length)
-    declared = step_flops(row, cost, length, example.labels.numel())
+    slots = example.labels.numel() if loss.slots is None else loss.slots
+    declared = step_flops(row, cost, length, slots)
     assert counter.get_total_flops() == pytest.approx(declared, rel=1e-6)
 
 
