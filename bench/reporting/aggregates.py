@@ -76,7 +76,7 @@ def _reason_against(table: Table, column: Column) -> str | None:
         return "there is neither a chance level nor an untrained encoder"
     difference = table.difference(best, untrained.name, column.name)
     is_above = difference is not None and difference.low > 0
-    return None if is_above else "no objective is significantly above the untrained encoder"
+    return None if is_above else f"no objective is significantly above {untrained.start}"
 
 
 def _untrained(table: Table, column: Column) -> Row | None:

@@ -48,6 +48,11 @@ class Row:
         return self.kind == "untrained" and any("init" in run.data["spec"] for run in self.runs)
 
     @property
+    def start(self) -> str:
+        """What training began with, in words, of a row that was not trained."""
+        return "the checkpoint itself" if self.is_untouched else "the untrained encoder"
+
+    @property
     def objective_name(self) -> str:
         """The display name of the objective, without what the table adds to it."""
         return str(self.runs[0].data["display_name"]) if self.runs else self.objective

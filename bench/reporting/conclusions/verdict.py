@@ -154,19 +154,21 @@ def _over_tasks(table: Table, columns: Sequence[Column]) -> str:
 
 
 def _worth(table: Table, columns: Sequence[Column]) -> str:
-    """On how many tasks some objective is above the untrained encoder and every baseline."""
+    """On how many tasks some objective is above what it began with and every baseline."""
+    starts = [row.start for row in table.rows if row.kind == "untrained"]
+    start = starts[0] if starts else "the untrained encoder"
     contests = [_contest_on(table, column) for column in columns]
     worth = [column.name for column, found in zip(columns, contests, strict=True)
              if found is not None and found.seeds > 1 and not found.obstacles]  # fmt: skip
     if not worth:
         return (
-            f"On none of the {len(columns)} is an objective significantly above the untrained "
-            "encoder and every baseline."
+            f"On none of the {len(columns)} is an objective significantly above {start} and every "
+            "baseline."
         )
     which = "all" if len(worth) == len(columns) else f"{len(worth)} of {len(columns)}"
     return (
-        f"On {which} tasks some objective is significantly above the untrained encoder and every "
-        f"baseline ({listing(worth)})."
+        f"On {which} tasks some objective is significantly above {start} and every baseline "
+        f"({listing(worth)})."
     )
 
 

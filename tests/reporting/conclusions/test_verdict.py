@@ -113,3 +113,17 @@ def test_a_command_is_one_line_in_the_terminal(tmp_path: Path) -> None:
     (line,) = lines
     assert "--out" in line
     assert "--objective span" in line
+
+
+def test_a_continued_checkpoint_is_compared_with_itself(tmp_path: Path) -> None:
+    for objective, level in (("token", 0.5), ("span", 0.55), ("untrained", 0.1)):
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            for task in ("sense", "order"):
+                make_score(folder, task, answers(level + seed / 50, task, objective, 0, 4000))
+    table = compare(tmp_path).tables[0]
+    assert "above the untrained encoder and every baseline" in verdict(table, "out").lines[0]
+    for row in table.rows:
+        for run in row.runs:
+            run.data["spec"]["init"] = {"family": "bert", "sha256": "0" * 64}
+    assert "above the checkpoint itself and every baseline" in verdict(table, "out").lines[0]
