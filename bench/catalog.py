@@ -109,14 +109,17 @@ def describe(name: str, out: Path) -> Item | RunSummary:
         RefusedError: The record of a run of that name is damaged.
     """
     owners = {"encoder": EncoderShape, "training": Training}
+    further: dict[str, list[Knob]] = {}
     if name in ("probe", "finetune"):
-        from bench.probing.protocol import FinetuneSettings, ProbeSettings
+        from bench.probing.protocol import CosineSettings, FinetuneSettings, ProbeSettings
 
         owners = {"probe": ProbeSettings, "finetune": FinetuneSettings}
+        further = {"probe": knobs(CosineSettings)}
     for owner, settings in owners.items():
         if name == owner:
             summary = (inspect.getdoc(settings) or "").splitlines()[0]
-            return Item(owner, "settings", summary, settings=tuple(knobs(settings)))
+            shown = (*knobs(settings), *further.get(owner, ()))
+            return Item(owner, "settings", summary, settings=shown)
     if name in SIZES:
         return _sizes()[name]
     registry = Registry()

@@ -82,9 +82,13 @@ def chosen_embedding(run: Run, architecture: Architecture) -> Embedding:
 
 
 def _grid(score: ScoreRecord) -> np.ndarray | None:
-    """The dev score of every layer and pooling; of cosines, where the task has them."""
+    """The dev score of every layer and pooling; of cosines, where the task has them.
+
+    The exported embeddings are raw, so scores of centred or whitened ones do not count.
+    """
     details = score.data["details"]
-    grid = details.get("cosine", details).get("grid")
+    details = details.get("cosine", details)
+    grid = details.get("grids", {"raw": details.get("grid")}).get("raw")
     return None if grid is None else np.asarray(grid, dtype=float)
 
 
