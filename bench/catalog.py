@@ -20,6 +20,8 @@ from bench.spec import EncoderShape, Training
 if TYPE_CHECKING:
     from bench.reporting.run_summary import RunSummary
 
+PROBE_OWNERS = ("probe", "finetune", "contrastive")
+"""Owners of the settings by which encoders are evaluated."""
 Listing = Literal["objectives", "tasks", "suites", "corpora", "sizes", "observers", "runs"]
 
 
@@ -110,10 +112,13 @@ def describe(name: str, out: Path) -> Item | RunSummary:
     """
     owners = {"encoder": EncoderShape, "training": Training}
     further: dict[str, list[Knob]] = {}
-    if name in ("probe", "finetune"):
+    if name in PROBE_OWNERS:
+        from bench.probing.contrastive.settings import ContrastiveSettings
         from bench.probing.protocol import CosineSettings, FinetuneSettings, ProbeSettings
 
-        owners = {"probe": ProbeSettings, "finetune": FinetuneSettings}
+        owners = dict(
+            zip(PROBE_OWNERS, (ProbeSettings, FinetuneSettings, ContrastiveSettings), strict=True)
+        )
         further = {"probe": knobs(CosineSettings)}
     for owner, settings in owners.items():
         if name == owner:
@@ -136,7 +141,7 @@ def describe(name: str, out: Path) -> Item | RunSummary:
     if module_name in suites:
         return suites[module_name]
     known = [plugin.name for plugin in registry.plugins]
-    known += ["encoder", "training", "probe", "finetune", *SIZES, *suites]
+    known += ["encoder", "training", *PROBE_OWNERS, *SIZES, *suites]
     runs = [path.name for path in (out / "runs").glob("*-*")]
     if any(run.startswith(name) for run in runs) or (Path(name) / "run.json").is_file():
         from bench.reporting.run_summary import run_named, summarize

@@ -159,7 +159,8 @@ ProbeNames = Annotated[
     typer.Option(
         "--probe",
         metavar="NAMES",
-        help="Probes by comma: linear, mlp, knn (frozen features), finetune.",
+        help="Probes by comma: linear, mlp, knn (frozen features), finetune, contrastive (cosines "
+        "after a short stage on pairs of texts from the corpus).",
     ),
 ]
 Tune = Annotated[

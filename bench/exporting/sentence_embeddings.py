@@ -66,7 +66,12 @@ def chosen_embedding(run: Run, architecture: Architecture) -> Embedding:
     """
     attention = scored_attention(run, architecture)
     poolings = ("mean", "last") if architecture.is_causal else ("mean",)
-    scores = [score for score in run.record.scores if score.data["attention"] == attention]
+    scores = [
+        score
+        for score in run.record.scores
+        if score.data["attention"] == attention
+        and "contrastive" not in score.data["details"]  # that is another encoder
+    ]
     for families in (_COSINE_FAMILIES, (_PROBED_FAMILY,)):
         grids = {
             score.data["task"]: grid

@@ -117,19 +117,24 @@ def _scores_of(table: Table) -> Iterator[tuple[Column, Row, RunRecord, Mapping[s
 
 
 def _limits_of_finetuning(table: Table) -> list[str]:
-    """Where fine-tuning was best at the highest or lowest learning rate, or at the last epoch."""
+    """Where a training was best at the highest or lowest learning rate, or at the last epoch."""
     edges: dict[str, list[str]] = {}
+    of_stage: dict[str, list[str]] = {}
     last: dict[str, list[str]] = {}
     for column, row, _, details in _scores_of(table):
         for key, rows in (("is_edge", edges), ("is_at_last_epoch", last)):
             if details.get(key) is True:
                 rows.setdefault(column.name, []).append(row.name)
+        if (details.get("contrastive") or {}).get("is_edge") is True:
+            of_stage.setdefault(column.name, []).append(row.name)
+    edge = "highest or lowest learning rate"
     return [
-        f"{column}: fine-tuning was best at the {place} for "
+        f"{column}: {training} was best at the {place} for "
         f"{listing(list(dict.fromkeys(names)))}; {way_out}"
-        for rows, place, way_out in (
-            (edges, "highest or lowest learning rate", "widen --set finetune.learning_rates="),
-            (last, "last epoch", "raise --set finetune.max_epochs="),
+        for rows, training, place, way_out in (
+            (edges, "fine-tuning", edge, "widen --set finetune.learning_rates="),
+            (last, "fine-tuning", "last epoch", "raise --set finetune.max_epochs="),
+            (of_stage, "the contrastive stage", edge, "widen --set contrastive.learning_rates="),
         )
         for column, names in rows.items()
     ]

@@ -89,10 +89,11 @@ def _suffix(variant: Variant, siblings: list[Variant]) -> str:
     """The difference to other columns of the same task: ` (limit=100, data 1a2b3c4d)`."""
     probes = [json.loads(sibling[2]) for sibling in siblings]
     probe = json.loads(variant[2])
+    peers = [other for other in probes if other.get("probe") == probe.get("probe")]
     parts = [
         f"{key}={probe[key]}"
         for key in probe
-        if any(other.get(key) != probe[key] for other in probes)
+        if any(other.get(key) != probe[key] for other in (probes if key == "probe" else peers))
         or (key == "limit" and probe[key] is not None)
         or (key == "probe" and probe[key] != "linear")
     ]

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError
+from bench.probing.contrastive.task import CosineTask
 from bench.probing.protocol import CosineSettings, Embedding
-from bench.probing.task import Reader, Score, Splits, Task
+from bench.probing.task import Reader, Score, Splits
 from bench.settings import PositiveInt, settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ClusteringSettings(CosineSettings):
     of 4,096 of them (mini-batch k-means)."""
 
 
-class Clustering(Task):
+class Clustering(CosineTask):
     """A task with the columns `text` and `label`; layer and pooling are chosen on `train`.
 
     The metric is the V-measure, the harmonic mean of homogeneity (a cluster has texts of one label)
@@ -118,6 +119,7 @@ class Clustering(Task):
         from bench.probing.sampling import chosen_units
 
         self.check(splits)
+        reader, report = self.reader_of_probe(reader)
         own = self.probe_settings
         sizes = np.ones(len(splits.train), dtype=np.int64)
         train = splits.train.iloc[
@@ -140,11 +142,15 @@ class Clustering(Task):
             part = reader.features(texts[start : start + PART_TEXTS])
             parts.append(part.pooled[:, choice.layer, choice.pooling].copy())
             truncated += part.truncated
-        details = choice.describe() | {
-            "dev_texts": len(train),
-            "texts": len(train) + len(texts),
-            "truncated_texts": truncated,
-        }
+        details = (
+            report
+            | choice.describe()
+            | {
+                "dev_texts": len(train),
+                "texts": len(train) + len(texts),
+                "truncated_texts": truncated,
+            }
+        )
         x = np.concatenate(parts)
         return self._result(fit_transform(choice.embedding, x)(x), splits, details)
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from bench.errors import BenchError
+from bench.probing.contrastive.task import CosineTask
 from bench.probing.protocol import CosineSettings, Embedding
-from bench.probing.task import Reader, Score, Splits, Task
+from bench.probing.task import Reader, Score, Splits
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class RetrievalSettings(CosineSettings):
     reported."""
 
 
-class Retrieval(Task):
+class Retrieval(CosineTask):
     """A task with its documents in the `train` frame and its queries in the `test` frame.
 
     Documents have the columns `id` and `text`; queries `text` and `relevant`, a list of ids of
@@ -124,6 +125,7 @@ class Retrieval(Task):
 
         self.check(splits)
         search = Search(splits)
+        reader, report = self.reader_of_probe(reader)
         is_dev = self._dev(splits, noise)
         queries = reader.features(list(splits.test["text"]))
         truncated = queries.truncated
@@ -152,12 +154,16 @@ class Retrieval(Task):
             return float(np.mean([normalized_gain(rankings[i], search.gains[i]) for i in dev]))
 
         choice = choose_embedding(self.probe_settings.embeddings, (layers, poolings), dev_score)
-        details = choice.describe() | {
-            "dev_queries": len(dev),
-            "documents": len(splits.train),
-            "texts": len(splits.train) + len(splits.test),
-            "truncated_texts": truncated,
-        }
+        details = (
+            report
+            | choice.describe()
+            | {
+                "dev_queries": len(dev),
+                "documents": len(splits.train),
+                "texts": len(splits.train) + len(splits.test),
+                "truncated_texts": truncated,
+            }
+        )
         chosen = best[choice.embedding, choice.layer, choice.pooling]
         return search.result(chosen.ranking(), reported, details)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bench.probing.contrastive.task import CosineTask
 from bench.probing.families.probed import ProbedTask
 from bench.probing.protocol import SimilaritySettings
 from bench.probing.task import Reader, Score, Splits
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
 COLUMNS = ("text", "text_pair", "score")
 
 
-class Similarity(ProbedTask):
+class Similarity(CosineTask, ProbedTask):
     """A task with the columns `text`, `text_pair` and `score`, a number.
 
     The metric is Spearman's correlation. The linear probe gives two values, `ridge`, the headline,
-    and `cosine`; every other probe gives one.
+    and `cosine`; every other probe gives one. That of `contrastive` is the cosine after the stage.
     """
 
     family: ClassVar[str] = "similarity"
@@ -64,6 +65,11 @@ class Similarity(ProbedTask):
 
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
         """The score of the probe; with the linear probe also the cosine of the two vectors."""
+        if self.probe == "contrastive":
+            self.check(splits)
+            trained, report = self.reader_of_probe(reader)
+            predicted, choice = self._cosine(trained, splits, noise)
+            return self.score_predictions(splits, predicted, choice | report)
         fitted = super().score(reader, splits, noise)
         if self.probe != "linear":
             return fitted

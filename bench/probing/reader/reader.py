@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -100,6 +101,7 @@ class RunReader:
         scoring: How a sentence is scored, or None where the objective predicts no tokens.
         pattern: The attention pattern of the objective's features.
         attention: `bidirectional` evaluates a causal run with full attention.
+        prepared: The prepared corpus, from which a contrastive stage takes its pairs.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class RunReader:
         scoring: Literal["masked", "shifted", "causal"] | None,
         pattern: Literal["full", "causal"] = "full",
         attention: Literal["native", "bidirectional"] = "native",
+        prepared: Path | None = None,
     ) -> None:
         self.encoder = encoder.eval()
         self.tokenizer = tokenizer
@@ -119,6 +122,7 @@ class RunReader:
         self._pattern = pattern if attention == "native" else "full"
         self._cache = FeatureCache()
         self._tokens: TokenScorer | None = None
+        self.prepared = prepared
 
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
@@ -180,6 +184,10 @@ class RunReader:
     def copy_for_finetuning(self) -> EncoderCopy:
         """A copy of the encoder that may be trained; this one does not change."""
         return EncoderCopy(self.encoder, self.tokenizer, self._pattern)
+
+    def reader_of(self, copy: EncoderCopy) -> RunReader:
+        """A reader of the features of a copy, as they are after its training."""
+        return RunReader(copy.encoder, None, self.tokenizer, None, self._pattern)
 
     def _scorer(self) -> TokenScorer:
         if self._head is None or self.scoring is None:

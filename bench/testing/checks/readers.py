@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from bench.probing.task import Features, NotApplicableError
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from bench.probing.task import TrainableEncoder
+    from bench.probing.task import Reader, TrainableEncoder
 
 WIDTH = 32
 Place = tuple[str, Span | None]
@@ -62,6 +63,7 @@ class SyntheticReader:
     answers: Answers = dataclasses.field(default_factory=Answers)
     has_word_features: bool = False
     scoring: Literal["masked", "shifted", "causal"] | None = "masked"
+    prepared: Path | None = None
 
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
@@ -104,6 +106,14 @@ class SyntheticReader:
         return np.array(rows)
 
     def copy_for_finetuning(self) -> TrainableEncoder:
+        """Refuse: this reader has no encoder.
+
+        Raises:
+            NotApplicableError: Always.
+        """
+        raise NotApplicableError("a reader of the conformance kit has no encoder to train")
+
+    def reader_of(self, copy: Any) -> Reader:
         """Refuse: this reader has no encoder.
 
         Raises:
