@@ -76,7 +76,7 @@ class ProbedTask(Task):
         if self.probe == "contrastive":
             raise NotApplicableError(
                 "the contrastive stage is for tasks that cosines of embeddings solve (similarity, "
-                f"retrieval, clustering), and {self.family} fits a probe: linear, mlp, knn or finetune"
+                f"retrieval, clustering); {self.family} fits a probe: linear, mlp, knn or finetune"
             )
         self.check(splits)
         limit = self.probe_settings.max_train_examples
