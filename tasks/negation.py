@@ -27,7 +27,7 @@ class Negation(GeneratedTask, MinimalPairs):
     source: ClassVar[str] = "generated; after Ettinger 2020 and Kassner and Schuetze 2020"
     size: ClassVar[tuple[int, int]] = (0, 300)
     """100 with each number of negations."""
-    suites: ClassVar[tuple[str, ...]] = ("negation",)
+    suites: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("good", "bad", "bucket")
 
     def rows(self, split: Split, count: int, scale: int) -> Sequence[tuple[Any, ...]]:

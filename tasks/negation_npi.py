@@ -37,7 +37,7 @@ class NegationNPI(TableTask, MinimalPairs):
     summary: ClassVar[str] = "words that negation licenses (ever), 7 x 100 pairs of BLiMP"
     source: ClassVar[str] = "Warstadt et al. 2020 (negative polarity items)"
     size: ClassVar[tuple[int, int]] = (0, 1_000 * len(PHENOMENA))
-    suites: ClassVar[tuple[str, ...]] = ("negation",)
+    suites: ClassVar[tuple[str, ...]] = ()
     table: ClassVar[Table] = Table(
         "blimp",
         {"sentence_good": "good", "sentence_bad": "bad", "UID": "bucket"},

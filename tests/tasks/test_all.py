@@ -173,6 +173,13 @@ def test_answers_hidden_words_and_judgements(root: Path) -> None:
     assert load("arguana", root)[1]["excluded"].tolist() == ["a", "b"]
 
 
+def test_no_suite_has_the_name_of_a_task() -> None:
+    """`--tasks NAME` would mean the suite, and the task could not be named."""
+    from bench.experiment.tasks import task_suites
+
+    assert not set(task_suites(Registry())) & set(Registry().of("task"))
+
+
 def test_negation_has_equally_many_pairs_of_its_phenomena(root: Path, tmp_path: Path) -> None:
     _, test = load("negation_npi", root)
     assert test["bucket"].tolist()[: len(PHENOMENA)] == list(PHENOMENA)
