@@ -203,6 +203,9 @@ class Task(ABC):
     """The numbers of train and test examples, as published or as generated."""
     is_own: ClassVar[bool] = False
     """Whether the labels are the user's, from `--task KIND:FILE`."""
+    is_diagnostic: ClassVar[bool] = False
+    """Whether the score describes an encoder and is no quality: it is shown, and never ranked. Its
+    details say what it means (`meaning`)."""
     suites: ClassVar[tuple[str, ...]] = ()
     """Names under which `--tasks` selects several tasks at once."""
     probe_settings: Any = None

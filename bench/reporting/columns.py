@@ -25,12 +25,14 @@ class Column:
     chance: float | None
     variant: Variant
     is_headline: bool = True
-    """Whether it is the first metric of the task."""
+    """Whether it is the first metric of a task that is ranked."""
     family: str = ""
     limit: int | None = None
     """The number of examples at most (`--limit`)."""
     is_own: bool = False
     """Whether the labels are the user's own (`--task KIND:FILE`)."""
+    is_diagnostic: bool = False
+    """Whether neither end of the scale is better: no objective is best, and nothing is ranked."""
 
     @property
     def policy(self) -> str | None:
@@ -76,10 +78,12 @@ def _columns_of_task(name: str, variant: Variant, scores: list[ScoreRecord]) -> 
                 metric=metric_key if is_further else data["metric"],
                 chance=None if is_further else data["chance"],
                 variant=variant,
-                is_headline=metric_key in (None, metrics[0] if metrics else None),
+                is_headline=metric_key in (None, metrics[0] if metrics else None)
+                and not data.get("is_diagnostic", False),
                 family=data["family"],
                 limit=data["probe_settings"].get("limit"),
                 is_own=bool(data.get("is_own", False)),
+                is_diagnostic=bool(data.get("is_diagnostic", False)),
             )
         )
     return columns

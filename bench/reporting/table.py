@@ -214,6 +214,8 @@ class Table:
         """Column name -> the objective significantly above every other, if there is one."""
         best = {}
         for column in self.columns:
+            if column.is_diagnostic:
+                continue
             trained = [row for row in self.ranked(column.name) if row.is_ranked]
             rivals = [row for row in trained if row.runs != trained[0].runs]
             if rivals and all(
