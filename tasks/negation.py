@@ -5,7 +5,8 @@ descriptions: `smiled` or `frowned`. One word differs in a pair. With one `not`,
 a good word and the other a bad one, so the words without their order say nothing; with none and
 with two, the same words ask for opposite endings. An encoder that ignores `not` scores one half.
 
-It is in no default suite: only 1 % of the generated corpus are such sentences.
+It is in no suite: 1 % of the documents of the generated corpus are such sentences, and at `tiny`
+with 2M tokens `token` (46 %) and `causal` (48 %, two seeds each) do not differ from chance.
 """
 
 from __future__ import annotations

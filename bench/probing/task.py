@@ -138,6 +138,24 @@ class Reader(Protocol):
         """
         ...
 
+    def joint_nats(self, texts: Sequence[str], spans: Sequence[Span]) -> Float[np.ndarray, "N 3"]:
+        """Log p of the tokens of `text[start:end]` hidden at once, and from left to right; number.
+
+        Raises:
+            NotApplicableError: The objective predicts no tokens.
+        """
+        ...
+
+    def mean_states(
+        self,
+        texts: Sequence[str],
+        corruption: Literal["none", "mask", "remove"],
+        share: float,
+        noise: Noise,
+    ) -> Float[np.ndarray, "N S D"]:
+        """The mean of each text's tokens where a share of them is replaced by [MASK] or removed."""
+        ...
+
     def copy_for_finetuning(self) -> TrainableEncoder:
         """A copy of the encoder that may be trained; the reader's own encoder does not change."""
         ...

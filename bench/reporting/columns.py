@@ -11,6 +11,8 @@ from bench.records.store import RunRecord
 
 MARGIN = "margin"
 """A further metric of tasks whose other metrics are policies: log-likelihood margins in nats."""
+IN_NATS = (MARGIN, "nats_per_token")
+"""Metrics in nats, which are never shown x 100."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from bench.corpus.tokenizer import TextTokenizer
     from bench.pretraining.encoder import SharedEncoder
+    from bench.pretraining.noise import Noise
     from bench.probing.reader.filling import FillResult
 
 MAX_BYTES = 2**29
@@ -180,6 +181,29 @@ class RunReader:
         from bench.probing.reader.filling import fill
 
         return fill(self._scorer(), text, k)
+
+    def joint_nats(self, texts: Sequence[str], spans: Sequence[Span]) -> Float[np.ndarray, "N 3"]:
+        """Log p of the tokens of `text[start:end]` hidden at once, and from left to right; number.
+
+        Raises:
+            NotApplicableError: As `log_likelihood`.
+        """
+        from bench.probing.reader.diagnosis import joint_nats
+
+        return joint_nats(self._scorer(), texts, spans)
+
+    def mean_states(
+        self,
+        texts: Sequence[str],
+        corruption: Literal["none", "mask", "remove"],
+        share: float,
+        noise: Noise,
+    ) -> Float[np.ndarray, "N S D"]:
+        """The mean of each text's tokens where a share of them is replaced by [MASK] or removed."""
+        from bench.probing.reader.diagnosis import mean_states
+
+        tokenizer, pattern = self.tokenizer, self._pattern
+        return mean_states(self.encoder, tokenizer, pattern, texts, corruption, share, noise)
 
     def copy_for_finetuning(self) -> EncoderCopy:
         """A copy of the encoder that may be trained; this one does not change."""

@@ -21,6 +21,7 @@ from bench.probing.task import Features, NotApplicableError
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from bench.pretraining.noise import Noise
     from bench.probing.task import Reader, TrainableEncoder
 
 WIDTH = 32
@@ -104,6 +105,21 @@ class SyntheticReader:
                 scores[list(candidates).index(text[start:end])] = -1.0
             rows.append(scores)
         return np.array(rows)
+
+    def joint_nats(self, texts: Sequence[str], spans: Sequence[Span]) -> Float[np.ndarray, "N 3"]:
+        """Minus two nats for each of two tokens, in both ways: nothing is joint."""
+        self._demand_scoring()
+        return np.tile([-4.0, -4.0, 2.0], (len(texts), 1))
+
+    def mean_states(
+        self,
+        texts: Sequence[str],
+        corruption: Literal["none", "mask", "remove"],
+        share: float,
+        noise: Noise,
+    ) -> Float[np.ndarray, "N 2 D"]:
+        """The features of each text, which no corruption changes."""
+        return np.stack([self._layers(text, None) for text in texts])
 
     def copy_for_finetuning(self) -> TrainableEncoder:
         """Refuse: this reader has no encoder.
