@@ -97,7 +97,7 @@ def run(
         documents: One document of a text file: `"auto"`, `"blank-lines"`, `"lines"` or `"files"`.
         device: `"auto"`, `"cpu"` or `"cuda"`.
         limit: Number of examples of each split of a task at most.
-        probe: `"linear"`, `"mlp"`, `"knn"`, `"finetune"`, or several.
+        probe: `"linear"`, `"mlp"`, `"knn"`, `"finetune"`, `"contrastive"`, or several.
         curve: Number of budgets per objective, each half of the previous one.
         tune: Settings with values that every objective tries at a tenth of the budget, as
             `"training.learning_rate=1e-3,2e-3,4e-3"`; each is run with its own best.

@@ -20,6 +20,8 @@ from bench.spec import EncoderShape, Training
 if TYPE_CHECKING:
     from bench.reporting.run_summary import RunSummary
 
+PROBE_OWNERS = ("probe", "finetune", "contrastive")
+"""Owners of the settings by which encoders are evaluated."""
 Listing = Literal["objectives", "tasks", "suites", "corpora", "sizes", "observers", "runs"]
 
 
@@ -109,14 +111,20 @@ def describe(name: str, out: Path) -> Item | RunSummary:
         RefusedError: The record of a run of that name is damaged.
     """
     owners = {"encoder": EncoderShape, "training": Training}
-    if name in ("probe", "finetune"):
-        from bench.probing.protocol import FinetuneSettings, ProbeSettings
+    further: dict[str, list[Knob]] = {}
+    if name in PROBE_OWNERS:
+        from bench.probing.contrastive.settings import ContrastiveSettings
+        from bench.probing.protocol import CosineSettings, FinetuneSettings, ProbeSettings
 
-        owners = {"probe": ProbeSettings, "finetune": FinetuneSettings}
+        owners = dict(
+            zip(PROBE_OWNERS, (ProbeSettings, FinetuneSettings, ContrastiveSettings), strict=True)
+        )
+        further = {"probe": knobs(CosineSettings)}
     for owner, settings in owners.items():
         if name == owner:
             summary = (inspect.getdoc(settings) or "").splitlines()[0]
-            return Item(owner, "settings", summary, settings=tuple(knobs(settings)))
+            shown = (*knobs(settings), *further.get(owner, ()))
+            return Item(owner, "settings", summary, settings=shown)
     if name in SIZES:
         return _sizes()[name]
     registry = Registry()
@@ -133,7 +141,7 @@ def describe(name: str, out: Path) -> Item | RunSummary:
     if module_name in suites:
         return suites[module_name]
     known = [plugin.name for plugin in registry.plugins]
-    known += ["encoder", "training", "probe", "finetune", *SIZES, *suites]
+    known += ["encoder", "training", *PROBE_OWNERS, *SIZES, *suites]
     runs = [path.name for path in (out / "runs").glob("*-*")]
     if any(run.startswith(name) for run in runs) or (Path(name) / "run.json").is_file():
         from bench.reporting.run_summary import run_named, summarize

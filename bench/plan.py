@@ -192,7 +192,7 @@ def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | Non
     """
     from bench.corpus.preparation import open_prepared
     from bench.engines.execution import check_tasks
-    from bench.experiment.tasks import left_out
+    from bench.experiment.tasks import left_out, not_applicable
     from bench.probing.data.user_kinds import notes_of
 
     found = dict(experiment.left_out)
@@ -218,6 +218,7 @@ def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | Non
         left_out(errors, experiment.tasks, (), "cannot be evaluated")
     if experiment.capped_threads is not None:
         warnings.append(experiment.capped_threads)
+    warnings += not_applicable(experiment.tasks, experiment.probes)
     warnings += [f"left out of the suite: {why}" for why in found.values()]
     needed, available = _memory(experiment)
     needed *= experiment.workers

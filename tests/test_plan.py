@@ -52,6 +52,13 @@ def test_more_memory_than_the_machine_has_is_a_warning(tmp_path: Path) -> None:
     assert not plan(tmp_path).warnings
 
 
+def test_tasks_without_the_contrastive_probe_are_named(tmp_path: Path) -> None:
+    warnings = plan(tmp_path, probe="linear,contrastive", tasks="word_class,agreement").warnings
+    assert any("contrastive does not apply to word_class:" in one for one in warnings)
+    assert not plan(tmp_path, probe="linear", tasks="word_class").warnings
+    assert not plan(tmp_path, probe="contrastive", tasks="agreement").warnings
+
+
 def test_times_are_in_a_unit_that_a_person_would_choose(tmp_path: Path) -> None:
     assert " days of pretraining with " in render(plan(tmp_path, budget="100G"))
     assert " minutes of pretraining with " in render(plan(tmp_path, budget="20M"))

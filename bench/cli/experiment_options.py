@@ -64,6 +64,7 @@ LabelFiles = Annotated[
         "folder with train and test. Add as needed ,text=COLUMN ,label=COLUMN ,split=COLUMN "
         ",group=COLUMN ,metric=NAME ,name=NAME. Your own search: "
         "retrieve:docs=FILE,queries=FILE,qrels=FILE, or retrieve:FOLDER in the layout of BEIR. "
+        "Stereotype pairs, shown and never ranked: bias:FILE. "
         "Repeat the option for more tasks.",
     ),
 ]
@@ -159,7 +160,8 @@ ProbeNames = Annotated[
     typer.Option(
         "--probe",
         metavar="NAMES",
-        help="Probes by comma: linear, mlp, knn (frozen features), finetune.",
+        help="Probes by comma: linear, mlp, knn (frozen features), finetune, contrastive (cosines "
+        "after a short stage on pairs of texts from the corpus).",
     ),
 ]
 Tune = Annotated[

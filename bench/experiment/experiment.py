@@ -77,7 +77,7 @@ class Experiment:
     device: str
     probes: tuple[Probe, ...]
     probe_settings: tuple[dict[str, dict[str, Any]], ...] = ({},)
-    """Settings of `probe` and `finetune` by owner; each task is scored with each of them."""
+    """Settings of `probe`, `finetune` and `contrastive` by owner; each task is scored with each."""
     options: Options = ()
     """The options that give the experiment again, without objectives and seeds."""
     optional: frozenset[str] = frozenset()

@@ -75,6 +75,7 @@ def read_objectives(
         "training",
         "probe",
         "finetune",
+        "contrastive",
         *dict.fromkeys(one.name for one in instances.values()),
     ]
     for owner in overrides:

@@ -100,19 +100,22 @@ def read_probes(probes: str | Iterable[str]) -> tuple[Probe, ...]:
 def read_probe_settings(
     overrides: Overrides, tasks: Mapping[str, type[Task]]
 ) -> tuple[dict[str, dict[str, Any]], ...]:
-    """Every combination of the settings of `probe` and `finetune`: `32|128` are two values.
+    """Every combination of the settings of all probes: `32|128` are two values.
 
     Raises:
         BenchError: No task of the experiment has such a setting, or a value is out of range.
     """
+    from bench.probing.contrastive.settings import ContrastiveSettings
     from bench.probing.protocol import FinetuneSettings, ProbeSettings
     from bench.settings import changed
 
-    known: dict[str, dict[str, Any]] = {"probe": {}, "finetune": {}}
+    known: dict[str, dict[str, Any]] = {"probe": {}}
     for settings in (ProbeSettings, *(type(task.probe_settings) for task in tasks.values())):
         if dataclasses.is_dataclass(settings):
             known["probe"] |= {field.name: field for field in dataclasses.fields(settings)}
-    known["finetune"] = {field.name: field for field in dataclasses.fields(FinetuneSettings)}
+    further: dict[str, Any] = {"finetune": FinetuneSettings(), "contrastive": ContrastiveSettings()}
+    for owner, default in further.items():
+        known[owner] = {field.name: field for field in dataclasses.fields(default)}
     chosen: dict[tuple[str, str], list[Any]] = {}
     for owner in known:
         for name, value in overrides.get(owner, {}).items():
@@ -127,11 +130,29 @@ def read_probe_settings(
         for (owner, name), value in zip(chosen, values, strict=True):
             combination.setdefault(owner, {})[name] = value
         changed(ProbeSettings(), combination.get("probe", {}), "probe")
-        changed(FinetuneSettings(), combination.get("finetune", {}), "finetune")
+        for owner, default in further.items():
+            changed(default, combination.get(owner, {}), owner)
         for task in tasks.values():
             task().configure(combination)
         combinations.append(combination)
     return tuple(combinations)
+
+
+def not_applicable(tasks: Mapping[str, type[Task]], probes: Collection[Probe]) -> list[str]:
+    """A sentence about the tasks whose cell is `n/a` under the contrastive probe."""
+    from bench.probing.contrastive.task import CONTRASTIVE, CosineTask
+
+    names = [
+        name
+        for name, cls in tasks.items()
+        if CONTRASTIVE in probes and cls.probes and not issubclass(cls, CosineTask)
+    ]
+    if not names:
+        return []
+    return [
+        f"--probe {CONTRASTIVE} does not apply to {', '.join(names)}: it is for tasks that cosines "
+        "of embeddings solve (similarity, retrieval, clustering)"
+    ]
 
 
 def from_suites(tasks: Any, registry: Registry) -> frozenset[str]:

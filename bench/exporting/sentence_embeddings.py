@@ -66,7 +66,12 @@ def chosen_embedding(run: Run, architecture: Architecture) -> Embedding:
     """
     attention = scored_attention(run, architecture)
     poolings = ("mean", "last") if architecture.is_causal else ("mean",)
-    scores = [score for score in run.record.scores if score.data["attention"] == attention]
+    scores = [
+        score
+        for score in run.record.scores
+        if score.data["attention"] == attention
+        and "contrastive" not in score.data["details"]  # that is another encoder
+    ]
     for families in (_COSINE_FAMILIES, (_PROBED_FAMILY,)):
         grids = {
             score.data["task"]: grid
@@ -82,9 +87,13 @@ def chosen_embedding(run: Run, architecture: Architecture) -> Embedding:
 
 
 def _grid(score: ScoreRecord) -> np.ndarray | None:
-    """The dev score of every layer and pooling; of cosines, where the task has them."""
+    """The dev score of every layer and pooling; of cosines, where the task has them.
+
+    The exported embeddings are raw, so scores of centred or whitened ones do not count.
+    """
     details = score.data["details"]
-    grid = details.get("cosine", details).get("grid")
+    details = details.get("cosine", details)
+    grid = details.get("grids", {"raw": details.get("grid")}).get("raw")
     return None if grid is None else np.asarray(grid, dtype=float)
 
 

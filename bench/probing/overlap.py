@@ -34,7 +34,7 @@ GRAM = 13
 SHORTEST_GRAM = 4
 """Fewest tokens in a row that count, where a token has several words."""
 PIECE_TOKENS = 1 << 20
-TEXT_COLUMNS = ("text", "text_pair", "good", "question", "context")
+TEXT_COLUMNS = ("text", "text_pair", "good", "question", "context", "stereotype")
 _FORMAT = 1
 _FILTER_BITS = 22
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd

@@ -20,6 +20,24 @@ Readout = Literal["layer", "mix", "layers", "all"]
 layers at one pooling, side by side; or all layers and poolings, side by side."""
 
 
+Embedding = Literal["raw", "centred", "whitened"]
+"""How embeddings are read before cosines are taken: as they are, without the mean of all texts, or
+with equal variance in every direction."""
+
+
+@settings
+class CosineSettings:
+    """Where cosines of frozen embeddings are compared (similarity, retrieval, clustering)."""
+
+    embeddings: Annotated[tuple[Embedding, ...], Field(min_length=1)] = (
+        "raw",
+        "centred",
+        "whitened",
+    )
+    """How embeddings are read, of which the one with the best dev score is chosen; the mean and
+    the covariance come from the texts without their labels."""
+
+
 @settings
 class ProbeSettings:
     """The numbers of the probe protocol, the same for every objective."""
@@ -44,6 +62,11 @@ class ProbeSettings:
     max_work: PositiveFloat = 4e9
     """Maximum of examples x features x classes x iterations of a fit: with a thousand classes the
     fit stops early and reports it."""
+
+
+@settings
+class SimilaritySettings(ProbeSettings, CosineSettings):
+    """The probe protocol of similarity, and that of its cosine."""
 
 
 @settings

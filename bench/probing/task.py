@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from bench.pretraining.noise import Noise
     from bench.probing.reader.batching import Row, Span
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Raise this number whenever the evaluation computes other values from the same features. The code
 of this module is part of every score's key, so a score of the old protocol is never mistaken for
 one of the new protocol."""
 
-Probe = Literal["linear", "mlp", "knn", "finetune"]
+Probe = Literal["linear", "mlp", "knn", "finetune", "contrastive"]
 """The method of evaluation: a linear probe of frozen features, a probe with one hidden layer,
-nearest neighbours in the features, or fine-tuning of the encoder."""
-PROBES: tuple[Probe, ...] = ("linear", "mlp", "knn", "finetune")
+nearest neighbours in the features, fine-tuning of the encoder, or cosines after a contrastive stage
+on the corpus."""
+PROBES: tuple[Probe, ...] = ("linear", "mlp", "knn", "finetune", "contrastive")
 
 POOLINGS = ("mean", "first", "last")
 """The poolings of a text's tokens, in the order of `Features.pooled`."""
@@ -105,6 +106,8 @@ class Reader(Protocol):
     scoring: Literal["masked", "shifted", "causal"] | None
     """What the objective predicts: hidden tokens (`shifted`: each one position to its left), next
     tokens, or none at all."""
+    prepared: Path | None
+    """The prepared corpus, from which a contrastive stage takes its pairs; None: not at hand."""
 
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
@@ -135,8 +138,30 @@ class Reader(Protocol):
         """
         ...
 
+    def joint_nats(self, texts: Sequence[str], spans: Sequence[Span]) -> Float[np.ndarray, "N 3"]:
+        """Log p of the tokens of `text[start:end]` hidden at once, and from left to right; number.
+
+        Raises:
+            NotApplicableError: The objective predicts no tokens.
+        """
+        ...
+
+    def mean_states(
+        self,
+        texts: Sequence[str],
+        corruption: Literal["none", "mask", "remove"],
+        share: float,
+        noise: Noise,
+    ) -> Float[np.ndarray, "N S D"]:
+        """The mean of each text's tokens where a share of them is replaced by [MASK] or removed."""
+        ...
+
     def copy_for_finetuning(self) -> TrainableEncoder:
         """A copy of the encoder that may be trained; the reader's own encoder does not change."""
+        ...
+
+    def reader_of(self, copy: Any) -> Reader:
+        """A reader of the features of a copy (from `copy_for_finetuning`) after its training."""
         ...
 
 
@@ -196,6 +221,9 @@ class Task(ABC):
     """The numbers of train and test examples, as published or as generated."""
     is_own: ClassVar[bool] = False
     """Whether the labels are the user's, from `--task KIND:FILE`."""
+    is_diagnostic: ClassVar[bool] = False
+    """Whether the score describes an encoder and is no quality: it is shown, and never ranked. Its
+    details say what it means (`meaning`)."""
     suites: ClassVar[tuple[str, ...]] = ()
     """Names under which `--tasks` selects several tasks at once."""
     probe_settings: Any = None
@@ -204,6 +232,13 @@ class Task(ABC):
     """The probes by which it can be evaluated; empty where nothing is fitted."""
     probe: Probe = "linear"
     """The probe in use, one of `probes`; set it before `score`."""
+
+    def probes_among(self, requested: Sequence[Probe]) -> tuple[Probe, ...]:
+        """The probes to score with, of those that are requested.
+
+        A task that fits nothing has one score, whatever is requested.
+        """
+        return tuple(requested) if self.probes else (self.probe,)
 
     def identity(self) -> dict[str, Any]:
         """The settings and the probe as plain values: part of the score's key."""

@@ -97,6 +97,7 @@ class Score(Record):
     examples: Annotated[int, Field(ge=0)]
     outcomes_sha256: _Sha256 | None = None
     is_own: bool = False
+    is_diagnostic: bool = False
 
     @model_validator(mode="after")
     def _is_whole(self) -> Score:

@@ -30,6 +30,7 @@ class ScoreFile:
             "task": task.name,
             "family": task.family,
             "is_own": task.is_own,
+            **({"is_diagnostic": True} if task.is_diagnostic else {}),
             "metric": task.metric_of(splits),
             "chance": task.chance_of(splits),
             "run": None,

@@ -46,6 +46,9 @@ def _counted_columns(table: Table) -> tuple[list[Column], dict[str, str]]:
     counted: dict[str, Column] = {}
     left_out: dict[str, str] = {}
     for column in table.columns:
+        if column.is_diagnostic:
+            left_out[column.name] = "a diagnostic: neither end of its scale is better"
+            continue
         reason = _reason_against(table, column)
         if column.is_headline and column.task not in counted:
             if reason is None:

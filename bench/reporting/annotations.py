@@ -49,8 +49,10 @@ def annotate(table: Table, baseline: str | None) -> None:
     for column in table.columns:
         _add_letters(table, column)
     _note_signal(table)
+    _note_diagnostics(table)
     for column in table.columns:
-        _note_best(table, column)
+        if not column.is_diagnostic:
+            _note_best(table, column)
         _note_overlap(table, column)
 
 
@@ -117,19 +119,24 @@ def _scores_of(table: Table) -> Iterator[tuple[Column, Row, RunRecord, Mapping[s
 
 
 def _limits_of_finetuning(table: Table) -> list[str]:
-    """Where fine-tuning was best at the highest or lowest learning rate, or at the last epoch."""
+    """Where a training was best at the highest or lowest learning rate, or at the last epoch."""
     edges: dict[str, list[str]] = {}
+    of_stage: dict[str, list[str]] = {}
     last: dict[str, list[str]] = {}
     for column, row, _, details in _scores_of(table):
         for key, rows in (("is_edge", edges), ("is_at_last_epoch", last)):
             if details.get(key) is True:
                 rows.setdefault(column.name, []).append(row.name)
+        if (details.get("contrastive") or {}).get("is_edge") is True:
+            of_stage.setdefault(column.name, []).append(row.name)
+    edge = "highest or lowest learning rate"
     return [
-        f"{column}: fine-tuning was best at the {place} for "
+        f"{column}: {training} was best at the {place} for "
         f"{listing(list(dict.fromkeys(names)))}; {way_out}"
-        for rows, place, way_out in (
-            (edges, "highest or lowest learning rate", "widen --set finetune.learning_rates="),
-            (last, "last epoch", "raise --set finetune.max_epochs="),
+        for rows, training, place, way_out in (
+            (edges, "fine-tuning", edge, "widen --set finetune.learning_rates="),
+            (last, "fine-tuning", "last epoch", "raise --set finetune.max_epochs="),
+            (of_stage, "the contrastive stage", edge, "widen --set contrastive.learning_rates="),
         )
         for column, names in rows.items()
     ]
@@ -150,9 +157,19 @@ def _truncated(table: Table) -> list[str]:
     ]
 
 
+def _note_diagnostics(table: Table) -> None:
+    """Say what each diagnostic means, as its scores do."""
+    for variant in dict.fromkeys(one.variant for one in table.columns if one.is_diagnostic):
+        scores = (score for row in table.rows for score in row.scores.get(variant, {}).values())
+        meanings = (score.data["details"].get("meaning") for score in scores)
+        meaning = next((one for one in meanings if one), "neither end of its scale is better")
+        table.notes.append(f"{variant[0]} is a diagnostic, which ranks nobody: {meaning}")
+
+
 def _note_signal(table: Table) -> None:
     """Name the columns in which objectives differ no more than the seeds of one of them."""
-    names = [name for name, signal in table.signal.items() if signal < 1.0]
+    shown = {column.name for column in table.columns if not column.is_diagnostic}
+    names = [name for name, signal in table.signal.items() if signal < 1.0 and name in shown]
     if names:
         table.notes.append(
             f"signal/noise below 1 ({listing(names, 8)}): objectives differ less than the seeds of "
@@ -233,7 +250,8 @@ def _add_letters(table: Table, column: Column) -> None:
     for i, text in enumerate(letters(is_different, means)):
         key = scored[i][2].name, column.name
         table.letters[key] = text
-        if top is not None and is_different[top, i] and means[i] < means[top]:
+        is_below = top is not None and is_different[top, i] and means[i] < means[top]
+        if is_below and not column.is_diagnostic:
             table.below.add(key)
     trained = [place for place, _, row in scored if row.is_ranked]
     others = trained if len(trained) > 1 else places

@@ -156,6 +156,8 @@ RANGES = {
     "r2": (-math.inf, 1.0),
     **dict.fromkeys(("ndcg@10", "recall@100", "mrr@10", "v_measure"), (0.0, 1.0)),
     "reciprocal_rank": (0.0, 1.0),
+    **dict.fromkeys(("stereotype_share", "lms", "icat"), (0.0, 1.0)),
+    "distance_from_half": (0.0, 0.5),
     **dict.fromkeys(("matthews", "spearman"), (-1.0, 1.0)),
 }
 """The lowest and the highest value of each metric; no interval leaves them."""

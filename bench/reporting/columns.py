@@ -11,6 +11,8 @@ from bench.records.store import RunRecord
 
 MARGIN = "margin"
 """A further metric of tasks whose other metrics are policies: log-likelihood margins in nats."""
+IN_NATS = (MARGIN, "nats_per_token")
+"""Metrics in nats, which are never shown x 100."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,12 +27,14 @@ class Column:
     chance: float | None
     variant: Variant
     is_headline: bool = True
-    """Whether it is the first metric of the task."""
+    """Whether it is the first metric of a task that is ranked."""
     family: str = ""
     limit: int | None = None
     """The number of examples at most (`--limit`)."""
     is_own: bool = False
     """Whether the labels are the user's own (`--task KIND:FILE`)."""
+    is_diagnostic: bool = False
+    """Whether neither end of the scale is better: no objective is best, and nothing is ranked."""
 
     @property
     def policy(self) -> str | None:
@@ -76,10 +80,12 @@ def _columns_of_task(name: str, variant: Variant, scores: list[ScoreRecord]) -> 
                 metric=metric_key if is_further else data["metric"],
                 chance=None if is_further else data["chance"],
                 variant=variant,
-                is_headline=metric_key in (None, metrics[0] if metrics else None),
+                is_headline=metric_key in (None, metrics[0] if metrics else None)
+                and not data.get("is_diagnostic", False),
                 family=data["family"],
                 limit=data["probe_settings"].get("limit"),
                 is_own=bool(data.get("is_own", False)),
+                is_diagnostic=bool(data.get("is_diagnostic", False)),
             )
         )
     return columns
@@ -89,10 +95,11 @@ def _suffix(variant: Variant, siblings: list[Variant]) -> str:
     """The difference to other columns of the same task: ` (limit=100, data 1a2b3c4d)`."""
     probes = [json.loads(sibling[2]) for sibling in siblings]
     probe = json.loads(variant[2])
+    peers = [other for other in probes if other.get("probe") == probe.get("probe")]
     parts = [
         f"{key}={probe[key]}"
         for key in probe
-        if any(other.get(key) != probe[key] for other in probes)
+        if any(other.get(key) != probe[key] for other in (probes if key == "probe" else peers))
         or (key == "limit" and probe[key] is not None)
         or (key == "probe" and probe[key] != "linear")
     ]

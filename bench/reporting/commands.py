@@ -21,7 +21,7 @@ from bench.sizes import SIZES
 from bench.spec import Budget
 
 _UNITS = {"tokens": "", "predictions": "pred", "flops": "flop", "seconds": "s"}
-_SHARED = ("encoder", "training", "probe", "finetune")
+_SHARED = ("encoder", "training", "probe", "finetune", "contrastive")
 """Owners of settings that are the same for every objective."""
 _FOLLOWING = {
     "mlp_size": {"hidden_size"},

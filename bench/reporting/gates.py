@@ -171,6 +171,8 @@ def _test_tasks(table_set: TableSet, table: Table, gate: _Gate) -> Iterator[tupl
 
 
 def _is_in_scope(column: Column, gate: _Gate, table_set: TableSet) -> bool:
+    if column.is_diagnostic and gate.scope not in (column.name, column.task):
+        return False  # below is not worse
     if gate.scope in ("", column.name, column.task):
         return True
     return gate.scope not in _task_names(table_set) and column.task in table_set.suites[gate.scope]

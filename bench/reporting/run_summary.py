@@ -167,6 +167,9 @@ def _score_lines(score: ScoreSummary) -> list[str]:
     for name, part in (("", details), ("cosine: ", details.get("cosine"))):
         if part is not None and "grid" in part:
             names = part.get("poolings", details.get("poolings", []))
+            if "embeddings" in part:
+                tried = ", ".join(f"{key} {value:.4f}" for key, value in part["embeddings"].items())
+                lines.append(f"  {name}embedding {part['embedding']} (on dev: {tried})")
             lines += _grid(name, part["grid"], names)
     return lines
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bench.records.scores import ScoreRecord, Variant
 from bench.records.store import NOT_LEARNED, RunRecord
 from bench.reporting.cells import Cell, moderated, read_cells, with_interval
-from bench.reporting.columns import MARGIN, Column
+from bench.reporting.columns import IN_NATS, Column
 from bench.reporting.formatting import are_readable
 from bench.settings import sha256_json
 from bench.statistics.aggregate import Aggregate
@@ -219,6 +219,8 @@ class Table:
         """Column name -> the objective significantly above every other, if there is one."""
         best = {}
         for column in self.columns:
+            if column.is_diagnostic:
+                continue
             trained = [row for row in self.ranked(column.name) if row.is_ranked]
             rivals = [row for row in trained if row.runs != trained[0].runs]
             if rivals and all(
@@ -277,7 +279,7 @@ class Table:
             shown = [self.cells[row.name, column.name].interval for row in self.rows]
             values = [interval.mean for interval in shown if interval is not None]
             is_share = all(abs(value) <= 1 for value in [*values, column.chance or 0.0])
-            scales[column.name] = 100.0 if is_share and column.metric != MARGIN else 1.0
+            scales[column.name] = 100.0 if is_share and column.metric not in IN_NATS else 1.0
         return scales
 
 

@@ -224,6 +224,10 @@ def test_the_embedding_is_what_the_tasks_chose(finished_run: FinishedRun) -> Non
     assert chosen(run, classes) == (1, "mean")
     assert chosen(run, classes, cosine) == (0, "mean")
     assert chosen(run, words) == (2, "mean")
+    both = {"grid": low, "grids": {"raw": high, "whitened": low}}  # the export is raw
+    assert chosen(run, {"family": "retrieval", "details": both}) == (0, "mean")
+    trained = {"family": "retrieval", "details": {"grid": high, "contrastive": {"steps": 1}}}
+    assert chosen(run, trained, classes) == (1, "mean")
     assert chosen(run, classes | {"attention": "bidirectional"}) == (2, "mean")
     assert chosen(finished_run("causal"), classes) == (1, "last")
     assert chosen(finished_run("causal"), classes, attention="bidirectional") == (2, "mean")

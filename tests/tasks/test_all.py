@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from scipy.stats import spearmanr
 
 from bench.errors import BenchError
 from bench.pretraining.noise import Noise
+from bench.probing.data.generated import GeneratedTask
+from bench.probing.data.self_supervised import SelfSupervised
 from bench.probing.task import DataRoot
 from bench.registry import Registry
 from tests.helpers.paths import SHARED
@@ -20,9 +23,10 @@ REAL = SHARED / "tasks"
 TASKS = {
     name: cls
     for name, cls in Registry().of("task").items()
-    if not {"micro", "self"} & set(cls.suites)
+    if not issubclass(cls, GeneratedTask | SelfSupervised)
 }
 NOISE = Noise(0, 0, torch.arange(1))
+PHENOMENA = importlib.import_module(TASKS["negation_npi"].__module__).PHENOMENA
 COLUMNS = {
     "text classification": {"text", "label"},
     "pair classification": {"text", "text_pair", "label"},
@@ -89,7 +93,8 @@ HUB = {  # folder: (splits, columns), as the hub documents them
     "lambada_openai": (("test",), {"text": [f"{text[:-2]}\n" for text in TEXTS]}),
     "blimp": (
         ("train",),
-        {"sentence_good": TEXTS, "sentence_bad": OTHERS, "field": ["a/b"] * N, "UID": ["u"] * N},
+        {"sentence_good": TEXTS, "sentence_bad": OTHERS, "field": ["a/b"] * N}
+        | {"UID": [PHENOMENA[i % len(PHENOMENA)] for i in range(N)]},
     ),
     "senteval/sentence_length": (("train", "test"), {"sentence": TEXTS, "label": LABELS}),
     "ud_probing/tree_depth": (("train", "test"), {"sentence": TEXTS, "label": LABELS}),
@@ -166,6 +171,24 @@ def test_answers_hidden_words_and_judgements(root: Path) -> None:
     ]  # the others have no relevant document
     assert "excluded" not in queries
     assert load("arguana", root)[1]["excluded"].tolist() == ["a", "b"]
+
+
+def test_no_suite_has_the_name_of_a_task() -> None:
+    """`--tasks NAME` would mean the suite, and the task could not be named."""
+    from bench.experiment.tasks import task_suites
+
+    assert not set(task_suites(Registry())) & set(Registry().of("task"))
+
+
+def test_negation_has_equally_many_pairs_of_its_phenomena(root: Path, tmp_path: Path) -> None:
+    _, test = load("negation_npi", root)
+    assert test["bucket"].tolist()[: len(PHENOMENA)] == list(PHENOMENA)
+    (tmp_path / "blimp").mkdir()
+    pairs = {"sentence_good": TEXTS, "sentence_bad": OTHERS}
+    rows = [*PHENOMENA[1:], *["wh_island"] * (N + 1 - len(PHENOMENA))]
+    pd.DataFrame(pairs | {"UID": rows}).to_parquet(tmp_path / "blimp" / "train.parquet")
+    with pytest.raises(BenchError, match=f"no pairs of {PHENOMENA[0]}"):
+        load("negation_npi", tmp_path)
 
 
 def test_boolq_without_train_is_divided_by_passage(root: Path) -> None:

@@ -17,8 +17,8 @@ from bench.corpus.microworld import GENERATORS, Split, held_out, lexicon_of
 from bench.corpus.microworld.cache import disk_cache
 from bench.corpus.microworld.draws import KEY_BITS, Draws, Sentence
 from bench.corpus.microworld.grammar import agreement, entities, word_class, write
-from bench.corpus.microworld.lexicon import CLOSED_CLASS
-from bench.corpus.microworld.senses import sense_left, sense_right
+from bench.corpus.microworld.lexicon import CLOSED_CLASS, REACTIONS
+from bench.corpus.microworld.senses import review, sense_left, sense_right
 
 TaggedWords = tuple[list[str], list[str | None]]
 """Words, and one label per word; None for a word that is not part of the task."""
@@ -104,6 +104,34 @@ def agreement_pairs(count: int, scale: int = 1) -> list[tuple[str, str, str]]:
             rows.append((" ".join(sentence.words), " ".join(twin), str(attractors)))
         groups.append(rows)
     return [row for turn in itertools.zip_longest(*groups) for row in turn if row is not None]
+
+
+@disk_cache
+def negation_pairs(count: int, scale: int = 1) -> list[tuple[str, str, str]]:
+    """(consistent sentence, inconsistent sentence, number of negations), all in the test split.
+
+    The number of negations is 0, 1, 2 in turn, and either mood is right as often. The two sentences
+    differ in the reaction at the end, which agrees with both descriptions or with none; no document
+    has the wrong one.
+    """
+    kinds = [(number, mood) for mood in (0, 1) for number in range(3)]
+    needed = {kind: len(range(i, count * scale, len(kinds))) for i, kind in enumerate(kinds)}
+    rows: dict[tuple[int, int], list[tuple[str, str, str]]] = {kind: [] for kind in kinds}
+    seen: set[str] = set()
+    for draws in _draws("negation", "test", scale):
+        if all(len(rows[kind]) == needed[kind] for kind in kinds):
+            break
+        words = review(draws, lexicon_of(scale))[0].words
+        text, reaction = " ".join(words), words[-2]
+        mood = 0 if reaction in REACTIONS[0] else 1
+        kind = words.count("not"), mood
+        if held_out(words) != "test" or text in seen or len(rows[kind]) == needed[kind]:
+            continue
+        seen.add(text)
+        wrong = REACTIONS[1 - mood][REACTIONS[mood].index(reaction)]
+        rows[kind].append((text, " ".join([*words[:-2], wrong, words[-1]]), str(kind[0])))
+    turns = itertools.zip_longest(*(rows[kind] for kind in kinds))
+    return [row for turn in turns for row in turn if row is not None]
 
 
 def _draws(kind: str, split: Split, scale: int) -> Iterator[Draws]:

@@ -37,7 +37,8 @@ class Subject:
     whose: Mapping[str, Any]
     """The keys of its scores."""
     attentions: tuple[AttentionName, ...]
-    open_reader: Callable[[AttentionName], Reader]
+    open_reader: Callable[[AttentionName, Path | None], Reader]
+    """Opens a reader with an attention, and with the prepared corpus for a contrastive stage."""
     is_pretrained_here: bool
     """Whether it has read the corpus, so that test examples may overlap with it."""
 
@@ -55,7 +56,9 @@ def run_subject(spec: RunSpec, objective: Objective, folder: Path) -> Subject:
         folder,
         {"run": folder.name},
         ("native", "bidirectional") if objective.attention == "causal" else ("native",),
-        lambda attention: RunReader(*loaded(), scoring, objective.attention, attention),
+        lambda attention, prepared: RunReader(
+            *loaded(), scoring, objective.attention, attention, prepared
+        ),
         is_pretrained_here=True,
     )
 
@@ -63,7 +66,7 @@ def run_subject(spec: RunSpec, objective: Objective, folder: Path) -> Subject:
 def encoder_subject(init: Init, device: str, out: Path) -> Subject:
     """A public encoder, frozen; its scores lie beside those of the baselines."""
 
-    def open_reader(_: AttentionName) -> Reader:
+    def open_reader(_: AttentionName, prepared: Path | None) -> Reader:
         from bench.corpus.tokenizer import TextTokenizer
         from bench.pretraining.checkpoints.modules import load_checkpoint_modules
         from bench.pretraining.checkpoints.source import open_checkpoint
@@ -73,7 +76,7 @@ def encoder_subject(init: Init, device: str, out: Path) -> Subject:
         encoder, head = load_checkpoint_modules(init, checkpoint.shape)
         head = None if head is None else head.to(device)
         tokenizer = TextTokenizer.from_file(checkpoint.tokenizer)
-        return RunReader(encoder.to(device), head, tokenizer, "masked")
+        return RunReader(encoder.to(device), head, tokenizer, "masked", prepared=prepared)
 
     slug = re.sub(r"[^a-z0-9]+", "_", init.name.lower()).strip("_")[:40]
     whose = {
@@ -104,7 +107,7 @@ def score(
         task: Task = task_class(reference, registry)()
         task.configure(settings)
         splits = task.load(evaluation.data)
-        probes = evaluation.probes if task.probes else (task.probe,)
+        probes = task.probes_among(evaluation.probes)
         for task.probe, attention in itertools.product(probes, subject.attentions):
             check()
             whose = {"attention": attention, **subject.whose}
@@ -114,11 +117,14 @@ def score(
             report(events.Scoring(task.name, attention))
             started = time.perf_counter()
             if not readers:
-                readers = {one: subject.open_reader(one) for one in subject.attentions}
+                readers = {
+                    one: subject.open_reader(one, evaluation.data.prepared)
+                    for one in subject.attentions
+                }
             answer: Score | NotApplicableError
             try:
                 answer = task.score(readers[attention], splits, _noise(splits))
-                if subject.is_pretrained_here:
+                if subject.is_pretrained_here or task.probe == "contrastive":
                     answer = _with_corpus_overlap(answer, splits, evaluation)
             except NotApplicableError as reason:
                 answer = reason

@@ -226,6 +226,30 @@ def hide_words(documents: Sequence[Document], part: str) -> list[Row]:
     return rows
 
 
+def hide_pairs(documents: Sequence[Document], part: str) -> list[Row]:
+    """(text, start, end, bucket): two neighbouring words are hidden, neither of them the first.
+
+    The bucket is `capitals` where both begin with a capital letter, else `other`.
+    """
+    rows: list[Row] = []
+    for sentence, draw in _sentences(documents, part, "pairs"):
+        places = [
+            (a, b)
+            for a, b in itertools.pairwise(letter_words(sentence)[1:])
+            if sentence[a.end : b.start].isspace()
+        ]
+        if places:
+            a, b = places[int(draw * len(places))]
+            is_name = a.word[:1].isupper() and b.word[:1].isupper()
+            rows.append((sentence, a.start, b.end, "capitals" if is_name else "other"))
+    return rows
+
+
+def whole_sentences(documents: Sequence[Document], part: str) -> list[Row]:
+    """(text,): sentences as they are."""
+    return [(sentence,) for sentence, _ in _sentences(documents, part, "whole")]
+
+
 def _sentences(
     documents: Sequence[Document], part: str, stream: str, longest: int = LONGEST
 ) -> list[tuple[str, float]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.probing.data.user_answers import AnswerFile
+from bench.probing.data.user_bias import BiasFile
 from bench.probing.data.user_files import LabelFile
 from bench.probing.data.user_kinds import UserTask
 from bench.probing.data.user_labels import (
@@ -46,6 +47,7 @@ KINDS: dict[str, type[UserTask]] = {
     "qa": AnswerFile,
     "cluster": ClusteringFile,
     "retrieve": SearchFiles,
+    "bias": BiasFile,
 }
 
 

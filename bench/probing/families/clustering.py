@@ -2,8 +2,8 @@
 
 Texts are clustered by k-means on their pooled features, with as many clusters as there are labels,
 and compared with the labels by the V-measure (Rosenberg & Hirschberg 2007), as in MTEB (Muennighoff
-et al. 2023). Layer and pooling are chosen on the training split, whose texts are clustered for that
-choice alone.
+et al. 2023). Layer, pooling and embedding (raw, centred or whitened by the texts that are
+clustered) are chosen on the training split, whose texts are clustered for that choice alone.
 
 Features have length one, so that near texts are those with a high cosine, as in retrieval. K-means
 ends in a local optimum, so it starts `initializations` times, from the seeds 0, 1, 2, ..., and the
@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.errors import BenchError
-from bench.probing.task import POOLINGS, Reader, Score, Splits, Task
+from bench.probing.contrastive.task import CosineTask
+from bench.probing.protocol import CosineSettings, Embedding
+from bench.probing.task import Reader, Score, Splits
 from bench.settings import PositiveInt, settings
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ CHANCE_DRAWS = 20
 
 
 @settings
-class ClusteringSettings:
+class ClusteringSettings(CosineSettings):
     """The numbers of k-means, the same for every objective."""
 
     initializations: PositiveInt = 10
@@ -49,7 +51,7 @@ class ClusteringSettings:
     of 4,096 of them (mini-batch k-means)."""
 
 
-class Clustering(Task):
+class Clustering(CosineTask):
     """A task with the columns `text` and `label`; layer and pooling are chosen on `train`.
 
     The metric is the V-measure, the harmonic mean of homogeneity (a cluster has texts of one label)
@@ -112,10 +114,12 @@ class Clustering(Task):
         """Cluster the test texts at the layer and pooling that are best on train."""
         import numpy as np
 
+        from bench.probing.embeddings import choose_embedding, fit_transform
         from bench.probing.metrics import ratio, v_counts
         from bench.probing.sampling import chosen_units
 
         self.check(splits)
+        reader, report = self.reader_of_probe(reader)
         own = self.probe_settings
         sizes = np.ones(len(splits.train), dtype=np.int64)
         train = splits.train.iloc[
@@ -123,28 +127,32 @@ class Clustering(Task):
         ]
         labels = _labels(train)
         features = reader.features([str(text) for text in train["text"]])
-        grid = np.empty(features.pooled.shape[1:3])
-        for layer, pooling in np.ndindex(grid.shape):
+
+        def dev_score(name: Embedding, layer: int, pooling: int) -> float:
             x = features.pooled[:, layer, pooling]
+            x = fit_transform(name, x)(x)
             clusterings = self._clusterings(x, len(set(labels)), own.screen_initializations)
-            grid[layer, pooling] = np.mean([ratio(*v_counts(labels, one)) for one in clusterings])
-        layer, pooling = (int(i) for i in np.unravel_index(grid.argmax(), grid.shape))
+            return float(np.mean([ratio(*v_counts(labels, one)) for one in clusterings]))
+
+        layers, poolings = features.pooled.shape[1:3]
+        choice = choose_embedding(own.embeddings, (layers, poolings), dev_score)
         texts = [str(text) for text in splits.test["text"]]
         parts, truncated = [], features.truncated
         for start in range(0, len(texts), PART_TEXTS):
             part = reader.features(texts[start : start + PART_TEXTS])
-            parts.append(part.pooled[:, layer, pooling].copy())
+            parts.append(part.pooled[:, choice.layer, choice.pooling].copy())
             truncated += part.truncated
-        details = {
-            "layer": layer,
-            "pooling": POOLINGS[pooling],
-            "poolings": list(POOLINGS),
-            "grid": grid.tolist(),
-            "dev_texts": len(train),
-            "texts": len(train) + len(texts),
-            "truncated_texts": truncated,
-        }
-        return self._result(np.concatenate(parts), splits, details)
+        details = (
+            report
+            | choice.describe()
+            | {
+                "dev_texts": len(train),
+                "texts": len(train) + len(texts),
+                "truncated_texts": truncated,
+            }
+        )
+        x = np.concatenate(parts)
+        return self._result(fit_transform(choice.embedding, x)(x), splits, details)
 
     def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """One cluster for all texts, and k-means on TF-IDF vectors."""

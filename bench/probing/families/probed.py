@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.probing.protocol import Criterion, FinetuneSettings, ProbeSettings
 from bench.probing.sampling import chosen_units
-from bench.probing.task import PROBES, Probe, Reader, Score, Splits, Task
+from bench.probing.task import PROBES, NotApplicableError, Probe, Reader, Score, Splits, Task
 from bench.settings import as_mapping, changed
 
 if TYPE_CHECKING:
@@ -68,7 +68,16 @@ class ProbedTask(Task):
         )
 
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
-        """Fit on train, at most `max_train_examples` labels of it; predict test."""
+        """Fit on train, at most `max_train_examples` labels of it; predict test.
+
+        Raises:
+            NotApplicableError: The probe is `contrastive`: this family does not compare cosines.
+        """
+        if self.probe == "contrastive":
+            raise NotApplicableError(
+                "the contrastive stage is for tasks that cosines of embeddings solve (similarity, "
+                f"retrieval, clustering); {self.family} fits a probe: linear, mlp, knn or finetune"
+            )
         self.check(splits)
         limit = self.probe_settings.max_train_examples
         rows = chosen_units(self.num_labels(splits.train), noise, "probe.train", limit)

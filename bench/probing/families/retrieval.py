@@ -1,7 +1,8 @@
 """Retrieval: which documents answer a query? Nothing is fitted.
 
-Documents are ranked by the cosine of their pooled features to the query's. Layer and pooling are
-chosen on a part of the queries. That part is not reported, because no other queries exist.
+Documents are ranked by the cosine of their pooled features to the query's. Layer, pooling and
+embedding (raw, centred or whitened by the documents) are chosen on a part of the queries. That part
+is not reported, because no other queries exist.
 
 Documents are encoded in parts, and of each query only the best documents are kept, so that memory
 grows with the number of queries and not with the number of documents. The cosines are computed in
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from bench.errors import BenchError
-from bench.probing.task import POOLINGS, Reader, Score, Splits, Task
+from bench.probing.contrastive.task import CosineTask
+from bench.probing.protocol import CosineSettings, Embedding
+from bench.probing.task import Reader, Score, Splits
 from bench.settings import settings
 
 if TYPE_CHECKING:
@@ -28,19 +31,22 @@ if TYPE_CHECKING:
 
 PART_BYTES = 2**26
 """Size of the features of the documents that are encoded together."""
+SAMPLE_BYTES = 2**28
+"""Size of the features of the documents that mean and covariance are estimated from."""
 BLOCK_SCORES = 2**22
 """Number of scores (queries x documents) that are computed at a time."""
 
 
 @settings
-class RetrievalSettings:
-    """The choice of layer and pooling."""
+class RetrievalSettings(CosineSettings):
+    """The choice of layer, pooling and embedding."""
 
     dev_fraction: Annotated[float, Field(gt=0.0, le=0.5)] = 0.2
-    """Share of the queries on which layer and pooling are chosen; the rest is reported."""
+    """Share of the queries on which layer, pooling and embedding are chosen; the rest is
+    reported."""
 
 
-class Retrieval(Task):
+class Retrieval(CosineTask):
     """A task with its documents in the `train` frame and its queries in the `test` frame.
 
     Documents have the columns `id` and `text`; queries `text` and `relevant`, a list of ids of
@@ -114,39 +120,52 @@ class Retrieval(Task):
         """Rank the documents for each query outside the dev part."""
         import numpy as np
 
+        from bench.probing.embeddings import choose_embedding, fit_transform, spaced_places
         from bench.probing.ranking import BestDocuments, normalized_gain
 
         self.check(splits)
         search = Search(splits)
+        reader, report = self.reader_of_probe(reader)
         is_dev = self._dev(splits, noise)
         queries = reader.features(list(splits.test["text"]))
         truncated = queries.truncated
-        shape = queries.pooled.shape[1:3]
-        best = {place: BestDocuments(len(splits.test)) for place in np.ndindex(shape)}
+        layers, poolings = queries.pooled.shape[1:3]
         size = max(1, PART_BYTES * len(queries.pooled) // queries.pooled.nbytes)
+        most = max(1, SAMPLE_BYTES * len(queries.pooled) // queries.pooled.nbytes)
+        places = spaced_places(len(search.texts), most)
+        sample = reader.features([search.texts[i] for i in places]).pooled
+        transforms = {
+            (name, layer, pooling): fit_transform(name, sample[:, layer, pooling])
+            for name in self.probe_settings.embeddings
+            for layer, pooling in np.ndindex(layers, poolings)
+        }
+        best = {key: BestDocuments(len(splits.test)) for key in transforms}
         for first in range(0, len(search.texts), size):
             documents = reader.features(search.texts[first : first + size])
             truncated += documents.truncated
-            for (layer, pooling), own in best.items():
-                u, v = (unit(x.pooled[:, layer, pooling]) for x in (queries, documents))
+            for (name, layer, pooling), own in best.items():
+                transform = transforms[name, layer, pooling]
+                u, v = (unit(transform(x.pooled[:, layer, pooling])) for x in (queries, documents))
                 search.add(own, u, v, first)
-        grid = np.empty(shape)
         dev, reported = np.flatnonzero(is_dev), np.flatnonzero(~is_dev)
-        for place, own in best.items():
-            rankings = own.ranking()
-            grid[place] = np.mean([normalized_gain(rankings[i], search.gains[i]) for i in dev])
-        layer, pooling = (int(i) for i in np.unravel_index(grid.argmax(), shape))
-        details = {
-            "layer": layer,
-            "pooling": POOLINGS[pooling],
-            "poolings": list(POOLINGS),
-            "grid": grid.tolist(),
-            "dev_queries": len(dev),
-            "documents": len(splits.train),
-            "texts": len(splits.train) + len(splits.test),
-            "truncated_texts": truncated,
-        }
-        return search.result(best[layer, pooling].ranking(), reported, details)
+
+        def dev_score(name: Embedding, layer: int, pooling: int) -> float:
+            rankings = best[name, layer, pooling].ranking()
+            return float(np.mean([normalized_gain(rankings[i], search.gains[i]) for i in dev]))
+
+        choice = choose_embedding(self.probe_settings.embeddings, (layers, poolings), dev_score)
+        details = (
+            report
+            | choice.describe()
+            | {
+                "dev_queries": len(dev),
+                "documents": len(splits.train),
+                "texts": len(splits.train) + len(splits.test),
+                "truncated_texts": truncated,
+            }
+        )
+        chosen = best[choice.embedding, choice.layer, choice.pooling]
+        return search.result(chosen.ranking(), reported, details)
 
     def baselines(self, splits: Splits, noise: Noise) -> dict[str, Score]:
         """The cosine of TF-IDF, BM25, and the documents in the order of their ids."""

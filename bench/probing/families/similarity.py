@@ -1,8 +1,12 @@
 """Similarity: one number per pair of texts.
 
 There are two metrics. `ridge` is fitted on the differences between two frozen vectors, so it finds
-similarity wherever the features hold it. For `cosine` only layer and pooling are chosen, so it
-tests whether near vectors already mean similar texts.
+similarity wherever the features hold it. For `cosine` only layer, pooling and embedding (raw,
+centred or whitened) are chosen, so it tests whether near vectors already mean similar texts.
+
+The choice is cross-fitted on two halves of the training pairs: mean and covariance come from the
+texts of one half, the correlation from the pairs of the other half. On the texts that it was
+estimated from, whitening makes all of a few texts equally distant.
 """
 
 from __future__ import annotations
@@ -10,30 +14,35 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bench.probing.contrastive.task import CosineTask
 from bench.probing.families.probed import ProbedTask
-from bench.probing.task import POOLINGS, Reader, Score, Splits
+from bench.probing.protocol import SimilaritySettings
+from bench.probing.task import Reader, Score, Splits
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
     from bench.pretraining.noise import Noise
+    from bench.probing.embeddings import EmbeddingTransform
     from bench.probing.examples import Examples, LabelledFeatures
+    from bench.probing.protocol import Embedding
 
 COLUMNS = ("text", "text_pair", "score")
 
 
-class Similarity(ProbedTask):
+class Similarity(CosineTask, ProbedTask):
     """A task with the columns `text`, `text_pair` and `score`, a number.
 
     The metric is Spearman's correlation. The linear probe gives two values, `ridge`, the headline,
-    and `cosine`; every other probe gives one.
+    and `cosine`; every other probe gives one. That of `contrastive` is the cosine after the stage.
     """
 
     family: ClassVar[str] = "similarity"
     metric: ClassVar[str] = "spearman"
     chance: ClassVar[float | None] = 0.0
+    probe_settings: SimilaritySettings = SimilaritySettings()
 
     def check(self, splits: Splits) -> None:
         """Check columns, missing values, scores that are numbers and differ, enough rows.
@@ -56,6 +65,11 @@ class Similarity(ProbedTask):
 
     def score(self, reader: Reader, splits: Splits, noise: Noise) -> Score:
         """The score of the probe; with the linear probe also the cosine of the two vectors."""
+        if self.probe == "contrastive":
+            self.check(splits)
+            trained, report = self.reader_of_probe(reader)
+            predicted, choice = self._cosine(trained, splits, noise)
+            return self.score_predictions(splits, predicted, choice | report)
         fitted = super().score(reader, splits, noise)
         if self.probe != "linear":
             return fitted
@@ -100,31 +114,74 @@ class Similarity(ProbedTask):
     def _cosine(
         self, reader: Reader, splits: Splits, noise: Noise
     ) -> tuple[Float[np.ndarray, " N"], dict[str, Any]]:
-        """The test pairs' cosines, at the layer and pooling whose cosines fit train's best."""
+        """The test pairs' cosines, read as the training pairs' cosines fit their scores best."""
         import numpy as np
 
+        from bench.probing.embeddings import choose_embedding
         from bench.probing.protocol import criterion_score
-        from bench.probing.sampling import chosen_units
+        from bench.probing.sampling import chosen_units, dev_part
 
         sizes = np.ones(len(splits.train), dtype=np.int64)
         few = chosen_units(sizes, noise, "similarity.cosine", self.probe_settings.screen_examples)
         train = self.examples(splits.train.iloc[few]).encode(reader)[0]
-        grid = np.empty(train.grid_shape)
-        for layer, pooling in np.ndindex(grid.shape):
-            grid[layer, pooling] = criterion_score(
-                cosines(train, layer, pooling), np.asarray(train.labels), "spearman"
-            )
-        layer, pooling = (int(i) for i in np.unravel_index(grid.argmax(), grid.shape))
+        labels = np.asarray(train.labels)
+        is_second = dev_part(np.arange(len(few)), labels, noise, 0.5)
+        halves = [np.flatnonzero(is_second == side) for side in (False, True)]
+
+        def dev_score(embedding: Embedding, layer: int, pooling: int) -> float:
+            scores = [
+                criterion_score(
+                    cosines(
+                        train,
+                        layer,
+                        pooling,
+                        transform_of(train, embedding, layer, pooling, halves[1 - side]),
+                        rows,
+                    ),
+                    labels[rows],
+                    "spearman",
+                )
+                for side, rows in enumerate(halves)
+            ]
+            return sum(scores) / len(scores)
+
+        choice = choose_embedding(self.probe_settings.embeddings, train.grid_shape, dev_score)
         test = self.examples(splits.test).encode(reader)[0]
-        choice = {"layer": layer, "pooling": POOLINGS[pooling], "grid": grid.tolist()}
-        return cosines(test, layer, pooling), choice
+        everything = np.arange(len(few))
+        transform = transform_of(train, choice.embedding, choice.layer, choice.pooling, everything)
+        return cosines(test, choice.layer, choice.pooling, transform), choice.describe()
 
 
-def cosines(pairs: LabelledFeatures, layer: int, pooling: int) -> Float[np.ndarray, " N"]:
-    """The cosine of each pair's two vectors."""
+def transform_of(
+    pairs: LabelledFeatures,
+    embedding: Embedding,
+    layer: int,
+    pooling: int,
+    rows: Int[np.ndarray, " R"],
+) -> EmbeddingTransform:
+    """The transform estimated from both texts of some pairs."""
+    import numpy as np
+
+    from bench.probing.embeddings import fit_transform
+
+    assert pairs.others is not None  # a pair has two
+    parts = (pairs.features, pairs.others)
+    texts = np.concatenate([part[rows, layer, pooling] for part in parts])
+    return fit_transform(embedding, texts)
+
+
+def cosines(
+    pairs: LabelledFeatures,
+    layer: int,
+    pooling: int,
+    transform: EmbeddingTransform,
+    rows: Int[np.ndarray, " R"] | slice = slice(None),
+) -> Float[np.ndarray, " N"]:
+    """The cosine of each pair's two embeddings."""
     from bench.probing.methods import unit
 
     assert pairs.others is not None  # a pair has two
-    u, v = (unit(part[:, layer, pooling].astype(float)) for part in (pairs.features, pairs.others))
+    parts = (pairs.features, pairs.others)
+    u, v = (unit(transform(part[rows, layer, pooling])) for part in parts)
     result: Float[np.ndarray, " N"] = (u * v).sum(1)
     return result

@@ -120,8 +120,11 @@ def _mask_scores(
             continue
         own = np.array([c for c, tokens in enumerate(candidates) if len(tokens) == size])
         targets = torch.from_numpy(np.stack([candidates[c] for c in own]).astype(np.int64))
-        rows = [_row(scorer, *around(place, scorer.room - size), [mask] * size) for place in places]
-        for index, nats in _predictions(scorer, rows, size):
+        rows = [
+            row_between(scorer, *around(place, scorer.room - size), [mask] * size)
+            for place in places
+        ]
+        for index, nats in predictions(scorer, rows, size):
             sums = nats.new_zeros(len(index), len(own))
             for token in range(size):
                 sums += nats[:, token, targets[:, token].to(nats.device)]
@@ -136,7 +139,7 @@ def around(place: Place, room: int) -> tuple[Int[np.ndarray, " A"], Int[np.ndarr
     return place.left[len(place.left) - left :], place.right[:right]
 
 
-def _row(
+def row_between(
     scorer: TokenScorer,
     left: Int[np.ndarray, " A"],
     right: Int[np.ndarray, " C"],
@@ -152,7 +155,7 @@ def _row(
 
 
 @torch.inference_mode()
-def _predictions(
+def predictions(
     scorer: TokenScorer, rows: Sequence[tuple[Row, int]], size: int
 ) -> Iterator[tuple[Int[np.ndarray, " B"], Float[Tensor, "B M V"]]]:
     """Log p of every token at `size` positions of each row, a bounded number at a time."""
@@ -184,10 +187,10 @@ def _chain_scores(
     none = np.empty(0, dtype=np.int64)
     scores = np.full((len(places), len(candidates)), -np.inf)
     first = torch.tensor([tokens[0] for tokens, fit in zip(candidates, fits, strict=True) if fit])
-    rows = [_row(scorer, left, none, none) for left in lefts]
-    for index, nats in _predictions(scorer, rows, 1):
+    rows = [row_between(scorer, left, none, none) for left in lefts]
+    for index, nats in predictions(scorer, rows, 1):
         scores[np.ix_(index, fits)] = nats[:, 0, first.to(nats.device)].double().cpu().numpy()
-    alone = [_row(scorer, none, none, candidates[c]) for c in np.flatnonzero(fits).tolist()]
+    alone = [row_between(scorer, none, none, candidates[c]) for c in np.flatnonzero(fits).tolist()]
     scores[:, fits] += chain(scorer, alone, skip=1)
     likeliest = np.argsort(-scores, axis=1, kind="stable")[:, :SHORTLIST]
     is_listed = np.zeros(scores.shape, dtype=bool)
@@ -196,7 +199,7 @@ def _chain_scores(
     pairs = np.argwhere(is_listed & fits & (lengths > 1))
     for part in np.array_split(pairs, len(pairs) // ROWS_AT_ONCE + 1):
         scores[part[:, 0], part[:, 1]] = chain(
-            scorer, [_row(scorer, lefts[i], none, candidates[c]) for i, c in part.tolist()]
+            scorer, [row_between(scorer, lefts[i], none, candidates[c]) for i, c in part.tolist()]
         )
     return scores
 
@@ -249,11 +252,11 @@ def fill(scorer: TokenScorer, text: str, k: int) -> FillResult:
     if is_causal:
         return _continuation(scorer, ids, k)
     none = np.empty(0, dtype=np.int64)
-    row, _ = _row(scorer, ids, none, none)
+    row, _ = row_between(scorer, ids, none, none)
     at = np.flatnonzero(row.tokens == scorer.tokenizer.vocabulary.mask_id)
     places, filled = [], row.tokens.copy()
     for place in at:
-        (_, nats) = next(_predictions(scorer, [(row, int(place))], 1))
+        (_, nats) = next(predictions(scorer, [(row, int(place))], 1))
         places.append(_likeliest(scorer, nats[0, 0], k))
         filled[place] = _best(scorer, nats[0, 0])
     return FillResult(places, scorer.tokenizer.decode(filled[1:-1]).strip(), is_continued=False)
@@ -283,7 +286,7 @@ def _continuation(scorer: TokenScorer, ids: Int[np.ndarray, " L"], k: int) -> Fi
     none, begin = np.empty(0, dtype=np.int64), len(ids)
     places: list[list[tuple[str, float]]] = []
     for _ in range(CONTINUATION):
-        _, nats = next(_predictions(scorer, [_row(scorer, ids, none, none)], 1))
+        _, nats = next(predictions(scorer, [row_between(scorer, ids, none, none)], 1))
         if not places:
             places.append(_likeliest(scorer, nats[0, 0], k))
         ids = np.append(ids, _best(scorer, nats[0, 0]))

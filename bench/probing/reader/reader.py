@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from bench.corpus.tokenizer import TextTokenizer
     from bench.pretraining.encoder import SharedEncoder
+    from bench.pretraining.noise import Noise
     from bench.probing.reader.filling import FillResult
 
 MAX_BYTES = 2**29
@@ -100,6 +102,7 @@ class RunReader:
         scoring: How a sentence is scored, or None where the objective predicts no tokens.
         pattern: The attention pattern of the objective's features.
         attention: `bidirectional` evaluates a causal run with full attention.
+        prepared: The prepared corpus, from which a contrastive stage takes its pairs.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class RunReader:
         scoring: Literal["masked", "shifted", "causal"] | None,
         pattern: Literal["full", "causal"] = "full",
         attention: Literal["native", "bidirectional"] = "native",
+        prepared: Path | None = None,
     ) -> None:
         self.encoder = encoder.eval()
         self.tokenizer = tokenizer
@@ -119,6 +123,7 @@ class RunReader:
         self._pattern = pattern if attention == "native" else "full"
         self._cache = FeatureCache()
         self._tokens: TokenScorer | None = None
+        self.prepared = prepared
 
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
@@ -177,9 +182,36 @@ class RunReader:
 
         return fill(self._scorer(), text, k)
 
+    def joint_nats(self, texts: Sequence[str], spans: Sequence[Span]) -> Float[np.ndarray, "N 3"]:
+        """Log p of the tokens of `text[start:end]` hidden at once, and from left to right; number.
+
+        Raises:
+            NotApplicableError: As `log_likelihood`.
+        """
+        from bench.probing.reader.diagnosis import joint_nats
+
+        return joint_nats(self._scorer(), texts, spans)
+
+    def mean_states(
+        self,
+        texts: Sequence[str],
+        corruption: Literal["none", "mask", "remove"],
+        share: float,
+        noise: Noise,
+    ) -> Float[np.ndarray, "N S D"]:
+        """The mean of each text's tokens where a share of them is replaced by [MASK] or removed."""
+        from bench.probing.reader.diagnosis import mean_states
+
+        tokenizer, pattern = self.tokenizer, self._pattern
+        return mean_states(self.encoder, tokenizer, pattern, texts, corruption, share, noise)
+
     def copy_for_finetuning(self) -> EncoderCopy:
         """A copy of the encoder that may be trained; this one does not change."""
         return EncoderCopy(self.encoder, self.tokenizer, self._pattern)
+
+    def reader_of(self, copy: EncoderCopy) -> RunReader:
+        """A reader of the features of a copy, as they are after its training."""
+        return RunReader(copy.encoder, None, self.tokenizer, None, self._pattern)
 
     def _scorer(self) -> TokenScorer:
         if self._head is None or self.scoring is None:

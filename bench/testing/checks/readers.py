@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,7 +21,8 @@ from bench.probing.task import Features, NotApplicableError
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from bench.probing.task import TrainableEncoder
+    from bench.pretraining.noise import Noise
+    from bench.probing.task import Reader, TrainableEncoder
 
 WIDTH = 32
 Place = tuple[str, Span | None]
@@ -62,6 +64,7 @@ class SyntheticReader:
     answers: Answers = dataclasses.field(default_factory=Answers)
     has_word_features: bool = False
     scoring: Literal["masked", "shifted", "causal"] | None = "masked"
+    prepared: Path | None = None
 
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
@@ -103,7 +106,30 @@ class SyntheticReader:
             rows.append(scores)
         return np.array(rows)
 
+    def joint_nats(self, texts: Sequence[str], spans: Sequence[Span]) -> Float[np.ndarray, "N 3"]:
+        """Minus two nats for each of two tokens, in both ways: nothing is joint."""
+        self._demand_scoring()
+        return np.tile([-4.0, -4.0, 2.0], (len(texts), 1))
+
+    def mean_states(
+        self,
+        texts: Sequence[str],
+        corruption: Literal["none", "mask", "remove"],
+        share: float,
+        noise: Noise,
+    ) -> Float[np.ndarray, "N 2 D"]:
+        """The features of each text, which no corruption changes."""
+        return np.stack([self._layers(text, None) for text in texts])
+
     def copy_for_finetuning(self) -> TrainableEncoder:
+        """Refuse: this reader has no encoder.
+
+        Raises:
+            NotApplicableError: Always.
+        """
+        raise NotApplicableError("a reader of the conformance kit has no encoder to train")
+
+    def reader_of(self, copy: Any) -> Reader:
         """Refuse: this reader has no encoder.
 
         Raises:

@@ -129,6 +129,7 @@ def check_random_features(task: Task, data: DataRoot | None = None) -> None:
     Chance is at least the score of random features. It may be the score of word identities or of
     the most frequent answer. A chance level above all three is wrong, because no guess reaches it.
     """
+    _demand_quality(task)
     splits, where = examples_of(task, data), f"{place(task)}: chance"
     blind = _blind(task, _bounded(data))
     chance = task.chance_of(splits)
@@ -150,8 +151,16 @@ def check_random_features(task: Task, data: DataRoot | None = None) -> None:
     demand(chance <= guessed + margin, expected, seen, where)
 
 
+def _demand_quality(task: Task) -> None:
+    if task.is_diagnostic:
+        raise Inapplicable(
+            "the task is a diagnostic: no score is that of guessing or of solving it"
+        )
+
+
 def check_planted_features(task: Task, data: DataRoot | None = None) -> None:
     """Planted answers score almost everything."""
+    _demand_quality(task)
     splits, answers = plant_answers(task, examples_of(task, data))
     score = task.score(SyntheticReader(answers), splits, _noise())
     chance = task.chance_of(splits) or 0.0

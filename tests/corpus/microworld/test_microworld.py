@@ -116,6 +116,8 @@ def all_examples(count, scale):
         yield from ((split, text) for text, _ in examples.swap_examples(split, count, scale))
     for good, bad, _ in examples.agreement_pairs(count, scale):
         yield from (("test", good), ("test", bad))
+    for good, _, _ in examples.negation_pairs(count, scale):
+        yield "test", good
 
 
 @each_scale
@@ -130,7 +132,7 @@ def test_no_example_is_in_the_corpus_or_in_both_splits(scale):
         assert held_out(text.split()) == split
         texts[split].add(text)
     assert not texts["train"] & texts["test"]
-    assert len(texts["test"]) == 7 * count * scale, "all are different; `scale` times as many"
+    assert len(texts["test"]) == 8 * count * scale, "all are different; `scale` times as many"
 
 
 @each_scale
@@ -280,3 +282,35 @@ def test_examples_are_cached_and_damaged_files_are_replaced(
     for damage in (json.dumps(stored), "[]", "{}", "", "[1"):
         path.write_text(damage)
         assert examples.word_examples("sense_left", "test", 20) == rows
+
+
+def ending(text):
+    """The mood that both descriptions give, by hand: a good word is good unless `not` precedes."""
+    words, moods = text.split(), set()
+    for before, word in itertools.pairwise(words):
+        if word in lexicon.GOOD or word in lexicon.BAD:
+            moods.add((word in lexicon.GOOD) != (before == "not"))
+    assert len(moods) == 1
+    return lexicon.REACTIONS[0 if moods == {True} else 1]
+
+
+@each_scale
+def test_negation_pairs_end_as_both_descriptions_say(scale):
+    pairs = examples.negation_pairs(60, scale)
+    assert len(set(pairs)) == 60 * scale
+    moods = Counter()
+    for good, bad, bucket in pairs:
+        words, twin = good.split(), bad.split()
+        assert words[:-2] + words[-1:] == twin[:-2] + twin[-1:]
+        assert words[-2] in ending(good)
+        assert twin[-2] not in ending(bad)
+        assert words.count("not") == int(bucket)
+        moods[bucket, words[-2] in lexicon.REACTIONS[0]] += 1
+    assert set(moods.values()) == {10 * scale}, "either mood is right as often"
+
+
+def test_no_document_has_the_wrong_ending():
+    for index in range(4_000):
+        text = " ".join(document(0, index, 1)[0].words)
+        if text.endswith(tuple(f"we {word} ." for side in lexicon.REACTIONS for word in side)):
+            assert text.split()[-2] in ending(text)

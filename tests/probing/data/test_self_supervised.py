@@ -226,3 +226,24 @@ def test_sentences_around_an_excluded_one_are_not_consecutive(tmp_path: Path) ->
         d for part in self_supervised.held_out_parts(data).values() for d in part if len(d) == 4
     )
     assert document == ("Bade bade.", "", "Kula kula.", "Bani bani.")
+
+
+def test_two_neighbouring_words_are_hidden_and_names_are_a_bucket() -> None:
+    from bench.probing.data.sentence_tasks import hide_pairs, whole_sentences
+
+    documents = [
+        (f"We saw New York on day {'x' * (i + 1)} today.", "They met, after all: so it was.")
+        for i in range(200)
+    ]
+    rows = hide_pairs(documents, "all")
+    hidden = {text[start:end] for text, start, end, _ in rows}
+    assert "New York" in hidden
+    assert not any("," in pair or ":" in pair or pair.startswith(("We", "They")) for pair in hidden)
+    assert {bucket for text, start, end, bucket in rows if text[start:end] == "New York"} == {
+        "capitals"
+    }
+    assert {bucket for text, start, end, bucket in rows if text[start:end] == "saw New"} <= {
+        "other"
+    }
+    assert rows == hide_pairs(documents, "all")
+    assert {text for (text,) in whole_sentences(documents, "all")} == {r[0] for r in rows}
