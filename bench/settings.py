@@ -86,7 +86,7 @@ def _field_docs(cls: type) -> dict[str, str]:
     pydantic has `use_attribute_docstrings` for this, but it searches every loaded module for the
     source, and so would import torch for `bench list`.
     """
-    tree = _module_tree(cls)
+    tree = _module_tree(cls.__module__)
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
             pairs = zip(node.body, node.body[1:], strict=False)
@@ -99,13 +99,49 @@ def _field_docs(cls: type) -> dict[str, str]:
     return {}
 
 
-def _module_tree(cls: type) -> ast.Module | None:
-    """The syntax tree of the module that defines a class; None in an interactive session."""
-    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
+def _module_tree(module: str) -> ast.Module | None:
+    """The syntax tree of a module; None in an interactive session."""
+    path = getattr(sys.modules.get(module), "__file__", None)
     try:
         return ast.parse(Path(path).read_bytes()) if path else None
     except (OSError, SyntaxError):
         return None
+
+
+def _helpers_of(module: str) -> list[str]:
+    """The modules of a plugin's own package, or folder, that a module imports, and theirs."""
+    found, waiting = {module: None}, [module]
+    while waiting:
+        current = waiting.pop()
+        package = getattr(sys.modules.get(current), "__package__", None) or ""
+        tree = _module_tree(current)
+        for node in ast.walk(tree) if tree is not None else ():
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join(
+                    [*parents, node.module or ""] if node.level else [node.module or ""]
+                )
+                names = [base.strip("."), *(f"{base.strip('.')}.{one.name}" for one in node.names)]
+            else:
+                continue
+            for name in names:
+                if name not in found and _is_beside(name, module):
+                    found[name] = None
+                    waiting.append(name)
+    return sorted(found)
+
+
+def _is_beside(name: str, module: str) -> bool:
+    """Whether a loaded module belongs to the same package, or to the folder of a single file."""
+    files = [getattr(sys.modules.get(one), "__file__", None) for one in (name, module)]
+    if None in files:
+        return False
+    if name.partition(".")[0] == module.partition(".")[0]:
+        return True
+    folders = [Path(str(file)).parent for file in files]
+    return folders[0] == folders[1] and folders[0].name not in ("site-packages", "dist-packages")
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
@@ -191,13 +227,17 @@ def code_sha256(classes: Iterable[type]) -> str:
 
     It is part of a run's identity: after an edit of `objectives/mine.py` the same command makes a
     new run and does not reuse the earlier result. Comments and docstrings are ignored, as they do
-    not change the behaviour.
+    not change the behaviour. Of a plugin, the modules of its own package that it imports count too.
     """
     digest = hashlib.sha256()
-    for cls in {cls.__module__: cls for cls in classes}.values():
-        tree = _module_tree(cls)
+    modules = {cls.__module__: repr(cls) for cls in classes}
+    for name in [name for name in modules if not name.startswith("bench.")]:
+        for helper in _helpers_of(name):
+            modules.setdefault(helper, helper)
+    for module, name in modules.items():
+        tree = _module_tree(module)
         if tree is None:  # interactive session: only the name is known
-            digest.update(repr(cls).encode())
+            digest.update(name.encode())
             continue
         for node in ast.walk(tree):
             body = getattr(node, "body", None)

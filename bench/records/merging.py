@@ -34,7 +34,15 @@ from bench.storage import (
 
 _TIMED_FILES = ("run.json", "curve.parquet")
 """Files of a run with durations; the keys of run.json are compared instead."""
-_MEASURED = {"seconds", "tokens_per_second", "hardware", "versions", "git_commit", "options"}
+_MEASURED = {
+    "seconds",
+    "tokens_per_second",
+    "hardware",
+    "versions",
+    "git_commit",
+    "options",
+    "sha256",
+}
 
 
 @dataclasses.dataclass

@@ -9,7 +9,9 @@ two commands from doing the same run twice.
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from bench.pretraining.objective import Objective
 
 FILES = ("run.json", "curve.parquet", "encoder.safetensors", "head.safetensors", "tokenizer.json")
+SAY_SECONDS = 600.0
 UNFINISHED = ".unfinished"
 """Folder of work in progress, inside the folder of all runs."""
 
@@ -76,13 +79,13 @@ def execute(
     final = runs / spec.id
     work = runs / UNFINISHED / spec.unfinished_id
     lock = work.with_suffix(".lock")
-    has_waited = False
+    said_at = -math.inf
 
     def wait() -> None:
-        nonlocal has_waited
-        if not has_waited:
+        nonlocal said_at
+        if time.monotonic() - said_at > SAY_SECONDS:  # a silent process is taken to hang
             on_note("another process is doing this run; waiting for it")
-        has_waited = True
+            said_at = time.monotonic()
         stop = should_stop()
         if stop is not None:
             raise stop

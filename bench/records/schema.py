@@ -74,6 +74,50 @@ class Run(Record):
     tuning: Tuning | None = None
 
 
+class _Overlap(Record):
+    share: float | None = None
+    clean_value: float | None = None
+
+
+class _FinetuningSeed(Record):
+    seed: int
+    dev: float
+    epochs: float
+    collapsed: bool
+
+
+class _Stage(Record):
+    is_edge: bool | None = None
+
+
+class _Choice(Record):
+    """What was chosen on dev."""
+
+    grid: list[list[float]] | None = None
+    poolings: list[str] = []
+    embedding: str | None = None
+    embeddings: dict[str, float] = {}
+
+
+class Details(_Choice):
+    """What is read of a score's details; a family may keep more."""
+
+    dev: float | None = None
+    selectivity: float | None = None
+    leak: _Overlap | None = None
+    corpus_overlap: _Overlap | None = None
+    collapsed_seeds: list[int] = []
+    seeds: list[_FinetuningSeed] = []
+    is_edge: bool | None = None
+    is_at_last_epoch: bool | None = None
+    texts: NonNegativeFloat = 0.0
+    truncated_texts: NonNegativeFloat = 0.0
+    data_notes: list[str] = []
+    contrastive: _Stage | None = None
+    cosine: _Choice | None = None
+    meaning: str | None = None
+
+
 class Score(Record):
     """A score of a run or of a baseline."""
 
@@ -89,13 +133,14 @@ class Score(Record):
     value: float | None
     stderr: NonNegativeFloat | None
     metrics: dict[str, tuple[float, NonNegativeFloat]]
-    details: dict[str, Any]
+    details: Details
     data_sha256: _Sha256
     probe_settings: dict[str, Any]
     task_code_sha256: _Sha256
     seconds: NonNegativeFloat
     examples: Annotated[int, Field(ge=0)]
     outcomes_sha256: _Sha256 | None = None
+    sha256: _Sha256 | None = None
     is_own: bool = False
     is_diagnostic: bool = False
 

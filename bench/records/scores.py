@@ -172,6 +172,7 @@ def write_score(folder: Path, record: Mapping[str, Any], outcomes: pd.DataFrame 
         digest = hashlib.sha256(payload.getvalue()).hexdigest()
         record = {**record, "outcomes_sha256": digest}
     try:
+        record = {**record, "sha256": _own_sha256(record)}
         text = json.dumps(dict(record), indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise BenchError(f"{name} cannot be written as JSON: {error}") from None
@@ -217,6 +218,10 @@ def read_scores(folder: Path, root: Path, damaged: list[str] | None = None) -> l
 
 def _read_score(path: Path, folder: Path, root: Path) -> ScoreRecord:
     data = parse_record(path, read_bytes(path, folder), Score)
+    if data.get("sha256", "") not in ("", _own_sha256(data)):
+        raise RefusedError(
+            f"{path} was changed after it was written; remove it and repeat the command"
+        )
     expected = _path_of(root, data)
     if path != expected:
         raise RefusedError(
@@ -229,6 +234,12 @@ def _read_score(path: Path, folder: Path, root: Path) -> ScoreRecord:
             "the command"
         )
     return ScoreRecord(folder, path.name, data)
+
+
+def _own_sha256(record: Mapping[str, Any]) -> str:
+    """The hash of a score without the hash in it; scores of earlier versions have none."""
+    plain = json.loads(json.dumps({k: v for k, v in record.items() if k != "sha256"}))
+    return sha256_json(plain)
 
 
 def _path_of(folder: Path, record: Mapping[str, Any]) -> Path:

@@ -176,7 +176,7 @@ def _score_lines(score: ScoreSummary) -> list[str]:
 
 def _grid(name: str, grid: list[list[float]], poolings: list[str]) -> list[str]:
     """The dev score of every layer and pooling; the highest, which was chosen, is marked."""
-    best = max(value for row in grid for value in row)
+    best = max((value for row in grid for value in row), default=0.0)
     width = max([9, *(len(pooling) for pooling in poolings)]) + 2
     lines = [f"  {name + 'on dev':<14}" + "".join(f"{pooling:>{width}}" for pooling in poolings)]
     is_marked = False

@@ -80,7 +80,12 @@ def test_columns_name_a_probe_that_is_not_linear(tmp_path: Path) -> None:
 
 def test_collapsed_seeds_are_a_warning(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
-    details = {"seeds": [{"collapsed": c} for c in (False, True, False)], "collapsed_seeds": [1]}
+    details = {
+        "seeds": [
+            {"seed": seed, "dev": 0.5, "epochs": 3, "collapsed": seed == 1} for seed in range(3)
+        ],
+        "collapsed_seeds": [1],
+    }
     make_score(folder, probe_settings={"probe": "finetune"}, details=details)
     (table,) = TableSet.from_records(read_runs(tmp_path)).tables
     assert any(

@@ -236,8 +236,9 @@ def test_both_limits_of_fine_tuning_are_two_warnings(tmp_path: Path) -> None:
 
 
 def test_collapsed_seeds_of_fine_tuning_are_counted(tmp_path: Path) -> None:
-    details = {"token": {"seeds": [{}, {}, {}], "collapsed_seeds": [1]},
-               "span": {"seeds": [{}, {}, {}], "collapsed_seeds": [0, 1, 2]}}  # fmt: skip
+    seeds = [{"seed": seed, "dev": 0.5, "epochs": 3, "collapsed": True} for seed in range(3)]
+    details = {"token": {"seeds": seeds, "collapsed_seeds": [1]},
+               "span": {"seeds": seeds, "collapsed_seeds": [0, 1, 2]}}  # fmt: skip
     assert warned(with_details(tmp_path, "sense", details), "collapsed") == [
         "sense, span, seed 0: 3 of 3 fine-tuning seeds collapsed; the mean is over all of them",
         "sense, token, seed 0: 1 of 3 fine-tuning seeds collapsed; the mean is over the others",

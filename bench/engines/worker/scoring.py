@@ -5,15 +5,18 @@ A score whose file exists is not computed again, and an encoder is loaded only f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import re
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.engines import events
+from bench.errors import FailedError
 
 if TYPE_CHECKING:
     from bench.engines.jobs import BaselinesJob, EncoderJob, Evaluation
@@ -63,6 +66,43 @@ def run_subject(spec: RunSpec, objective: Objective, folder: Path) -> Subject:
     )
 
 
+class _Failures:
+    """The tasks that could not be scored; they do not keep the others from being scored."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, Exception] = {}
+
+    @contextlib.contextmanager
+    def of(self, reference: str) -> Iterator[None]:
+        """Note an error of one task; a stop and a damaged or full disk are passed on."""
+        from bench.errors import BenchError, RefusedError, StoppedError
+
+        try:
+            yield
+        except (StoppedError, RefusedError, FailedError):
+            raise
+        except Exception as error:
+            if not isinstance(error, BenchError):
+                traceback.print_exc()  # a fault of the task's code
+            self._reasons.setdefault(reference, error)
+
+    def raise_all(self) -> None:
+        """Say which tasks could not be scored.
+
+        Raises:
+            FailedError: There are some.
+        """
+        if not self._reasons:
+            return
+        reasons = "; ".join(
+            f"{reference}: {error if str(error) else type(error).__name__}"
+            for reference, error in self._reasons.items()
+        )
+        failed = FailedError(f"scored, but for {len(self._reasons)} tasks: {reasons}")
+        failed.exit_code = 4
+        raise failed
+
+
 def encoder_subject(init: Init, device: str, out: Path) -> Subject:
     """A public encoder, frozen; its scores lie beside those of the baselines."""
 
@@ -96,14 +136,18 @@ def score(
         evaluation: The tasks, probes and settings.
         report: Receives an event before and after each score.
         check: Called before each score; raises an exception to stop.
+
+    Raises:
+        FailedError: Some tasks could not be scored; all others are.
     """
     from bench.probing.data.user_tasks import task_class
     from bench.probing.task import NotApplicableError
     from bench.records.score_file import ScoreFile
     from bench.registry import Registry
 
-    registry, readers = Registry(), dict[str, "Reader"]()
-    for reference, settings in itertools.product(evaluation.tasks, evaluation.probe_settings):
+    registry, readers, failures = Registry(), dict[str, "Reader"](), _Failures()
+
+    def score_one(reference: str, settings: Mapping[str, Any]) -> None:
         task: Task = task_class(reference, registry)()
         task.configure(settings)
         splits = task.load(evaluation.data)
@@ -117,10 +161,10 @@ def score(
             report(events.Scoring(task.name, attention))
             started = time.perf_counter()
             if not readers:
-                readers = {
-                    one: subject.open_reader(one, evaluation.data.prepared)
+                readers.update(
+                    (one, subject.open_reader(one, evaluation.data.prepared))
                     for one in subject.attentions
-                }
+                )
             answer: Score | NotApplicableError
             try:
                 answer = task.score(readers[attention], splits, _noise(splits))
@@ -133,6 +177,11 @@ def score(
             stderr = None if isinstance(answer, NotApplicableError) else answer.stderr
             metric = task.metric_of(splits)
             report(events.Scored(task.name, metric, task.probe, attention, value, stderr))
+
+    for reference, settings in itertools.product(evaluation.tasks, evaluation.probe_settings):
+        with failures.of(reference):
+            score_one(reference, settings)
+    failures.raise_all()
 
 
 def score_encoder(job: EncoderJob, report: Report, check: Callable[[], None]) -> None:
@@ -150,12 +199,13 @@ def score_baselines(job: BaselinesJob, report: Report, check: Callable[[], None]
 
     registry, evaluation = Registry(), job.evaluation
     limit = evaluation.data.limit
-    for reference in evaluation.tasks:
-        check()
+    failures = _Failures()
+
+    def score_one(reference: str) -> None:
         task: Task = task_class(reference, registry)()
         splits = task.load(evaluation.data)
         if ScoreFile(task, splits, limit, {"baseline": MAJORITY}).path(evaluation.out).is_file():
-            continue
+            return
         report(events.Scoring(task.name))
         started = time.perf_counter()
         scores = task.baselines(splits, _noise(splits))
@@ -164,7 +214,13 @@ def score_baselines(job: BaselinesJob, report: Report, check: Callable[[], None]
             file = ScoreFile(task, splits, limit, {"baseline": baseline})
             answer = _with_corpus_overlap(scores[baseline], splits, evaluation)
             file.write(evaluation.out, answer, seconds)
+
+    for reference in evaluation.tasks:
+        check()
+        with failures.of(reference):
+            score_one(reference)
     report(events.Done(None, "finished"))
+    failures.raise_all()
 
 
 def _with_corpus_overlap(score: Score, splits: Splits, evaluation: Evaluation) -> Score:

@@ -33,6 +33,8 @@ Report = Callable[[events.Event], None]
 
 _PROGRESS_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1
+_SAME_SECONDS = 2.0
+"""Signals so close together are one wish: a dying parent and the terminal both send one."""
 
 
 class Stop:
@@ -40,17 +42,20 @@ class Stop:
 
     def __init__(self) -> None:
         self._signal: int | None = None
+        self._received = 0.0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, _frame: Any) -> None:
-        if self._signal is not None:  # the second signal: stop at once
-            os._exit(128 + number)
+        now = time.monotonic()
+        if self._signal is not None and now - self._received > _SAME_SECONDS:
+            os._exit(128 + number)  # a second wish: stop at once
         self.request(number)
 
     def request(self, number: int) -> None:
         """Request a stop, as the first signal does."""
-        self._signal = self._signal or number
+        if self._signal is None:
+            self._signal, self._received = number, time.monotonic()
 
     def __call__(self) -> BaseException | None:
         """The error to raise where a stop was requested."""
@@ -176,9 +181,11 @@ def _run(job: RunJob, report: Report, stop: Stop) -> None:
     status, spent = record["status"], record["spent"]
     figures = spent["steps"], spent["tokens"], spent["seconds"], record["validation_loss"]
     report(events.Pretrained(status, *figures))
-    if status == "finished":
-        score(run_subject(spec, objective, folder), evaluation, report, stop.check)
-    report(events.Done(spec.id, status))
+    try:
+        if status == "finished":
+            score(run_subject(spec, objective, folder), evaluation, report, stop.check)
+    finally:  # the run has a folder, whatever becomes of its scores
+        report(events.Done(spec.id, status))
 
 
 def _refuse_other_code(spec: RunSpec, objective: Objective) -> None:
