@@ -159,3 +159,31 @@ def test_unfinished_work_is_found_after_the_corpus_changed(make_spec: MakeSpec) 
     assert dataclasses.replace(spec, corpus_sha256="1" * 64).unfinished_id == spec.unfinished_id
     assert dataclasses.replace(spec, torch_version="0").unfinished_id == spec.unfinished_id
     assert make_spec("span", seed=1)[0].unfinished_id != spec.unfinished_id
+
+
+def test_the_modules_that_a_plugin_imports_are_part_of_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib
+    import sys
+
+    from bench.settings import code_sha256
+
+    package = tmp_path / "plugin_of_a_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "mine.py").write_text("from .help import RATE\nclass Mine:\n    rate = RATE\n")
+    (package / "help.py").write_text("from plugin_of_a_test import deep\nRATE = 1\n")
+    (package / "deep.py").write_text("import json\nDEEP = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = importlib.import_module("plugin_of_a_test.mine")
+    hashes = [code_sha256([mine.Mine])]
+    for name in ("deep", "help"):
+        file = package / f"{name}.py"
+        file.write_text(file.read_text() + "# a comment\n")
+        assert code_sha256([mine.Mine]) == hashes[-1]
+        file.write_text(file.read_text() + "CHANGED = 2\n")
+        hashes.append(code_sha256([mine.Mine]))
+    assert len({*hashes}) == 3
+    for module in [one for one in sys.modules if one.startswith("plugin_of_a_test")]:
+        monkeypatch.delitem(sys.modules, module)
