@@ -138,7 +138,7 @@ def test_settings_as_a_mapping_and_as_text(tmp_path: Path) -> None:
         ({"settings": {"encoder": 6}}, 'as {"encoder": {"num_layers": 6}}'),
         ({"settings": {"encoder": {"layers": 6}}}, "no setting of encoder named 'layers'"),
         ({"settings": "encoder"}, "write OWNER.SETTING=VALUE"),
-        ({"settings": {"spam": {"rate": 1}}}, "encoder, training, probe, finetune, token"),
+        ({"settings": {"spam": {"rate": 1}}}, "training, probe, finetune, contrastive, token"),
         ({"settings": {"probe": {"rate": 1}}}, "no setting of probe named 'rate'"),
         ({"settings": ["probe.dev_fraction=0.1|2"]}, "probe.dev_fraction"),
         ({"size": "tinny"}, "did you mean 'tiny'"),

@@ -22,7 +22,7 @@ def test_the_top_level_has_only_the_folders_of_the_design() -> None:
     assert {name.split("/")[0] for name in tracked} <= {
         "bench", "objectives", "tasks", "results", "tests", "docs", "pyproject.toml", "README.md",
         "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile",
-        "constraints.txt", ".ci", ".gitignore",
+        "constraints.txt", ".ci", ".gitignore", "SECURITY.md",
     }  # fmt: skip
 
 

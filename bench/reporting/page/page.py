@@ -24,6 +24,7 @@ from bench.reporting.figures.forest import FOREST
 from bench.reporting.figures.ladder import over_rungs
 from bench.reporting.figures.style import Figure
 from bench.reporting.figures.workers import MAX_TABLES, ReportFigures
+from bench.reporting.formatting import printable
 from bench.reporting.page import facts as page_facts
 from bench.reporting.rendering.blocks import Block, table_blocks
 from bench.reporting.rendering.curve_blocks import curve_blocks
@@ -201,6 +202,13 @@ def render_page(
     return environment.get_template("page.html.jinja").render(variables)
 
 
+def _without_hidden(value: Any) -> Any:
+    """A text of a record without characters that could hide or move what the page shows."""
+    if type(value) is not str:  # a number, or markup of our own
+        return value
+    return "\n".join(printable(line) for line in value.split("\n"))
+
+
 def template_environment() -> jinja2.Environment:
     """The templates of this folder, with the style sheet as `style`; all texts are escaped."""
     import jinja2
@@ -213,6 +221,7 @@ def template_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_without_hidden,
     )
     environment.globals["style"] = Markup((folder / "page.css").read_text(encoding="utf-8"))
     return environment

@@ -138,6 +138,15 @@ def test_hostile_names_are_only_shown(written: list[Path]) -> None:
     assert not any(name.startswith(("=", "+", "@")) for name in names)
 
 
+def test_hidden_characters_do_not_reach_the_page(tmp_path: Path) -> None:
+    name = "x\x1b[2Jy\u202ez"
+    make_score(make_run(tmp_path, display_name=name, corpus=name), details={"data_notes": [name]})
+    written = page.write_report(compare(tmp_path, None), tmp_path / "report", "results")
+    text = written[0].read_text(encoding="utf-8")
+    assert not {"\x1b", "\u202e"} & set(text)
+    assert "x?[2Jy?z" in text
+
+
 def test_figures_are_files_beside_the_page(written: list[Path]) -> None:
     names = {path.name for path in written}
     for name in ("cost", "scores", "heat_map", "layers", "curves"):
