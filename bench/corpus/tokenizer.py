@@ -22,6 +22,7 @@ import numpy as np
 from bench.corpus.encoding import EncodedText, join, to_arrays
 from bench.corpus.tokenizer_json import canonical_form, read_payload
 from bench.errors import RefusedError
+from bench.signals import in_thread
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:
@@ -167,7 +168,9 @@ class TextTokenizer:
         self._tokenizer.encode_special_tokens = not parse_special
         try:
             with _library_errors(f"{self._origin} cannot encode text"):
-                encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+                encodings = in_thread(
+                    lambda _: self._tokenizer.encode_batch(texts, add_special_tokens=False)
+                )
         finally:
             self._tokenizer.encode_special_tokens = True
         return to_arrays(texts, encodings)
