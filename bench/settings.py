@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -200,6 +201,14 @@ def changed(value: T, overrides: Mapping[str, Any], owner: str) -> T:
     names = {field.name for field in dataclasses.fields(value)}  # type: ignore[arg-type]
     own = {name: each for name, each in overrides.items() if name in names}
     return from_mapping(type(value), as_mapping(value) | own, owner) if own else value
+
+
+def whole_number(text: object) -> int | None:
+    """The number that up to 18 of the digits 0 to 9 write; None for any other text.
+
+    `str.isdigit` is true for "²", which `int` refuses, and `int` refuses 5,000 digits.
+    """
+    return int(str(text)) if re.fullmatch("[0-9]{1,18}", str(text)) else None
 
 
 def _listed(cls: type, name: str, value: Any) -> Any:

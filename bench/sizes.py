@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.errors import BenchError, unknown_name
 from bench.machine import cores
-from bench.settings import as_mapping, from_mapping
+from bench.settings import as_mapping, from_mapping, whole_number
 from bench.spec import EncoderShape, Overrides, Training
 
 
@@ -138,7 +138,7 @@ def continued_size(
 
 
 def _positive(text: str) -> bool:
-    return text.isdigit() and int(text) > 0
+    return bool(whole_number(text))
 
 
 def shape_and_training(
@@ -159,9 +159,9 @@ def shape_and_training(
         encoder["vocab_size"] = vocab_size
     given = overrides.get("encoder", {})
     encoder |= given
-    hidden_size = str(given.get("hidden_size", ""))
-    if hidden_size.isdigit() and "mlp_size" not in given:
-        encoder["mlp_size"] = int(hidden_size) * 3 // 2
+    hidden_size = whole_number(given.get("hidden_size", ""))
+    if hidden_size is not None and "mlp_size" not in given:
+        encoder["mlp_size"] = hidden_size * 3 // 2
     length = str(given.get("max_length", ""))
     if _positive(length) and "rotary_theta" not in given:
         encoder["rotary_theta"] = rotary_theta(int(length))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import NoReturn
 
 from bench._startup import defer, own_process
 from bench.cli import (
@@ -17,7 +18,7 @@ from bench.cli import (
     records,
 )  # their commands are in the order of the help
 from bench.cli.app import app
-from bench.errors import BenchError, FailedError
+from bench.errors import BenchError, FailedError, user_error
 from bench.storage import FULL
 
 __all__ = ["app", "experiments", "jobs", "main", "plugins", "process", "records", "spread_corpus"]
@@ -55,19 +56,24 @@ def main() -> None:
     try:
         _run(spread_corpus(sys.argv[1:]))
     except BenchError as error:
-        sys.stderr.write(f"bench: {error}\n")
-        sys.exit(error.exit_code)
+        _fail(error)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `bench list | head`: the reader has seen enough
         _discard_stdout()
         sys.exit(0)
-    except OSError as error:
-        if error.errno not in FULL or error.filename is not None:
+    except (OSError, ValueError) as error:
+        if (clear := user_error(error)) is not None:
+            _fail(clear)
+        if not isinstance(error, OSError) or error.errno not in FULL or error.filename is not None:
             raise
         _discard_stdout()
-        sys.stderr.write(f"bench: the output could not be written completely ({error.strerror})\n")
-        sys.exit(FailedError.exit_code)
+        _fail(FailedError(f"the output could not be written completely ({error.strerror})"))
+
+
+def _fail(error: BenchError) -> NoReturn:
+    sys.stderr.write(f"bench: {error}\n")
+    sys.exit(error.exit_code)
 
 
 def _run(arguments: list[str]) -> None:

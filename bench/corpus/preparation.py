@@ -25,6 +25,7 @@ from bench.corpus.words.choice import WordChoice, choose_words, from_json, recal
 from bench.corpus.words.models import word_model
 from bench.errors import BenchError, RefusedError
 from bench.settings import sha256_json
+from bench.signals import stoppable
 from bench.storage import (
     MANIFEST,
     disk_errors,
@@ -36,6 +37,10 @@ from bench.storage import (
 )
 
 _FORMAT = 3
+_STOPPED = (
+    "the preparation of the corpus was stopped, and what was half built is removed; the same "
+    "command starts it again"
+)
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
@@ -102,9 +107,10 @@ def prepare_corpus(
         BenchError: No text in the corpus, no such word model, or the cache cannot be written.
         RefusedError: A file of the cache was changed, or the corpus changed while it was read.
         FailedError: The disk is full.
+        StoppedError: ^C or SIGTERM; nothing half-built stays in the cache.
     """
-    fingerprint = corpus.fingerprint()
-    with _cache_errors(cache):
+    with stoppable(_STOPPED), _cache_errors(cache):
+        fingerprint = corpus.fingerprint()
         parts = PartitionedCorpus(corpus, on_progress or (lambda stage, documents: None))
         sample = parts.documents("choosing the words")
         choice = choose_words(sample, fingerprint, words, cache)

@@ -8,6 +8,7 @@ the text is then cut inside the spelling and both parts are read alone.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.corpus.encoding import EncodedText, join, to_arrays
-from bench.corpus.tokenizer_json import ROLES, canonical_payload, read_payload
+from bench.corpus.tokenizer_json import canonical_form, read_payload
 from bench.errors import RefusedError
+from bench.signals import in_thread
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:
@@ -112,15 +114,13 @@ class TextTokenizer:
     def __init__(self, payload: bytes, origin: str = "tokenizer.json") -> None:
         from tokenizers import Tokenizer
 
-        self.json = canonical_payload(payload, origin)
+        self.json, spellings = canonical_form(payload, origin)
         self.sha256 = hashlib.sha256(self.json.encode()).hexdigest()
-        try:
+        with _library_errors(f"{origin} is not a tokenizer.json"):
             self._tokenizer: Tokenizer = Tokenizer.from_str(self.json)
-        except Exception as error:  # the library raises plain Exception
-            raise RefusedError(f"{origin} is not a tokenizer.json ({error})") from None
         self._tokenizer.encode_special_tokens = True
         self._origin = origin
-        self.vocabulary = _vocabulary(self._tokenizer, origin)
+        self.vocabulary = _vocabulary(self._tokenizer, spellings, origin)
         self._encode(_TRIAL)
 
     @classmethod
@@ -167,9 +167,10 @@ class TextTokenizer:
         """
         self._tokenizer.encode_special_tokens = not parse_special
         try:
-            encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        except Exception as error:  # the library raises plain Exception
-            raise RefusedError(f"{self._origin} cannot encode text ({error})") from None
+            with _library_errors(f"{self._origin} cannot encode text"):
+                encodings = in_thread(
+                    lambda _: self._tokenizer.encode_batch(texts, add_special_tokens=False)
+                )
         finally:
             self._tokenizer.encode_special_tokens = True
         return to_arrays(texts, encodings)
@@ -203,7 +204,22 @@ class TextTokenizer:
         return self.decode([token_id])
 
 
-def _vocabulary(tokenizer: Tokenizer, origin: str) -> Vocabulary:
+@contextlib.contextmanager
+def _library_errors(message: str) -> Iterator[None]:
+    """Turn an error of the tokenizers library into a `RefusedError`.
+
+    The library raises plain `Exception`. Where its Rust code meets a case that it does not expect,
+    it raises a `PanicException`, which is a `BaseException`.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise RefusedError(f"{message} ({error})") from None
+
+
+def _vocabulary(tokenizer: Tokenizer, spellings: dict[str, str], origin: str) -> Vocabulary:
     ids = tokenizer.get_vocab(with_added_tokens=True)
     taken = set(ids.values())
     if len(taken) < len(ids):
@@ -211,10 +227,13 @@ def _vocabulary(tokenizer: Tokenizer, origin: str) -> Vocabulary:
             f"{origin}: two tokens have the same id, so the encoding of texts is ambiguous"
         )
     size = max(taken) + 1
-    roles = {
-        f"{role}_id": next(ids[spelling] for spelling in spellings if spelling in ids)
-        for role, spellings in ROLES.items()
-    }
+    for role, spelling in spellings.items():
+        if spelling not in ids:
+            raise RefusedError(
+                f"{origin}: the tokenizers library drops the {role} token {spelling!r}; give it "
+                "another spelling"
+            )
+    roles = {f"{role}_id": ids[spelling] for role, spelling in spellings.items()}
     special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     special.update(roles.values(), (i for i in range(size) if i not in taken))
     if len(special) == size:

@@ -13,9 +13,12 @@ from collections.abc import Iterable, Iterator
 from bench.corpus.tokenizer import TextTokenizer
 from bench.corpus.tokenizer_json import ROLES
 from bench.errors import BenchError
+from bench.signals import in_thread
 
 _SPECIAL_TOKENS = [spellings[0] for spellings in ROLES.values()]
 _TRAINING_BYTES = 64_000_000
+_LONGEST_WORD = 2_000
+_PIECE_CHARACTERS = 100
 _CHAR_WORDS = r" ?[\p{L}\p{M}\p{N}]+(?:['\x{2019}][\p{L}\p{M}]+)*| ?[^\s\p{L}\p{M}\p{N}]|\s"
 
 _WORDS_WITH_MARKS = (  # the pattern of GPT-2, with marks and joiners beside the letters
@@ -64,7 +67,7 @@ def train_tokenizer(
         initial_alphabet=alphabet,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_first_bytes(texts), trainer)
+    in_thread(lambda until: tokenizer.train_from_iterator(until(_first_bytes(texts)), trainer))
     return TextTokenizer(tokenizer.to_str().encode())
 
 
@@ -101,4 +104,18 @@ def _first_bytes(texts: Iterable[str]) -> Iterator[str]:
         remaining -= len(text.encode())
         if remaining < 0:
             return
-        yield text
+        yield from _cut_words(text)
+
+
+def _cut_words(text: str) -> list[str]:
+    """The text, cut where a word is longer than `_LONGEST_WORD`.
+
+    Each merge of BPE goes through all words with its pair, so that the time of the training grows
+    with the length of a word. Words of that length (a line without a space) have no parts that a
+    cut could hide.
+    """
+    words = text.split()
+    if max(map(len, words), default=0) <= _LONGEST_WORD:
+        return [text]
+    step = _PIECE_CHARACTERS
+    return [word[at : at + step] for word in words for at in range(0, len(word), step)]

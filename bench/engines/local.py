@@ -54,6 +54,7 @@ class Engine:
                 f"--gpus-per-run {most}: this machine has {resources.gpus} GPUs; give at most so "
                 "many, or use --engine slurm or ray"
             )
+        _silence_seconds()
         machine = _Machine(resources)
         waiting = list(states)
         with _signals_passed_on(machine) as signals:
@@ -69,19 +70,39 @@ class Engine:
                     machine.kill_silent()
                     continue
                 if isinstance(event, Ended):
+                    process = machine.running[state.job.id]
                     status, is_silent = machine.end(state)
                     may_retry = not signals and not is_silent and status < 0
                     if may_retry and is_retried(status, state.num_starts):
                         waiting.insert(0, state)
                         state.exit_code = status
                         continue
-                    settle(state, status)
+                    settle(state, status, process.ran_out_of_memory and not is_silent)
                 receive(state, event)
                 watch(state, event)
         for state in states if signals else ():
             if state.status != "finished":
                 state.status = "stopped"
                 state.exit_code = 130 if signals[0] == signal.SIGINT else 75
+
+
+def _silence_seconds() -> float:
+    """The value of BENCH_SILENCE_SECONDS.
+
+    Raises:
+        BenchError: It is no number of seconds.
+    """
+    text = os.environ.get("BENCH_SILENCE_SECONDS", str(SILENCE_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise BenchError(
+            f"BENCH_SILENCE_SECONDS is {text[:40]!r}, and it must be a number of seconds above 0, "
+            "as 3600"
+        )
+    return seconds
 
 
 class _Machine:
@@ -147,7 +168,7 @@ class _Machine:
 
     def kill_silent(self) -> None:
         """Kill workers that have reported nothing for very long: a plugin hangs."""
-        limit = float(os.environ.get("BENCH_SILENCE_SECONDS", SILENCE_SECONDS))
+        limit = _silence_seconds()
         for job_id, process in self.running.items():
             if time.monotonic() - self._last_report[job_id] > limit:
                 self._silent.add(job_id)

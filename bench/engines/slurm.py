@@ -23,6 +23,7 @@ from bench.engines.remote import Following
 from bench.engines.worker.worker_process import WorkerProcess, is_retried
 from bench.errors import BenchError, StoppedError
 from bench.machine import cores
+from bench.settings import whole_number
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ class Engine:
                 f"--engine slurm has no option {unknown[0]!r}; its options are {', '.join(known)}"
             )
         for name in ("timeout_min", "mem_gb", "array_parallelism", "signal_delay_s"):
-            if name in options and not options[name].isdecimal():
-                raise BenchError(f"--engine slurm: {name} is a whole number, got {options[name]!r}")
+            if name in options and whole_number(options[name]) is None:
+                raise BenchError(
+                    f"--engine slurm: {name} is a whole number, got {options[name][:40]!r}"
+                )
         try:
             import submitit  # noqa: F401
         except ImportError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.machine import cores
-from bench.settings import as_mapping, from_mapping
+from bench.settings import as_mapping, from_mapping, whole_number
 from bench.sizes import Size, continued_size
 from bench.spec import EncoderShape, Overrides, Training
 
@@ -80,7 +80,7 @@ def continued(
         )
     chosen = dict(overrides.get("training", {}))
     batch = chosen.get("batch_tokens")
-    num_tokens = int(str(batch)) if str(batch).isdigit() and int(str(batch)) else None
+    num_tokens = whole_number(batch) or None
     standard = continued_size(checkpoint.size, name, shorter, num_tokens)
     threads = {"threads": min(standard.training.threads, cores())}
     training = from_mapping(Training, as_mapping(standard.training) | threads | chosen, "training")

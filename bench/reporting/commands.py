@@ -16,7 +16,7 @@ from bench.corpus import GENERATED
 from bench.corpus.opening import HUB_PREFIX
 from bench.errors import BenchError
 from bench.reporting.table import Row, Table
-from bench.settings import as_mapping
+from bench.settings import as_mapping, whole_number
 from bench.sizes import SIZES
 from bench.spec import Budget
 
@@ -92,8 +92,8 @@ def whole_curve(table: Table) -> tuple[Budget, int] | None:
     """
     data = _first_with_options(table)
     options = {str(flag): str(value) for flag, value in data.get("options") or ()}
-    corpus, points = options.get("--corpus", ""), options.get("--curve", "")
-    if not points.isdigit() or not (corpus == GENERATED or corpus.startswith(HUB_PREFIX)):
+    corpus, points = options.get("--corpus", ""), whole_number(options.get("--curve", ""))
+    if points is None or not (corpus == GENERATED or corpus.startswith(HUB_PREFIX)):
         return None
     size = SIZES.get(data["size"])
     try:
@@ -102,7 +102,7 @@ def whole_curve(table: Table) -> tuple[Budget, int] | None:
         return None
     budget = data["budget"]
     is_part = longest.axis == budget["axis"] and longest.amount > budget["amount"]
-    return (longest, int(points)) if is_part else None
+    return (longest, points) if is_part else None
 
 
 def _replaced(options: Sequence[tuple[str, str]], budget: str) -> list[tuple[str, str]]:

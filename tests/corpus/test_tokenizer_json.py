@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.corpus import tokenizer_json
 from bench.corpus.tokenizer import TextTokenizer
+from bench.corpus.tokenizer_json import tokenizer_sha256
 from bench.errors import BenchError, RefusedError
 
 
@@ -87,3 +89,69 @@ def test_a_missing_tokenizer_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(BenchError, match="no tokenizer file"):
             TextTokenizer.from_file(path)
+
+
+def _nested(depth: int) -> object:
+    return {"type": "Sequence", "normalizers": [_nested(depth - 1)] if depth else []}
+
+
+_TOKEN = {"id": 7, "content": "<mask>", "special": True, "lstrip": False, "rstrip": False,
+          "single_word": False, "normalized": False}  # fmt: skip
+_HOSTILE = {
+    "an id of 2^40": (third_party_tokenizer(added_tokens=[_TOKEN | {"id": 2**40}]), "10995116"),
+    "infinity": (third_party_tokenizer(added_tokens=[_TOKEN | {"id": float("inf")}]), "in JSON"),
+    "1e999": (third_party_tokenizer().replace(b'"id": 7', b'"id": 1e999'), "from 0 to 4,000,000"),
+    "a negative id": (third_party_tokenizer().replace(b'"a": 4', b'"a": -4'), "it must be a whole"),
+    "a hole": (third_party_tokenizer(added_tokens=[_TOKEN | {"id": 2 * 10**5}]), "only 8 tokens"),
+    "5000 digits": (third_party_tokenizer().replace(b'"id": 7', b'"id": ' + b"9" * 5000), "JSON"),
+    "half a surrogate": (third_party_tokenizer().replace(b'"ab": 6', b'"\\ud800": 6'), "in JSON"),
+    "levels": (third_party_tokenizer(normalizer=_nested(40)), "83 levels"),
+    "many levels": (b"[" * 10**5, "100000 levels"),
+    "a word as model": (third_party_tokenizer(model="a"), "in JSON"),
+    "a list as unk_token": (
+        third_party_tokenizer(model={"type": "BPE", "vocab": {}, "unk_token": [1]}), "in JSON",
+    ),
+    "numbers as tokens": (third_party_tokenizer(added_tokens=[_TOKEN | {"content": 5}]), "in JSON"),
+    "a panic while it is read": (
+        third_party_tokenizer(normalizer={"type": "Precompiled", "precompiled_charsmap": ""}),
+        "is not a tokenizer.json",
+    ),
+    "a panic in a text": (
+        third_party_tokenizer(pre_tokenizer={"type": "FixedLength", "length": 0}),
+        "cannot encode text",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _HOSTILE)
+def test_a_hostile_file_is_one_clear_error(name: str, tmp_path: Path) -> None:
+    payload, message = _HOSTILE[name]
+    (tmp_path / "t.json").write_bytes(payload)
+    with pytest.raises(RefusedError, match=message) as raised:
+        TextTokenizer.from_file(tmp_path / "t.json")
+    assert "t.json" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_over_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.json").write_bytes(third_party_tokenizer())
+    monkeypatch.setattr(tokenizer_json, "LONGEST_BYTES", 100)
+    with pytest.raises(RefusedError, match=r"t\.json is larger than"):
+        tokenizer_sha256(tmp_path / "t.json")
+
+
+def test_brackets_in_strings_are_no_levels() -> None:
+    vocabulary = {"<unk>": 0, "[" * 99: 1, '\\"[[': 2, "a": 3}
+    model = {"type": "BPE", "vocab": vocabulary, "merges": [], "unk_token": "<unk>"}
+    assert TextTokenizer(third_party_tokenizer(model=model, added_tokens=[])).vocabulary.size == 8
+
+
+def test_a_role_may_have_any_spelling(tmp_path: Path) -> None:
+    vocabulary = {"<s>": 0, "<padded>": 1, "</s>": 2, "<oops>": 3, "a": 4, "b": 5, "ab": 6}
+    model = {"type": "BPE", "vocab": vocabulary, "merges": [["a", "b"]], "unk_token": "<oops>"}
+    added = [_TOKEN | {"id": 1, "content": "<padded>"}]
+    tokenizer = TextTokenizer(third_party_tokenizer(model=model, added_tokens=added))
+    assert (tokenizer.vocabulary.pad_id, tokenizer.vocabulary.unk_id) == (1, 3)
+    tokenizer.save(tmp_path / "t.json")
+    again = TextTokenizer.from_file(tmp_path / "t.json")
+    assert (again.sha256, again.vocabulary) == (tokenizer.sha256, tokenizer.vocabulary)

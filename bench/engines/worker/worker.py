@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from bench.engines import events
 from bench.engines.job_files import ProgressWriter, load_job, processes_of
 from bench.engines.worker.rank_launcher import is_first, is_rank, launch
-from bench.errors import BenchError, StoppedError
+from bench.errors import BenchError, StoppedError, user_error
 
 if TYPE_CHECKING:
     from bench.engines.jobs import RunJob
@@ -114,6 +114,9 @@ def work(file: Path, report: Report, stop: Stop) -> int:
         report_both(events.Failure(str(error), error.exit_code))
         return error.exit_code
     except Exception as error:
+        if (clear := user_error(error)) is not None:
+            report_both(events.Failure(str(clear), clear.exit_code))
+            return clear.exit_code
         traceback.print_exc()
         report_both(events.Failure(f"{type(error).__name__}: {error}", 1))
         return 1

@@ -66,6 +66,9 @@ class WorkerProcess:
             process_group=0,
         )
         self._on_event, self._on_end = on_event, on_end
+        self._kills_before = count_memory_kills()
+        self.ran_out_of_memory = False
+        """Whether the kernel killed a process for memory while this one ran, and then it died."""
         self._status: int | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -99,6 +102,8 @@ class WorkerProcess:
         status = self._process.wait()
         self._reader.join(timeout=2.0)  # a child of a plugin may hold the pipe open
         self.signal(signal.SIGKILL)
+        if status == -signal.SIGKILL:
+            self.ran_out_of_memory = count_memory_kills() > self._kills_before
         self._status = status
         self._on_end()
 
@@ -121,17 +126,48 @@ def receive(state: JobState, event: Event) -> None:
             state.status, state.run_id = event.status, event.run_id
 
 
-def settle(state: JobState, status: int) -> None:
+def count_memory_kills(root: Path = Path("/")) -> int:
+    """How many processes of this control group the kernel has killed for memory; 0 if unknown.
+
+    Args:
+        root: Where `proc` and `sys` lie.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        groups = root / "sys/fs/cgroup"
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:  # version 2
+                places = [groups / path.strip("/") / "memory.events", groups / "memory.events"]
+            elif "memory" in controllers.split(","):
+                memory = groups / "memory"
+                places = [memory / path.strip("/"), memory]
+                places = [place / "memory.oom_control" for place in places]
+            else:
+                continue
+            for place in filter(Path.is_file, places):
+                facts = dict(fact.split(" ", 1) for fact in place.read_text().splitlines())
+                if "oom_kill" in facts:
+                    return int(facts["oom_kill"])
+    return 0
+
+
+def settle(state: JobState, status: int, ran_out_of_memory: bool = False) -> None:
     """Set the status of a job whose process ended.
 
     Args:
         state: The job.
         status: The exit status; below 0 the signal that killed it.
+        ran_out_of_memory: Whether the kernel killed a process for memory meanwhile.
     """
     if status == 0 and state.status in ("finished", "diverged"):
         return
     state.status = "stopped" if state.exit_code in (RESUMABLE, 130) else "failed"
     state.exit_code = state.exit_code or max(status, 1)
+    if state.message is None and ran_out_of_memory:
+        state.message = (
+            "out of memory: the kernel killed the worker; give the job more memory, a smaller "
+            "--size, or fewer runs at once"
+        )
     if state.message is None:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         state.message = (

@@ -179,7 +179,7 @@ def _place(given: Any) -> int | None:
     if is_missing(given):
         return None
     number = float(given)
-    if not number.is_integer():
+    if not number.is_integer():  # infinity and NaN are none
         raise ValueError(given)
     return None if number < 0 else int(number)
 

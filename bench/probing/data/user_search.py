@@ -18,12 +18,13 @@ from bench.probing.data.collections import judged_queries
 from bench.probing.data.datasets import as_splits, cut
 from bench.probing.data.label_files.column import Column
 from bench.probing.data.label_files.formats import read_rows
-from bench.probing.data.label_files.judgements import TABLES, TREC, WHOLE, read_judgements
+from bench.probing.data.label_files.judgements import TABLES, TREC, read_judgements
 from bench.probing.data.label_files.values import is_missing, items_of, plain_label
 from bench.probing.data.user_files import find_splits
 from bench.probing.data.user_kinds import FileSplits, UserTask, column_of
 from bench.probing.families.retrieval import Retrieval
 from bench.probing.task import DataRoot, Splits
+from bench.settings import whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -323,12 +324,13 @@ def _grade(text: str, path: Path, row: int) -> int:
     Raises:
         BenchError: It is negative, or no whole number.
     """
-    if not WHOLE.fullmatch(text) or int(text) < 0:
+    grade = whole_number(text.removeprefix("+"))
+    if grade is None:
         raise BenchError(
             f"{path}, row {row}: the grade {text[:40]!r} is not a whole number from 0 (not "
             "relevant); write 0 for documents that are not relevant, and 1 or more for others"
         )
-    return int(text)
+    return grade
 
 
 def _few_documents(count: int) -> list[str]:

@@ -32,6 +32,7 @@ from bench.probing.data.user_search import (
     documents_first,
 )
 from bench.probing.data.user_tags import TaggingFile
+from bench.settings import whole_number
 
 if TYPE_CHECKING:
     from bench.probing.task import Task
@@ -70,9 +71,10 @@ def user_task(argument: str) -> type[Task]:
             f"--task {argument}: the name {file.name!r} must have at most 64 characters, only a-z, "
             "0-9 and _, and begin with a letter; set it with ,name=NAME"
         )
-    if not file.options.get("seed", "0").isdigit():
+    if whole_number(file.options.get("seed", "0")) is None:
         raise BenchError(
-            f"--task {argument}: the seed {file.options['seed']!r} is not a whole number"
+            f"--task {argument}: the seed {file.options['seed'][:40]!r} is not a whole number of "
+            "up to 18 digits"
         )
     reference = _moved(file, Path.absolute).argument()
     facts = {"file": file, "name": file.name, "reference": reference, "metric": metric}

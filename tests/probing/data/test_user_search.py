@@ -190,6 +190,10 @@ FAULTS = {
         {"judged": spoiled(judgements(), 1, score="0.5")},
         "row 2: the grade '0.5' is not a whole number from 0",
     ),
+    "digits": (
+        {"judged": spoiled(judgements(), 1, score="9" * 5000)},
+        "row 2: the grade '9{40}' is not a whole number from 0",
+    ),
     "words": ({"judged": spoiled(judgements(), 1, score="good")}, "row 2: the grade 'good'"),
     "no grade": (
         {"judged": spoiled(judgements(), 1, score=None)},

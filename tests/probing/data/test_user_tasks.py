@@ -226,6 +226,8 @@ def test_the_message_names_an_unusable_row(
         ("classify:{},metric=f2", "metric 'f2' is unknown; choose one of accuracy, f1, matthews"),
         ("classify:{},name=../x", r"the name '\.\./x' must have at most 64 characters"),
         ("classify:{},seed=x", "seed 'x' is not a whole number"),
+        ("classify:{},seed=²", "seed '²' is not a whole number"),
+        ("classify:{},seed=" + "9" * 5000, "seed '9{40}' is not a whole number"),
         ("tag:{}.txt", "has an unknown format"),
     ],
 )

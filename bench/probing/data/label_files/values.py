@@ -110,7 +110,7 @@ def parse_list(text: str) -> list[Any] | None:
     array = _ARRAY.fullmatch(text)
     text = array[1] if array else text
     try:
-        parsed = json.loads(text)
+        parsed, _ = replace_surrogates(json.loads(text))
         return parsed if isinstance(parsed, list) else None
     except (ValueError, RecursionError):
         pass
@@ -127,7 +127,7 @@ def parse_list(text: str) -> list[Any] | None:
 def _parse_item(written: str) -> Any:
     if written[0] in "'\"":
         try:
-            return ast.literal_eval(written)
+            return replace_surrogates(ast.literal_eval(written))[0]
         except (ValueError, SyntaxError):
             return written[1:-1]
     return None if written in ("None", "nan", "null", "<NA>") else written
