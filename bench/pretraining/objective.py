@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from pydantic import model_validator
 
+from bench.errors import refuse_misspelt_methods
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
 from bench.pretraining.ledger import Cost as Cost
 from bench.pretraining.rates import Rate, highest_rate, rate_at
@@ -62,6 +63,10 @@ class Objective(ABC):
     """The predictions of the loss that are not among the labels of `corrupt`, for `bench show`."""
     trains: ClassVar[bool] = True
     """False: the run makes zero steps for any budget (the untrained baseline)."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        refuse_misspelt_methods(cls)
 
     @abstractmethod
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
