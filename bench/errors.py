@@ -10,7 +10,8 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -132,3 +133,56 @@ def checked_keywords(function: Callable[P, R]) -> Callable[P, R]:
             raise clear from error
 
     return call
+
+
+def source_of(cls: type, method: str = "") -> str:
+    """The place of a class or of its method: `Span.choose (span.py:57)`."""
+    owner = next((c for c in cls.__mro__ if not method or method in vars(c)), None)
+    if owner is None:
+        return f"{cls.__name__}.{method}"
+    name = f"{owner.__name__}.{method}" if method else owner.__name__
+    definition: Any = vars(owner)[method] if method else owner
+    definition = getattr(definition, "fget", definition)  # a property is its getter
+    definition = getattr(definition, "__func__", definition)
+    try:
+        line = inspect.getsourcelines(inspect.unwrap(definition))[1]
+        return f"{name} ({Path(inspect.getsourcefile(owner) or '?').name}:{line})"
+    except (OSError, TypeError):  # defined at a prompt
+        return name
+
+
+_NEAR, _NEAR_ABSTRACT = 0.85, 0.7
+"""Similarity of a misspelt name: `corupt` has 0.92, `adpat` 0.8. A method that nobody implements is
+certainly missing, so less similarity is enough for it."""
+
+
+def refuse_misspelt_methods(cls: type) -> None:
+    """Refuse a method whose name resembles a method of the contract, which nothing would call.
+
+    Methods that begin with an underscore are never refused, nor is a method beside the one that it
+    resembles.
+
+    Raises:
+        BenchError: A name is misspelt; the message says which one was meant.
+    """
+    inherited = {name for base in cls.__mro__[1:-1] for name, value in vars(base).items()
+                 if not name.startswith("_") and _is_method(value)}  # fmt: skip
+    for name, value in vars(cls).items():
+        if name.startswith("_") or not _is_method(value) or hasattr(super(cls, cls), name):
+            continue
+        near = difflib.get_close_matches(name, inherited - vars(cls).keys(), 1, _NEAR_ABSTRACT)
+        if not near:
+            continue
+        is_missing = "name" in vars(cls) and getattr(
+            getattr(cls, near[0]), "__isabstractmethod__", False
+        )
+        if is_missing or difflib.SequenceMatcher(None, name, near[0]).ratio() >= _NEAR:
+            raise BenchError(
+                f"{cls.__name__} has a method {name!r}, which nothing calls; did you mean "
+                f"{near[0]!r}? Look at {source_of(cls, name)}; if it is a helper, begin its name "
+                "with an underscore"
+            )
+
+
+def _is_method(value: object) -> bool:
+    return inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod))

@@ -9,6 +9,7 @@ broken plugin is listed with its reason, and is an error only when it is request
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 import inspect
 import os
@@ -22,7 +23,7 @@ import pluggy
 
 from bench import hookspecs
 from bench._layout import import_part
-from bench.errors import BenchError, unknown_name
+from bench.errors import BenchError, source_of, unknown_name
 
 Kind = Literal["objective", "task", "corpus", "observer"]
 HOOKS: dict[str, Kind] = {
@@ -46,6 +47,7 @@ _METADATA: dict[Kind, tuple[str, ...]] = {
     "corpus": ("summary",),
     "observer": ("summary",),
 }
+_ABSTRACT = "__abstractmethods__"
 _OBSERVERS = ("tensorboard", "trackio", "wandb")
 
 
@@ -80,6 +82,7 @@ class Registry:
         module = None
         try:
             module = load()
+            _check_hooks(module)
             self._manager.register(module, name=provider)
             self._manager.check_pending()
             return [
@@ -195,6 +198,33 @@ def _installed() -> Iterator[tuple[str, Callable[[], Any]]]:
             yield f"{distribution}:{point.name}", point.load
 
 
+def _check_hooks(module: Any) -> None:
+    """Refuse a hook without its marker or with a misspelt name, which pluggy would not call.
+
+    Raises:
+        BenchError: Such a function exists, or the module has no hook at all.
+    """
+    num_hooks = 0
+    for name, function in inspect.getmembers_static(module):
+        if not name.startswith("bench_") or not callable(function):
+            continue
+        if hasattr(function, "bench_spec"):  # imported from `bench.hookspecs`
+            continue
+        if name not in HOOKS:
+            near = difflib.get_close_matches(name, HOOKS, n=1)
+            if near or hasattr(function, "bench_impl"):
+                hint = f"did you mean {near[0]!r}?" if near else f"the hooks are {', '.join(HOOKS)}"
+                raise BenchError(f"{name!r} is no hook; {hint}")
+        elif not hasattr(function, "bench_impl"):
+            raise BenchError(f"the hook {name!r} is never called; write @bench.hookimpl above it")
+        else:
+            num_hooks += 1
+    if not num_hooks:
+        raise BenchError(
+            f"the entry point has no hook; write @bench.hookimpl above one of {', '.join(HOOKS)}"
+        )
+
+
 def _checked_plugin(kind: Kind, item: Any, provider: str) -> Plugin:
     """A plugin from one item that a hook returned.
 
@@ -207,6 +237,7 @@ def _checked_plugin(kind: Kind, item: Any, provider: str) -> Plugin:
             f"{item!r} is no {kind}: the hook must return classes with a name like 'my_{kind}'"
         )
     missing = [field for field in _METADATA[kind] if not hasattr(item, field)]
+    missing += [f"the method {method!r}" for method in sorted(getattr(item, _ABSTRACT, ()))]
     if missing:
-        raise BenchError(f"{kind} {name!r} lacks {', '.join(missing)}")
+        raise BenchError(f"{kind} {name!r} lacks {', '.join(missing)}: {source_of(item)}")
     return Plugin(kind, name, provider, item)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
+from bench.probing.task import DataRoot, Splits, Task
 from bench.registry import Registry
 from tests.helpers.paths import ROOT
 
@@ -90,6 +93,46 @@ def test_a_broken_plugin_is_listed_and_the_others_work(
     assert "span" in registry.of("objective")
     with pytest.raises(BenchError, match=r"acme-broken.* is broken"):
         registry.get("objective", f"acme_broken_{number}")
+
+
+MISSPELT = [
+    ("def choose(", "def choos(", "has a method 'choos', .* did you mean 'choose'"),
+    ("def choose(", "def select(", "'mine' lacks the method 'choose': Mine"),
+    ("@bench.hookimpl\n", "", "'bench_objectives' is never called; write @bench.hookimpl"),
+    ("bench_objectives", "bench_objective", "did you mean 'bench_objectives'"),
+    ("@bench.hookimpl\ndef bench_objectives", "def hook", "the entry point has no hook"),
+    (
+        "    def choose(",
+        "    def collect_statistic(self, batches, vocabulary): return {}\n    def choose(",
+        r"did you mean 'collect_statistics'\? Look at Mine.collect_statistic \(acme_typo_\d",
+    ),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MISSPELT)))
+def test_a_misspelt_name_is_refused_with_the_one_that_was_meant(site: Path, number: int) -> None:
+    written, instead, says = MISSPELT[number]
+    source = OBJECTIVE.format(name="mine").replace(written, instead)
+    install(site, "acme-typo", f"acme_typo_{number}", source)
+    (problem,) = by_provider(Registry(), "acme-typo")
+    assert re.search(says, problem), problem
+
+
+def test_helpers_beside_a_method_or_with_an_underscore_are_accepted(site: Path) -> None:
+    helpers = "    def _collect_statistic(self): pass\n    def chosen(self): pass\n    def choose("
+    source = OBJECTIVE.format(name="helped").replace("    def choose(", helpers)
+    install(site, "acme-helped", "acme_helped", source)
+    assert Registry().get("objective", "helped").name == "helped"
+
+
+def test_a_misspelt_method_of_a_task_is_refused() -> None:
+    with pytest.raises(BenchError, match=r"did you mean 'load'\? Look at .*\(test_registry\.py:"):
+
+        class Mine(Task):
+            name: ClassVar[str] = "mine"
+
+            def lod(self, data: DataRoot) -> Splits:
+                raise NotImplementedError
 
 
 def test_two_providers_of_one_name_are_refused_by_name_only(site: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from pydantic import model_validator
 
+from bench.errors import BenchError, refuse_misspelt_methods, source_of
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
 from bench.pretraining.ledger import Cost as Cost
 from bench.pretraining.rates import Rate, highest_rate, rate_at
@@ -62,6 +63,10 @@ class Objective(ABC):
     """The predictions of the loss that are not among the labels of `corrupt`, for `bench show`."""
     trains: ClassVar[bool] = True
     """False: the run makes zero steps for any budget (the untrained baseline)."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        refuse_misspelt_methods(cls)
 
     @abstractmethod
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
@@ -240,7 +245,19 @@ class MaskedObjective(DrawnObjective):
         """Positions that `choose` marks, and their labels; 0 and `IGNORED` in unused slots."""
         from bench.pretraining.corruption.sampling import gather_predicted
 
-        return gather_predicted(batch.tokens, self.choose(batch, noise), self.capacity(batch))
+        chosen = self._checked_mask("choose", self.choose(batch, noise), batch)
+        return gather_predicted(batch.tokens, chosen, self.capacity(batch))
+
+    def _checked_mask(self, method: str, mask: Tensor, batch: Batch) -> Tensor:
+        """The mask that a method returned, refused if it is not one truth value for each token."""
+        shape = batch.tokens.shape
+        if mask.dtype != torch.bool or mask.shape != shape:
+            kind = str(mask.dtype).removeprefix("torch.")
+            raise BenchError(
+                f"expected {method} to return bool{list(shape)}, one truth value for each token; "
+                f"saw {kind}{list(mask.shape)}; look at {source_of(type(self), method)}"
+            )
+        return mask
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:
         """Choose positions, then replace each token by [MASK] or a random one, or keep it."""
@@ -302,7 +319,7 @@ class UnitObjective(MaskedObjective):
         """The arguments of `choose_units`; a unit longer than the quota is cut."""
         from bench.pretraining.corruption.units import cut_units
 
-        units, quota = self.units(batch), self.quota(batch)
+        units, quota = self._checked_mask("units", self.units(batch), batch), self.quota(batch)
         if units is not batch.real:  # single tokens cannot be cut
             units = cut_units(units, batch.real, quota, batch.word_start, batch.real)
         return units, batch.real, quota, self.capacity(batch)

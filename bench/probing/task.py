@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from bench.errors import refuse_misspelt_methods
 from bench.settings import as_mapping, changed
 
 if TYPE_CHECKING:
@@ -232,6 +233,10 @@ class Task(ABC):
     """The probes by which it can be evaluated; empty where nothing is fitted."""
     probe: Probe = "linear"
     """The probe in use, one of `probes`; set it before `score`."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        refuse_misspelt_methods(cls)
 
     def probes_among(self, requested: Sequence[Probe]) -> tuple[Probe, ...]:
         """The probes to score with, of those that are requested.

@@ -34,6 +34,11 @@ from bench.testing.checks.learning import (
     check_token_head,
 )
 from bench.testing.checks.planting import plant_answers
+from bench.testing.checks.predictions import (
+    check_quota,
+    check_vectorized,
+    check_visible_labels,
+)
 from bench.testing.checks.purity import (
     check_batch_untouched,
     check_head,
@@ -100,6 +105,7 @@ __all__ = [
     "check_outcomes",
     "check_planted_features",
     "check_process_untouched",
+    "check_quota",
     "check_random_features",
     "check_reader_untouched",
     "check_reproducible",
@@ -111,6 +117,8 @@ __all__ = [
     "check_static_masking",
     "check_task_metadata",
     "check_token_head",
+    "check_vectorized",
+    "check_visible_labels",
     "checks_of",
     "direction",
     "examine",

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.pretraining.objective import Objective
 from bench.probing.task import DataRoot, Task
-from bench.testing.checks import corruption, declaration, feedback, leaks, learning, purity
+from bench.testing.checks import (
+    corruption,
+    declaration,
+    feedback,
+    leaks,
+    learning,
+    predictions,
+    purity,
+)
 from bench.testing.checks import tasks as task_checks
 from bench.testing.findings import (
     Finding,
@@ -34,6 +42,9 @@ OBJECTIVE_CHECKS: tuple[Check, ...] = (
     corruption.check_fixed_shapes,
     corruption.check_special_tokens,
     corruption.check_labels,
+    predictions.check_quota,
+    predictions.check_visible_labels,
+    predictions.check_vectorized,
     purity.check_batch_untouched,
     purity.check_process_untouched,
     purity.check_head,

@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from bench.errors import BenchError
+from bench.errors import BenchError, source_of
 
+_PARTS_OF_CORRUPT = ("corrupt", "predicted_positions", "choose", "units")
 Status = Literal["passed", "failed", "not applicable", "not checked"]
 
 
@@ -55,20 +56,32 @@ def demand(claim: bool, expected: str, seen: str, where: str) -> None:
 
 
 def place(item: Any, method: str = "") -> str:
-    """The source of a method of an objective or task: `Span.choose (span.py:57)`."""
+    """The source of a method of an objective or task: `Span.choose (span.py:57)`.
+
+    Where a plugin inherits `corrupt` from bench, its own part of it is the place: `choose` or
+    `units`.
+    """
     cls = item if inspect.isclass(item) else type(item)
-    for ancestor in cls.__mro__:
-        if not method or method in vars(ancestor):
-            definition = vars(ancestor)[method] if method else ancestor
-            break
-    else:
-        return f"{cls.__name__}.{method}"
-    name = f"{ancestor.__name__}.{method}" if method else ancestor.__name__
-    try:
-        line = inspect.getsourcelines(inspect.unwrap(definition))[1]
-        return f"{name} ({Path(inspect.getsourcefile(ancestor) or '?').name}:{line})"
-    except (OSError, TypeError):  # defined at a prompt
-        return name
+    if method == "corrupt":
+        for ancestor in cls.__mro__:
+            if ancestor.__module__.startswith("bench.pretraining."):
+                break
+            own = [name for name in _PARTS_OF_CORRUPT if name in vars(ancestor)]
+            if own:
+                return source_of(cls, own[0])
+    return source_of(cls, method)
+
+
+def _blame(error: Exception, items: tuple[Any, ...]) -> str:
+    """The last line of the plugin's own file in a traceback; the last line where it has none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    files = set()
+    for item in items:
+        with contextlib.suppress(TypeError, OSError):
+            files.add(inspect.getsourcefile(item if inspect.isclass(item) else type(item)))
+    own = [frame for frame in frames if frame.filename in files]
+    frame = (own or list(frames))[-1]
+    return f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def short_name(check: Callable[..., None]) -> str:
@@ -89,13 +102,12 @@ def run_check(check: Callable[..., None], *arguments: Any) -> Finding:
     except (ContractError, BenchError) as error:
         return Finding(name, "failed", str(error))
     except Exception as error:  # the code of a plugin may raise anything
-        frame = traceback.extract_tb(error.__traceback__)[-1]
         text = str(error).strip().splitlines()
         return Finding(
             name,
             "failed",
             f"expected no error; saw {type(error).__name__}: {text[0] if text else ''}; "
-            f"look at {frame.name} ({Path(frame.filename).name}:{frame.lineno})",
+            f"look at {_blame(error, arguments)}",
         )
     return Finding(name, "passed")
 

@@ -12,7 +12,7 @@ from torch import nn
 from bench.pretraining.batch import IGNORED, Attention, Example, Loss
 from bench.pretraining.heads import token_loss
 from bench.pretraining.noise import Noise
-from bench.pretraining.objective import Cost, DrawnObjective, Objective
+from bench.pretraining.objective import Cost, DrawnObjective, MaskedObjective, Objective
 from bench.settings import Fraction, settings
 
 
@@ -129,6 +129,86 @@ class Curious(Fine):
         is_separator = batch.tokens == vocabulary.sep_id
         labels = torch.where(is_separator, batch.tokens, example.labels)
         return dataclasses.replace(example, labels=labels)
+
+
+class Overspending(Fine):
+    """Predicts twice as many tokens as its rate says."""
+
+    def corrupt(self, batch, vocabulary, noise):
+        return Fine.corrupt(dataclasses.replace(self, rate=2 * self.rate), batch, vocabulary, noise)
+
+
+class Revealing(Fine):
+    """Corrupts nothing and keeps the labels: the encoder sees all that it predicts."""
+
+    def corrupt(self, batch, vocabulary, noise):
+        example = super().corrupt(batch, vocabulary, noise)
+        return dataclasses.replace(example, inputs=batch.tokens)
+
+
+class Looping(Fine):
+    """Copies the inputs token by token."""
+
+    def corrupt(self, batch, vocabulary, noise):
+        example = super().corrupt(batch, vocabulary, noise)
+        inputs = torch.tensor([[token for token in row] for row in example.inputs.tolist()])  # noqa: C416
+        return dataclasses.replace(example, inputs=inputs)
+
+
+class LoopingColumns(Fine):
+    """Loops over positions, each of them for all rows at once."""
+
+    def corrupt(self, batch, vocabulary, noise):
+        example = super().corrupt(batch, vocabulary, noise)
+        for at in range(example.inputs.shape[1]):
+            example.inputs[:, at] = example.inputs[:, at]
+        return example
+
+
+@settings
+class Chooser(MaskedObjective):
+    """A masked objective that chooses the first tokens of each row."""
+
+    name: ClassVar[str] = "chooser"
+    summary: ClassVar[str] = "the first tokens"
+    source: ClassVar[str] = "made for a test"
+
+    def choose(self, batch, noise):
+        return batch.real & (batch.real.cumsum(1) <= self.quota(batch)[:, None])
+
+
+class GreedyChooser(Chooser):
+    """Chooses all tokens; the capacity cuts them in full rows, so only padded rows show it."""
+
+    def choose(self, batch, noise):
+        return batch.real
+
+
+class ShortChooser(Chooser):
+    def choose(self, batch, noise):
+        return super().choose(batch, noise)[:, 1:]
+
+
+class WideChooser(Chooser):
+    """One row for all rows, which would be broadcast."""
+
+    def choose(self, batch, noise):
+        return super().choose(batch, noise)[:1]
+
+
+class CountingChooser(Chooser):
+    def choose(self, batch, noise):
+        return super().choose(batch, noise).long()
+
+
+class SpecialChooser(Chooser):
+    def choose(self, batch, noise):
+        return super().choose(batch, noise) | ~batch.real
+
+
+class CrashingChooser(Chooser):
+    def choose(self, batch, noise):
+        return noise.uniform("mine", "no shape") < 0.1
 
 
 class Scribbling(Fine):
@@ -304,6 +384,9 @@ FAULTS: dict[str, type[Objective]] = {
     "fixed_shapes": Breathing,
     "special_tokens": Greedy,
     "labels": Curious,
+    "quota": Overspending,
+    "visible_labels": Revealing,
+    "vectorized": Looping,
     "batch_untouched": Scribbling,
     "process_untouched": Seeding,
     "head": Wandering,

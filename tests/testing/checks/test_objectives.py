@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 import torch
@@ -17,19 +18,26 @@ from tests.testing.checks.faulty_objectives import (
     Careless,
     Comparing,
     Counting,
+    CountingChooser,
     Crashing,
+    CrashingChooser,
     Detached,
     Fine,
     FineCausal,
     FinePairs,
     Forgetful,
     Greedy,
+    GreedyChooser,
+    LoopingColumns,
     Misnamed,
     Mistitled,
     Peeking,
     Scribbling,
     Seeding,
+    ShortChooser,
+    SpecialChooser,
     Spending,
+    WideChooser,
 )
 
 CHECKS = by_name(OBJECTIVE_CHECKS)
@@ -109,3 +117,41 @@ def test_a_check_restores_the_state_of_the_process() -> None:
     before = torch.get_rng_state()
     run_check(CHECKS["process_untouched"], Seeding())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "says"),
+    [
+        (
+            GreedyChooser,
+            "quota",
+            r"expected at most quota chosen tokens in each row; saw 2\d, quota",
+        ),
+        (ShortChooser, "shapes", r"choose to return bool\[6, 24\], .*; saw bool\[6, 23\]"),
+        (WideChooser, "shapes", r"saw bool\[1, 24\]"),
+        (CountingChooser, "shapes", r"saw int64\[6, 24\]"),
+        (SpecialChooser, "labels", r"saw the special token \d+ as a label"),
+        (CrashingChooser, "shapes", "expected no error; saw "),
+    ],
+)
+def test_a_fault_of_choose_points_at_choose(cls: type[Objective], name: str, says: str) -> None:
+    message = failure_message(cls(), CHECKS[name])
+    assert re.search(says, message), message
+    where = r"look at (\w+Chooser\.)?choose \(faulty_objectives\.py:\d+\)"
+    assert re.search(where, message), message
+
+
+def test_a_loop_over_positions_is_noticed() -> None:
+    assert "tokens looped" in failure_message(LoopingColumns(), CHECKS["vectorized"])
+
+
+def test_a_trace_function_survives_the_count_of_bytecodes() -> None:
+    def trace(*_: object) -> None: ...
+
+    previous = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run_check(CHECKS["vectorized"], Fine())
+        assert sys.gettrace() is trace
+    finally:
+        sys.settrace(previous)
