@@ -67,7 +67,6 @@ def bag_of_words_labels(
 ) -> pd.DataFrame:
     """The probability of each label: a logistic regression of its own on TF-IDF."""
     import pandas as pd
-    from sklearn.linear_model import LogisticRegression
 
     vectors = vectorizer(train_texts, num_words=2)
     x, x_test = vectors.fit_transform(train_texts), vectors.transform(texts)
@@ -76,7 +75,7 @@ def bag_of_words_labels(
         has_label = [name in row for row in train]
         columns[name] = 1.0
         if not all(has_label):
-            model = LogisticRegression(C=C, max_iter=100)
+            model = _logistic(C)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a baseline need not fully converge
                 columns[name] = model.fit(x, has_label).predict_proba(x_test)[:, 1]
@@ -215,14 +214,37 @@ def _best_c(x: Any, labels: Labels) -> float:
 
 
 def _predict(x: Any, labels: Labels, x_test: Any, c: float) -> list[str]:
-    """Logistic regression on sparse counts."""
-    from sklearn.exceptions import ConvergenceWarning
+    """Logistic regression on sparse counts, one label against the rest.
+
+    The weights of a label are discarded once the test rows are scored. All labels at once would
+    need their number times that of the columns, twenty times over: 25 GiB for many labels and long
+    texts. With two labels the result is the same.
+    """
+    import numpy as np
+
+    names, y = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+    if len(names) == 1:
+        return [str(names[0])] * x_test.shape[0]
+    if len(names) == 2:
+        best = (_margins(x, y == 1, x_test, c) > 0).astype(int)
+    else:
+        scores = [_margins(x, y == k, x_test, c) for k in range(len(names))]
+        best = np.argmax(scores, axis=0)
+    return [str(name) for name in names[best]]
+
+
+def _margins(x: Any, is_label: Any, x_test: Any, c: float) -> Any:
+    """The log-odds of one label for each test row."""
+    model = _logistic(c).fit(x, is_label)
+    return model.decision_function(x_test)
+
+
+def _logistic(c: float) -> Any:
+    """A logistic regression for two classes whose memory is one weight per column.
+
+    The dual problem has the same solution. For 10,000 texts of 250 words it takes half the time
+    (0.4 instead of 1.0 s a label), but three times as much if weights may be large (C = 100).
+    """
     from sklearn.linear_model import LogisticRegression
 
-    if len(set(labels)) == 1:
-        return [labels[0]] * x_test.shape[0]
-    model = LogisticRegression(C=c, max_iter=100)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline need not fully converge
-        warnings.filterwarnings("ignore", "The number of unique classes")  # words are classes
-        return [str(label) for label in model.fit(x, list(labels)).predict(x_test)]
+    return LogisticRegression(C=c, solver="liblinear", dual=c <= C, random_state=0)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.pretraining.noise import Noise
     from bench.probing.reader.batching import Row, Span
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Raise this number whenever the evaluation computes other values from the same features. The code
 of this module is part of every score's key, so a score of the old protocol is never mistaken for
 one of the new protocol."""
