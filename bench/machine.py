@@ -1,9 +1,24 @@
-"""What of this machine the process may use."""
+"""This process: the cores and GPUs that it may use, and the signals that stop its long work.
+
+Python answers a signal between two of its own instructions. A call of a library that takes minutes,
+as the training of a tokenizer does, is therefore made in another thread, while the main thread
+waits for it and can be interrupted.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
+from types import FrameType
+from typing import TypeVar
+
+from bench.errors import StoppedError
+
+T = TypeVar("T")
 
 
 def cores() -> int:
@@ -20,3 +35,76 @@ def visible_gpus() -> list[str]:
     import torch
 
     return [str(i) for i in range(torch.cuda.device_count())]
+
+
+class _Interrupted(KeyboardInterrupt):
+    """A signal; a `KeyboardInterrupt`, so that no `except Exception` takes it for an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def stoppable(message: str) -> Iterator[None]:
+    """Turn ^C and SIGTERM into a `StoppedError`, with exit code 130 or 75.
+
+    Only the main thread receives signals; elsewhere, and inside another `stoppable`, this does
+    nothing. Handlers that the caller installed stay as they are.
+
+    Args:
+        message: Says what was stopped and how it is done again.
+    """
+    own = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if threading.current_thread() is not threading.main_thread():
+        own = {}
+    ours = [number for number, usual in own.items() if signal.getsignal(number) is usual]
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise _Interrupted(number)
+
+    previous = {number: signal.signal(number, interrupt) for number in ours}
+    try:
+        yield
+    except _Interrupted as error:
+        stopped = StoppedError(message)
+        if error.number == signal.SIGINT:
+            stopped.exit_code = 130
+        raise stopped from None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def in_thread(call: Callable[[Callable[[Iterable[str]], Iterator[str]]], T]) -> T:
+    """Make a long call of a library in another thread, and return its result.
+
+    Args:
+        call: The call. It receives a function for the texts that the library reads: they end early
+            where the main thread was interrupted, so that the library soon ends as well.
+    """
+    is_over = threading.Event()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def until_over(texts: Iterable[str]) -> Iterator[str]:
+        for text in texts:
+            if is_over.is_set():
+                return
+            yield text
+
+    def work() -> None:
+        try:
+            results.append(call(until_over))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    finally:
+        is_over.set()
+    if errors:
+        raise errors[0]
+    return results[0]

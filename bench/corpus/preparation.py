@@ -24,8 +24,8 @@ from bench.corpus.trainer import char_tokenizer, train_tokenizer
 from bench.corpus.words.choice import WordChoice, choose_words, from_json, recall_words
 from bench.corpus.words.models import word_model
 from bench.errors import BenchError, RefusedError
+from bench.machine import stoppable
 from bench.settings import sha256_json
-from bench.signals import stoppable
 from bench.storage import (
     MANIFEST,
     disk_errors,

@@ -22,7 +22,7 @@ import numpy as np
 from bench.corpus.encoding import EncodedText, join, to_arrays
 from bench.corpus.tokenizer_json import canonical_form, read_payload
 from bench.errors import RefusedError
-from bench.signals import in_thread
+from bench.machine import in_thread
 from bench.storage import write_atomic
 
 if TYPE_CHECKING:

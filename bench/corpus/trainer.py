@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from bench.corpus.tokenizer import TextTokenizer
 from bench.corpus.tokenizer_json import ROLES
 from bench.errors import BenchError
-from bench.signals import in_thread
+from bench.machine import in_thread
 
 _SPECIAL_TOKENS = [spellings[0] for spellings in ROLES.values()]
 _TRAINING_BYTES = 64_000_000

@@ -9,6 +9,7 @@ name.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -105,10 +106,10 @@ def parse(argument: str, base: Path = Path()) -> LabelFile:
         pieces = documents_first(pieces)
     for count in range(len(pieces), 0, -1):
         path = base / Path(",".join(pieces[:count])).expanduser()
-        if path.exists() or count == 1:
+        if os.path.exists(path) or count == 1:  # also False for a name that is too long
             break
     stray = re.search(r",\s*(\w+)=", str(path))
-    if not path.exists() and stray:
+    if not os.path.exists(path) and stray:
         raise _unknown(f"option of {kind}", stray[1], known)
     options = dict(piece.split("=", 1) for piece in pieces[count:])
     options = {key: value for key, value in options.items() if value}
