@@ -33,7 +33,9 @@ def parts(tokenizer):
         hidden_size=16, num_layers=2, num_heads=2, mlp_size=24, max_length=24,
         vocab_size=tokenizer.vocabulary.size,
     )  # fmt: skip
-    encoder, head = Encoder(shape, 1), TokenHead(shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the head is drawn by torch
+        encoder, head = Encoder(shape, 1), TokenHead(shape)
     with torch.no_grad():  # untrained logits are near zero and would hide mistakes
         encoder.embeddings.tok_embeddings.weight.mul_(20)
     return encoder, head

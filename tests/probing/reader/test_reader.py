@@ -47,7 +47,9 @@ def parts(tokenizer):
         max_length=32,
         vocab_size=tokenizer.vocabulary.size,
     )
-    encoder, head = Encoder(shape, 1), TokenHead(shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the head is drawn by torch
+        encoder, head = Encoder(shape, 1), TokenHead(shape)
     with torch.no_grad():  # untrained logits are near zero and would hide mistakes
         encoder.embeddings.tok_embeddings.weight.mul_(20)
     return encoder, head
