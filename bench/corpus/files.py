@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.corpus.documents import FORMATS, Unit, choose_unit, list_files
-from bench.corpus.raw_files import open_regular, read_errors, separated_rows, unpack
+from bench.corpus.raw_files import open_regular, read_errors, refuse_bomb, separated_rows, unpack
 from bench.corpus.sources import DOCUMENT_CHARACTERS, Corpus, cut_position
 from bench.errors import BenchError
 from bench.settings import sha256_json
@@ -233,20 +233,32 @@ class Files(Corpus):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        num_bytes, num_packed = 0, path.stat().st_size
         try:
             table = pq.ParquetFile(file, pre_buffer=False)
             if self.text_column not in table.schema_arrow.names:
                 raise self._no_column(path, table.schema_arrow.names)
             meta = table.metadata
+            paths = {meta.schema.column(i).path for i in range(meta.num_columns)}
+            if self.text_column in paths:  # one text in 10,000 rows stays one text in memory
+                table = pq.ParquetFile(
+                    file, metadata=meta, pre_buffer=False, read_dictionary=[self.text_column]
+                )
             total = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
             batch_rows = _BATCH_BYTES * max(meta.num_rows, 1) // max(total, 1)
             for batch in table.iter_batches(
                 min(max(batch_rows, 1), 1024), columns=[self.text_column], use_threads=False
             ):
-                for value in batch.column(0).cast(pa.large_binary()).to_pylist():
-                    is_there = value is not None
+                column = batch.column(0)
+                if not isinstance(column, pa.DictionaryArray):
+                    column = column.cast(pa.large_binary()).dictionary_encode()
+                values = column.dictionary.cast(pa.large_binary())
+                for index in column.indices.to_pylist():
+                    value = None if index is None else values[index].as_py()
+                    num_bytes += len(value or b"")
+                    refuse_bomb(num_bytes, num_packed, path)
                     yield from self._if_text(
-                        value.decode("utf-8", "surrogateescape") if is_there else None
+                        None if value is None else value.decode("utf-8", "surrogateescape")
                     )
         except pa.ArrowException as error:
             raise BenchError(

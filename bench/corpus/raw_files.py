@@ -87,6 +87,25 @@ def unpack(packed: io.BufferedReader, path: Path) -> io.BufferedReader:
     return io.BufferedReader(_GzipContents(packed, path), 1 << 20)
 
 
+def refuse_bomb(num_bytes: int, num_packed: int, path: Path) -> None:
+    """Refuse a file whose contents are out of proportion to its size.
+
+    Args:
+        num_bytes: Bytes that were unpacked so far.
+        num_packed: Bytes of the file that they came from.
+        path: For the message.
+
+    Raises:
+        BenchError: They are over 100 MB and over 1,000 times the bytes of the file.
+    """
+    if num_bytes > max(_BOMB_BYTES, _BOMB_RATIO * num_packed):
+        kind = "parquet" if path.name.lower().endswith(".parquet") else "gzip"
+        raise BenchError(
+            f"{path} unpacks to over {_BOMB_RATIO} times its size ({num_bytes:,} bytes "
+            f"so far): a {kind} bomb, or not text; unpack the file yourself if you trust it"
+        )
+
+
 class _GzipContents(io.RawIOBase):
     """The contents of a gzip file; raises once they are out of proportion to the file's size."""
 
@@ -100,9 +119,5 @@ class _GzipContents(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         length = self._unpacked.readinto(buffer)
         self._size += length
-        if self._size > max(_BOMB_BYTES, _BOMB_RATIO * self._packed.tell()):
-            raise BenchError(
-                f"{self._path} unpacks to over {_BOMB_RATIO} times its size ({self._size:,} bytes "
-                f"so far): a gzip bomb, or not text; unpack the file yourself if you trust it"
-            )
+        refuse_bomb(self._size, self._packed.tell(), self._path)
         return length

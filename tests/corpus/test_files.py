@@ -276,3 +276,14 @@ def test_published_text_is_read(tmp_path: Path) -> None:
     documents, skipped = read(SHARED / "corpora" / "tiny_shakespeare")
     assert sum(map(len, documents)) > 1_000_000
     assert not skipped
+
+
+def test_a_parquet_bomb_is_refused_and_never_unpacked_as_a_whole(tmp_path: Path) -> None:
+    text = pa.array(["x" * 50_000])
+    rows = pa.DictionaryArray.from_arrays(pa.array([0] * 40_000, pa.int32()), text)
+    pq.write_table(pa.table({"text": rows}), tmp_path / "bomb.parquet")  # 2 GB in a few kB
+    before, peaks = pa.total_allocated_bytes(), [0]
+    documents = Files([tmp_path / "bomb.parquet"]).documents()
+    with pytest.raises(BenchError, match=r"bomb\.parquet unpacks to over 1000 times .* bomb"):
+        peaks.extend(pa.total_allocated_bytes() - before for _ in documents)
+    assert max(peaks) < 20_000_000
