@@ -11,6 +11,7 @@ import contextlib
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 from bench.engines import refuse_options
 from bench.engines.events import Ended, Event, Note, Started
 from bench.engines.jobs import JobState, Resources
-from bench.engines.worker.worker_process import WorkerProcess, is_retried, receive, settle
+from bench.engines.worker.template import Template
+from bench.engines.worker.worker_process import (
+    WorkerProcess,
+    is_retried,
+    receive,
+    settle,
+    worker_environment,
+)
 from bench.errors import BenchError
 from bench.machine import cores, visible_gpus
 
@@ -64,6 +72,8 @@ class Engine:
                     again = f"started again after signal {-state.exit_code}"
                     watch(state, Note(again) if state.num_starts else Started())
                     machine.start(state)
+                    if signals:  # it came while the worker was not yet in the list
+                        machine.running[state.job.id].signal(signals[0])
                 try:
                     state, event = machine.reports.get(timeout=1.0)
                 except queue.Empty:
@@ -117,6 +127,7 @@ class _Machine:
         self._used: dict[str, tuple[JobState, list[str]]] = {}
         self._last_report: dict[str, float] = {}
         self._silent: set[str] = set()
+        self._templates: dict[int, Template] = {}
 
     def next_of(self, waiting: list[JobState]) -> JobState | None:
         """The first job that may start now."""
@@ -146,7 +157,22 @@ class _Machine:
             lambda event: self._receive(state, event),
             lambda: self.reports.put((state, Ended())),
             {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {},
+            None if needed.gpus else self._template(needed),
         )
+
+    def _template(self, resources: Resources) -> Template | None:
+        """The template of workers with these cores, as libraries read their number at import."""
+        if sys.platform != "linux":
+            return None
+        if resources.cpus not in self._templates:
+            self._templates[resources.cpus] = Template(worker_environment(resources))
+        return self._templates[resources.cpus]
+
+    def close(self) -> None:
+        """Kill what still runs, and end the templates."""
+        self.signal(signal.SIGKILL)
+        for template in self._templates.values():
+            template.close()
 
     def _receive(self, state: JobState, event: Event) -> None:
         self._last_report[state.job.id] = time.monotonic()
@@ -192,4 +218,4 @@ def _signals_passed_on(machine: _Machine) -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        machine.signal(signal.SIGKILL)
+        machine.close()

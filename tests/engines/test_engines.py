@@ -228,12 +228,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     class Process:
         def __init__(self, file: Path, *arguments: Any) -> None:
-            started[file.name] = arguments[-1]
+            *_, started[file.name], _template = arguments
 
         def wait(self) -> int:
             return 0
 
     monkeypatch.setattr("bench.engines.local.WorkerProcess", Process)
+    monkeypatch.setattr("bench.engines.local.Template", lambda _environment: None)
     monkeypatch.setattr("bench.engines.local.visible_gpus", lambda: ["2", "5"])
     made = _Machine(Resources(4, 2))
     made.started = started  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.engines.events import Done, Event, Failure, read_event
 from bench.engines.jobs import JobState, Resources
+from bench.engines.worker.template import ForkedWorker, Template
 
 RESUMABLE = 75
 """The exit code of a job that saved its state and stopped."""
@@ -36,35 +37,25 @@ class WorkerProcess:
         on_event: Callable[[Event], None],
         on_end: Callable[[], None] = lambda: None,
         environment: Mapping[str, str] | None = None,
+        template: Template | None = None,
     ) -> None:
         """Start the process, and threads that pass on its events.
-
-        With `-P`, and our own folder last on its path, a `token.py` in the user's folder is not
-        imported.
 
         Args:
             file: The file of the job.
             resources: The cores that it may use.
             on_event: Called in another thread with every event.
             on_end: Called in another thread when the process is gone, after its last event.
-            environment: Further environment variables.
+            environment: Further environment variables, for a process of its own.
+            template: Forks the process, if it is given and still lives.
         """
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
-        threads = dict.fromkeys(names, str(resources.cpus))
-        root = str(Path(__file__).resolve().parents[3])
-        program = (
-            f"import sys; sys.path.append({root!r}); "
-            "from bench.engines.worker.worker import main; sys.exit(main(sys.argv[1]))"
-        )
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", program, str(file)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, **threads, **(environment or {})},
-            process_group=0,
-        )
+        self._process: ForkedWorker | subprocess.Popen[str]
+        try:
+            if template is None:
+                raise OSError("no template was given")
+            self._process = template.fork(file)
+        except OSError:
+            self._process = _start(file, {**worker_environment(resources), **(environment or {})})
         self._on_event, self._on_end = on_event, on_end
         self._kills_before = count_memory_kills()
         self.ran_out_of_memory = False
@@ -106,6 +97,34 @@ class WorkerProcess:
             self.ran_out_of_memory = count_memory_kills() > self._kills_before
         self._status = status
         self._on_end()
+
+
+def worker_environment(resources: Resources) -> dict[str, str]:
+    """The environment variables of a worker with these resources."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(names, str(resources.cpus))}
+
+
+def _start(file: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start the process of a job.
+
+    With `-P`, and our own folder last on its path, a `token.py` in the user's folder is not
+    imported.
+    """
+    root = str(Path(__file__).resolve().parents[3])
+    program = (
+        f"import sys; sys.path.append({root!r}); "
+        "from bench.engines.worker.worker import main; sys.exit(main(sys.argv[1]))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", program, str(file)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+        process_group=0,
+    )
 
 
 def is_retried(status: int, num_starts: int) -> bool:
