@@ -172,7 +172,9 @@ def test_a_clear_lead_asks_for_a_run_with_more_training(folder: Path) -> None:
 def test_no_lead_over_the_untrained_encoder_asks_for_more_training(folder: Path) -> None:
     record(folder, RUN, levels(span=0.3, token=0.2, untrained=0.9))
     text, words = next_command(folder)
-    assert text.startswith("Next: 4 x the budget, because nothing is above untrained")
+    assert text.startswith(
+        "Next: 4 x the budget, because on sense_left nothing is significantly above untrained"
+    )
     runs = planned(words, folder)[0]["runs"]
     assert runs[0] == "span[rate=0.3]"
 

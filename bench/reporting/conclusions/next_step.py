@@ -104,7 +104,9 @@ def next_step(table: Table, contest: Contest | None, out: str) -> NextStep:
         return NextStep(text, command(table, trained, out, seeds="0-2"))
     best = [contest.top, *contest.tied[:1]]
     if contest.obstacles:
-        reason = f"because nothing is above {listing([quoted(n) for n in contest.obstacles], 3)}"
+        place = f"on {contest.column.name}" if contest.column else "over these tasks"
+        names = listing([quoted(name) for name in contest.obstacles], 3)
+        reason = f"because {place} nothing is significantly above {names}"
         return _longer(table, _native(table, best), out, reason)
     if contest.tied:
         return _more_seeds(table, contest, out)

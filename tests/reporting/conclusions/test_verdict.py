@@ -56,7 +56,8 @@ def test_nothing_is_best_that_is_not_above_the_untrained_encoder(tmp_path: Path)
     found = verdict_of(small(tmp_path, {"token": 0.2, "span": 0.5, "untrained": 0.9}))
     assert "no objective is worth its pretraining here yet: the highest, span (" in found.lines[0]
     assert "is below untrained by" in found.lines[0]
-    assert found.next_step.text.startswith("4 x the budget, because nothing is above untrained")
+    reason = "because on sense nothing is significantly above untrained"
+    assert found.next_step.text.startswith(f"4 x the budget, {reason}")
 
 
 def test_one_seed_two_objectives_and_none(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_own_labels_come_first_and_baselines_are_named(tmp_path: Path) -> None:
     assert first.startswith("mine (your labels): no objective is worth its pretraining here yet")
     assert "below bag_of_words by" in first
     assert second.startswith("sense: ")
-    assert "because nothing is above bag_of_words" in verdict(table).next_step.text
+    assert "nothing is significantly above bag_of_words" in verdict(table).next_step.text
 
 
 def _baselines(out: Path) -> list[Any]:
