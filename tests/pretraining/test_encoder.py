@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from bench.pretraining.batch import Attention
-from bench.pretraining.encoder import Encoder
+from bench.pretraining.encoder import Encoder, rotary_tables, rotate
 from bench.pretraining.encoder.initial_weights import initialise
+from bench.pretraining.encoder.layers import _RotatedInPlace
 from bench.pretraining.ledger import encoder_parameters
 from bench.pretraining.noise import Noise
 from bench.spec import EncoderShape
@@ -67,6 +68,26 @@ def test_padding_is_never_attended_to(pattern: str) -> None:
     prefix = torch.tensor([3, 3]) if pattern == "prefix" else None
     visible = visible_keys(Attention(pattern, attention_mask, prefix), rows=2)  # type: ignore[arg-type]
     assert not visible[1, :6, 6:].any()
+
+
+def test_rotation_in_place_has_the_values_and_gradients_of_rotate() -> None:
+    heads = torch.randn(2, 6, 3, 4, 8, dtype=torch.float64, requires_grad=True)
+    rotary = tuple(table.double() for table in rotary_tables(6, 8, 100.0))
+    weights = torch.randn(3, 2, 4, 6, 8, dtype=torch.float64)
+
+    def plain(heads: Tensor) -> Tensor:
+        split = heads.permute(2, 0, 3, 1, 4)
+        return torch.cat((rotate(split[:2], rotary), split[2:]))  # type: ignore[arg-type]
+
+    def in_place(heads: Tensor) -> Tensor:
+        return torch.stack(_RotatedInPlace.apply(heads * 1.0, *rotary))
+
+    values, gradients = [], []
+    for function in (plain, in_place):
+        values.append(function(heads))
+        gradients.extend(torch.autograd.grad((values[-1] * weights).sum(), heads))
+    assert torch.allclose(*values)
+    assert torch.allclose(*gradients)
 
 
 def test_padding_changes_no_feature() -> None:
