@@ -75,7 +75,7 @@ SIZES = {
         _size(
             "tiny",
             "64 wide, 3 layers: minutes on a CPU",
-            (64, 3, 4, 64, 2048),
+            (64, 3, 2, 64, 2048),
             (512, 1),
             "1.6M",
         ),

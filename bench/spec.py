@@ -25,7 +25,7 @@ from bench.settings import (
     sha256_json,
 )
 
-RECIPE = 5
+RECIPE = 6
 """The version of the training code: raised when the same settings give other weights."""
 
 Axis = Literal["tokens", "predictions", "flops", "seconds"]
