@@ -52,7 +52,7 @@ class ReplacedToken(UnitObjective):
     random_fraction: Fraction = 0.0
     """Share of the chosen tokens that the generator reads as a random ordinary token."""
     generator_width: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
-    """Width of the generator as a share of the encoder's, in whole attention heads."""
+    """Width of the generator as a share of the encoder's, in whole heads if it has one or more."""
     detection_weight: PositiveFloat = 50.0
     """Weight of the detection loss; the generator's loss has weight 1."""
 
@@ -64,13 +64,15 @@ class ReplacedToken(UnitObjective):
         return dataclasses.replace(example, extras={"text": batch.tokens, "real": batch.real})
 
     def generator_shape(self, shape: EncoderShape) -> EncoderShape:
-        """Shape of the generator: the encoder's depth and head width, with fewer heads."""
+        """Shape of the generator: the encoder's depth, with fewer heads or one narrower head."""
         heads = max(1, int(shape.num_heads * self.generator_width + 0.5))
+        narrow = max(8, 2 * round(shape.hidden_size * self.generator_width / 2))
+        width = heads * min(shape.hidden_size // shape.num_heads, narrow)
         return dataclasses.replace(
             shape,
             num_heads=heads,
-            hidden_size=shape.hidden_size // shape.num_heads * heads,
-            mlp_size=max(1, shape.mlp_size * heads // shape.num_heads),
+            hidden_size=width,
+            mlp_size=max(1, shape.mlp_size * width // shape.hidden_size),
         )
 
     def head(self, shape: EncoderShape, vocabulary: Vocabulary) -> nn.Module:

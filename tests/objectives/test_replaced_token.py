@@ -164,9 +164,16 @@ def test_detection_teaches_the_encoder_and_not_the_generator() -> None:
 
 @pytest.mark.parametrize(
     ("heads", "share", "expected"),
-    [(4, 0.25, (1, 8, 12)), (12, 0.25, (3, 192, 288)), (4, 0.01, (1, 8, 12)), (4, 1, (4, 32, 48))],
+    [
+        (4, 0.25, (1, 8, 12)),
+        (12, 0.25, (3, 192, 288)),
+        (2, 0.25, (1, 8, 12)),
+        (1, 0.5, (1, 16, 24)),
+        (4, 0.01, (1, 8, 12)),
+        (4, 1, (4, 32, 48)),
+    ],
 )
-def test_the_generator_has_fewer_whole_heads(
+def test_the_generator_has_fewer_heads_or_a_narrower_one(
     heads: int, share: float, expected: tuple[int, int, int]
 ) -> None:
     width = 768 if heads == 12 else 32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -125,18 +125,14 @@ class _RotatedInPlace(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        context: torch.autograd.function.FunctionCtx, heads: Tensor, cosine: Tensor, sine: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(context: Any, heads: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, ...]:
         context.save_for_backward(cosine, sine)
         _rotate_in_place(heads[:, :, :2], cosine, sine)
         return heads.permute(2, 0, 3, 1, 4).unbind()
 
     @staticmethod
     @once_differentiable
-    def backward(
-        context: torch.autograd.function.NestedIOFunction, *gradients: Tensor
-    ) -> tuple[Tensor, None, None]:
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         cosine, sine = context.saved_tensors
         joined = torch.stack([part.transpose(1, 2) for part in gradients], dim=2)
         _rotate_in_place(joined[:, :, :2], cosine, -sine)
