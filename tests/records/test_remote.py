@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,30 @@ from tests.helpers.store_generator import make_store
 fsspec = pytest.importorskip("fsspec")
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The address of a bucket on a server of S3 in this process."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.filesystem("s3").mkdir("bucket")
+        yield "s3://bucket"
+    server.stop()
+
+
+@pytest.fixture(params=["memory", "file", pytest.param("s3", marks=pytest.mark.slow)])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     if request.param == "memory":
         fsspec.filesystem("memory").store.clear()
         return "memory://bucket/records"
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3')}/{tmp_path.name}"
     return f"file://{tmp_path}/bucket/records"
 
 
@@ -82,11 +101,11 @@ def test_the_manifest_is_written_last(url: str, monkeypatch: pytest.MonkeyPatch)
         if len(written) == 9:
             raise OSError("connection lost")
 
-    monkeypatch.setattr(type(system), "pipe_file", lambda _, *a, **k: pipe_file(*a, **k))
+    monkeypatch.setattr(system, "pipe_file", pipe_file)
     with pytest.raises(FailedError, match="connection lost; the records of this machine are inta"):
         remote.publish(mirror)
     written.clear()
-    monkeypatch.setattr(type(system), "pipe_file", lambda _, path, *a, **k: written.append(path))
+    monkeypatch.setattr(system, "pipe_file", lambda path, *_, **__: written.append(path))
     remote.publish(mirror)
     manifests = [i for i, name in enumerate(written) if name.endswith(MANIFEST)]
     assert len(manifests) == 4
