@@ -180,6 +180,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
     for name in values:
         if name not in names:
             raise unknown_name(f"setting of {owner}", name, names, f"bench describe {owner}")
+        _refuse_huge(values[name], f"{owner}.{name}")
     values = {name: _listed(cls, name, value) for name, value in values.items()}
     try:
         return cls(**values)
@@ -209,6 +210,17 @@ def whole_number(text: object) -> int | None:
     `str.isdigit` is true for "²", which `int` refuses, and `int` refuses 5,000 digits.
     """
     return int(str(text)) if re.fullmatch("[0-9]{1,18}", str(text)) else None
+
+
+def _refuse_huge(value: Any, where: str) -> None:
+    """Refuse whole numbers that no float can be as large as.
+
+    Raises:
+        BenchError: The number has more than 18 digits.
+    """
+    digits = re.fullmatch(r"\s*[+-]?([0-9_]{19,})\s*", value) if isinstance(value, str) else None
+    if digits or (isinstance(value, int) and abs(value) >= 10**18):
+        raise BenchError(f"{where}: a whole number may have up to 18 digits; give a smaller one")
 
 
 def _listed(cls: type, name: str, value: Any) -> Any:

@@ -89,6 +89,8 @@ def test_overrides() -> None:
         ("training", "learning_rate", "-1", "training.learning_rate"),
         ("training", "learning_rate", "fast", "training.learning_rate"),
         ("training", "batch_tokens", "16", "smaller than one row"),
+        ("training", "batch_tokens", "9" * 400, "up to 18 digits"),
+        ("training", "learning_rate", "1" * 19, "up to 18 digits"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(
