@@ -154,7 +154,8 @@ def parse_seeds(seeds: str | int | Iterable[int]) -> list[int]:
         return _seeds_of_text(seeds)
     is_count = isinstance(seeds, int) and not isinstance(seeds, bool)
     try:
-        numbers = range(seeds) if is_count else list(seeds)  # type: ignore[arg-type]
+        count = min(seeds, _MAX_SEEDS + 1) if is_count else 0  # type: ignore[type-var]
+        numbers = range(count) if is_count else list(seeds)  # type: ignore[arg-type]
         is_valid = all(type(seed) is int and 0 <= seed < 10**9 for seed in numbers)
     except TypeError:
         numbers, is_valid = [], False

@@ -68,6 +68,11 @@ def test_what_is_no_seed_is_refused(text: str) -> None:
         parse_seeds(text)
 
 
+def test_a_huge_number_of_seeds_is_refused_at_once() -> None:
+    with pytest.raises(BenchError, match="give the number of seeds"):
+        parse_seeds(10**15)
+
+
 def test_overrides() -> None:
     items = ["span.mean-length=4", "encoder.num_layers=6", "whole-word.rate=0.2"]
     assert parse_overrides(items) == {
