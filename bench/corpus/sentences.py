@@ -17,10 +17,13 @@ _OTHER_ENDS = (
     "\uaa5d-\uaa5f\uaaf0\uaaf1\uabeb\uff01\uff0e\uff1f\uff61"
     "\U00011047\U00011048\U000110be-\U000110c1\U00011141-\U00011143\U000111c5\U000111c6"
 )
+_LATIN = r".?!\u2026"
 _SENTENCE_END = re.compile(  # possessive (`++`), so that a million full stops take linear time
-    r"(?<![.?!\u2026])[.?!\u2026]++[\"'\u201d\u2019\u00bb)\]]*+(?P<space>\s++)"
-    rf"|[{_OTHER_ENDS}]++[{_CLOSING}]*+\s*+"
-    r"|\n[^\S\n]*+\n\s*+"
+    # The first class lets the search skip to the next candidate, which is three times faster.
+    rf"[{_LATIN}\n{_OTHER_ENDS}](?:"
+    rf"(?<=[{_LATIN}])(?<![{_LATIN}].)[{_LATIN}]*+[\"'\u201d\u2019\u00bb)\]]*+(?P<space>\s++)"
+    rf"|(?<=[{_OTHER_ENDS}])[{_OTHER_ENDS}]*+[{_CLOSING}]*+\s*+"
+    r"|(?<=\n)[^\S\n]*+\n\s*+)"
 )
 _LAST = re.compile(rf"[.?!\u2026{_OTHER_ENDS}][{_CLOSING}]*\s*\Z")
 

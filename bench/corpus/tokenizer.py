@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.corpus.encoding import EncodedText, join, to_arrays
+from bench.corpus.encoding import EncodedText, join, to_arrays, token_lengths
 from bench.corpus.tokenizer_json import canonical_form, read_payload
 from bench.errors import RefusedError
 from bench.machine import in_thread
@@ -119,6 +119,7 @@ class TextTokenizer:
         with _library_errors(f"{origin} is not a tokenizer.json"):
             self._tokenizer: Tokenizer = Tokenizer.from_str(self.json)
         self._tokenizer.encode_special_tokens = True
+        self._lengths = token_lengths(self.json)
         self._origin = origin
         self.vocabulary = _vocabulary(self._tokenizer, spellings, origin)
         self._encode(_TRIAL)
@@ -173,7 +174,7 @@ class TextTokenizer:
                 )
         finally:
             self._tokenizer.encode_special_tokens = True
-        return to_arrays(texts, encodings)
+        return to_arrays(texts, encodings, None if parse_special else self._lengths)
 
     def _as_text(self, text: str, encoded: EncodedText) -> EncodedText:
         """The text again without special tokens, if the model took a spelling for one."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bench.corpus.words import patterns, word_spans
+from bench.corpus.words.characters import BLANK, LETTER, MARK, kinds_of
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -70,12 +71,13 @@ class Spaces(WordModel):
         return found
 
     def mark(self, text: str, encoded: EncodedText) -> Bool[np.ndarray, " N"]:
-        if text.isascii() or not patterns().mark.search(text):
+        kinds = np.zeros(0, dtype=np.uint8) if text.isascii() else kinds_of(text)
+        is_mark = np.append((kinds & MARK) != 0, False)
+        if not is_mark.any():
             return encoded.word_start
         starts = encoded.starts
-        is_mark = np.array([patterns().mark.match(c) is not None for c in text] + [False])
-        is_blank = np.array([c.isspace() for c in text] + [True])
-        is_word = np.array([c.isalnum() or c == "_" for c in text] + [False])
+        is_blank = np.append((kinds & BLANK) != 0, True)
+        is_word = np.append((kinds & LETTER) != 0, False)
         before = starts - 1  # index -1 is the padding, which is blank and no mark
         is_inside = is_word[starts] | is_mark[starts]
         continues = (is_mark[starts] & ~is_blank[before]) | (is_mark[before] & is_inside)
@@ -91,10 +93,7 @@ class Characters(WordModel):
     name = "characters"
 
     def starts(self, text: str) -> Bool[np.ndarray, " C"]:
-        found = np.array([not c.isspace() for c in text], dtype=bool)
-        if not text.isascii():
-            found[[match.start() for match in patterns().mark.finditer(text)]] = False
-        return found
+        return (kinds_of(text) & (BLANK | MARK)) == 0
 
 
 class Mixed(WordModel):
@@ -207,6 +206,6 @@ def word_model(name: str) -> WordModel:
 def _first_visible(text: str) -> np.ndarray:
     """For each character, the index of the first character from it on that is not white space."""
     at = np.arange(len(text) + 1)
-    visible = np.array([not c.isspace() for c in text] + [True], dtype=bool)
+    visible = np.append((kinds_of(text) & BLANK) == 0, True)
     first: np.ndarray = np.minimum.accumulate(np.where(visible, at, len(text))[::-1])[::-1]
     return first
