@@ -8,8 +8,10 @@ waits for it and can be interrupted.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
@@ -19,6 +21,7 @@ from typing import TypeVar
 from bench.errors import StoppedError
 
 T = TypeVar("T")
+_PR_SET_PDEATHSIG = 1
 
 
 def cores() -> int:
@@ -35,6 +38,12 @@ def visible_gpus() -> list[str]:
     import torch
 
     return [str(i) for i in range(torch.cuda.device_count())]
+
+
+def die_with_parent(number: int) -> None:
+    """Make Linux send a signal to this process when its parent dies; elsewhere do nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 class _Interrupted(KeyboardInterrupt):

@@ -110,6 +110,18 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A folder for intermediate results, which is removed at the end."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = parent / _temporary_name()
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def sweep_leftovers(parent: Path) -> int:
     """Remove temporary files and folders in `parent` whose process is dead; return their number."""
     count = 0

@@ -36,7 +36,7 @@ def test_a_signal_stops_the_preparation_and_leaves_nothing_half_built(
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     signal.signal(number, usual[number])  # SIGINT is ignored where tests run in the background
     before = signal.getsignal(number)
-    with pytest.raises(StoppedError, match="the same command starts it again") as raised:
+    with pytest.raises(StoppedError, match="the same command resumes it") as raised:
         prepare_corpus(ListCorpus(numbered_sentences(9)), None, 300, tmp_path, on_progress)
     assert raised.value.exit_code == code
     assert signal.getsignal(number) is before

@@ -10,7 +10,6 @@ with an error that names the file.
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import json
 import re
@@ -20,7 +19,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.corpus.documents import FORMATS, Unit, choose_unit, list_files
-from bench.corpus.raw_files import open_regular, read_errors, refuse_bomb, separated_rows, unpack
+from bench.corpus.raw_files import (
+    HashedFile,
+    open_regular,
+    read_errors,
+    refuse_bomb,
+    separated_rows,
+    unpack,
+)
 from bench.corpus.sources import DOCUMENT_CHARACTERS, Corpus, cut_position
 from bench.errors import BenchError
 from bench.settings import sha256_json
@@ -28,7 +34,7 @@ from bench.settings import sha256_json
 ROW_BYTES = 64_000_000
 """Longer rows of a .jsonl file are left out and counted; a longer line of a .csv is an error."""
 
-_WITH_ROWS = (".jsonl", ".csv", ".tsv", ".json", ".parquet")
+WITH_ROWS = (".jsonl", ".csv", ".tsv", ".json", ".parquet")
 _PIECE_CHARACTERS = 1 << 16
 _BATCH_BYTES = 16_000_000
 _ESCAPED = re.compile("[\ud800-\udfff]")  # "surrogateescape" turns each invalid byte into one
@@ -58,11 +64,14 @@ class Files(Corpus):
         self.text_column = text_column
         self.paths = list(paths)
         self._setting = documents
-        self._files: list[tuple[str, Path]] = []
+        self.files: list[tuple[str, Path]] = []
         self._other_endings: Counter[str] = Counter()
+        self.span: tuple[int, int | None] = (0, None)
+        self.digests: list[str] = []
+        """The sha256 of each file's bytes, as the last complete pass read them."""
         for path in paths:
             files, others = list_files(path)
-            self._files += files
+            self.files += files
             self._other_endings += others
 
     @property
@@ -74,7 +83,7 @@ class Files(Corpus):
     @property
     def note(self) -> str:
         """What one document is where `auto` chose it, and the files that are not read."""
-        reasons = Counter(choice for choice in self._units.values() if choice[1])
+        reasons = Counter(choice for choice in self.units.values() if choice[1])
         notes = [
             f"{count} file{'s' * (count > 1)}: one document a {unit.removesuffix('s')} "
             f"({reason}; --documents sets it)"
@@ -86,33 +95,53 @@ class Files(Corpus):
         return "; ".join(notes)
 
     @functools.cached_property
-    def _units(self) -> dict[Path, tuple[Unit, str]]:
+    def units(self) -> dict[Path, tuple[Unit, str]]:
         """What one document of each file is, and why; files with columns have rows."""
         return {
             path: ("blank-lines", "")
-            if name.removesuffix(".gz").lower().endswith(_WITH_ROWS)
+            if name.removesuffix(".gz").lower().endswith(WITH_ROWS)
             else choose_unit(self._setting, path)
-            for name, path in self._files
+            for name, path in self.files
         }
+
+    def sizes(self) -> list[tuple[str, int]]:
+        """The name and the number of bytes of each file."""
+        return [(name, file_size(path)) for name, path in self.files]
 
     def fingerprint(self) -> str:
         """A sha256 of each file's relative name and bytes, of the text column and documents."""
-        contents = []
-        for name, path in self._files:
+        digests = []
+        for _, path in self.files:
             with read_errors(path), open_regular(path) as file:
-                content = [name, hashlib.file_digest(file, "sha256").hexdigest()]
-            unit, _ = self._units[path]
-            contents.append(content if unit == "blank-lines" else [*content, unit])
+                digests.append(HashedFile(file).sha256())
+        return self.fingerprint_of(digests)
+
+    def fingerprint_of(self, digests: Sequence[str]) -> str:
+        """The fingerprint, from the sha256 of the bytes of each file."""
+        contents = []
+        for (name, path), digest in zip(self.files, digests, strict=True):
+            unit, _ = self.units[path]
+            contents.append([name, digest] if unit == "blank-lines" else [name, digest, unit])
         return sha256_json(["files", 1, self.text_column, contents])
 
+    def fingerprint_read(self) -> str:
+        """The fingerprint of the bytes that the last complete pass has read."""
+        return self.fingerprint_of(self.digests) if self.digests else self.fingerprint()
+
     def documents(self) -> Iterator[str]:
-        """The documents, file by file."""
+        """The documents, file by file; their bytes are hashed meanwhile."""
         self.skipped.clear()
-        for name, path in self._files:
+        self.digests, digests = [], list[str]()
+        for name, path in self.files:
             plain = name.removesuffix(".gz").lower()
             with read_errors(path), open_regular(path) as raw:
-                file = unpack(raw, path) if name.endswith(".gz") else raw
+                hashed = HashedFile(raw, *self.span)
+                buffered = io.BufferedReader(hashed, 1 << 18)
+                file: io.BufferedReader[Any] = buffered
+                if name.endswith(".gz"):
+                    file = unpack(buffered, path)
                 if plain.endswith(".parquet"):
+                    hashed.sha256()  # its columns are read in another order
                     texts = self._parquet(raw, path)
                 elif plain.endswith(".jsonl"):
                     texts = self._jsonl(file, path)
@@ -123,6 +152,8 @@ class Files(Corpus):
                 else:
                     texts = self._text(file, path)
                 yield from self._clean(texts)
+                digests.append(hashed.sha256())
+        self.digests = digests
 
     def _clean(self, texts: Iterator[str]) -> Iterator[str]:
         """Repair or leave out damaged text, and count it."""
@@ -138,11 +169,11 @@ class Files(Corpus):
             else:
                 self.count_skipped("blank")
 
-    def _text(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
+    def _text(self, file: io.BufferedReader[Any], path: Path) -> Iterator[str]:
         """Blocks between empty lines, lines or files; too long ones are cut at white space."""
         block, at_line_start = io.StringIO(), True
-        unit, _ = self._units[path]
-        for piece in _text_pieces(file, path):
+        unit, _ = self.units[path]
+        for piece in _text_pieces(file, path, is_start=not self.span[0]):
             is_end = at_line_start and piece.endswith("\n") and not piece.strip()
             if unit == "lines" and at_line_start and block.tell():
                 yield block.getvalue()
@@ -163,7 +194,7 @@ class Files(Corpus):
         if block.tell():
             yield block.getvalue()
 
-    def _jsonl(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
+    def _jsonl(self, file: io.BufferedReader[Any], path: Path) -> Iterator[str]:
         for number, line in enumerate(self._rows(file), start=1):
             if not line.strip():
                 self.count_skipped("blank")
@@ -171,8 +202,10 @@ class Files(Corpus):
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
+                number += _lines_before(path, self.span[0])
                 raise BenchError(f"{path}, line {number} is not JSON ({error})") from None
             if not isinstance(row, dict):
+                number += _lines_before(path, self.span[0])
                 raise BenchError(
                     f"{path}, line {number} is not a JSON object, so it has no columns"
                 )
@@ -180,9 +213,10 @@ class Files(Corpus):
                 raise self._no_column(path, row)
             yield from self._if_text(row[self.text_column])
 
-    def _rows(self, file: io.BufferedReader) -> Iterator[str]:
+    def _rows(self, file: io.BufferedReader[Any]) -> Iterator[str]:
         """Lines up to `ROW_BYTES`; a longer one is skipped piece by piece."""
-        encoding = "utf-8-sig"  # a byte order mark can only stand in the first line
+        # A byte order mark can only stand in the first line.
+        encoding = "utf-8" if self.span[0] else "utf-8-sig"
         while line := file.readline(ROW_BYTES + 1):
             if len(line) > ROW_BYTES:
                 self.count_skipped(f"row over {ROW_BYTES // 10**6} MB")
@@ -192,7 +226,7 @@ class Files(Corpus):
             yield line.decode(encoding, "surrogateescape")
             encoding = "utf-8"
 
-    def _json(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
+    def _json(self, file: io.BufferedReader[Any], path: Path) -> Iterator[str]:
         """The rows of a list, or of JSON lines; any other JSON in a folder is read as code."""
         content = file.read().decode("utf-8-sig", "surrogateescape")
         try:
@@ -218,7 +252,7 @@ class Files(Corpus):
         else:
             yield content
 
-    def _table(self, file: io.BufferedReader, path: Path, delimiter: str) -> Iterator[str]:
+    def _table(self, file: io.BufferedReader[Any], path: Path, delimiter: str) -> Iterator[str]:
         rows = separated_rows(_whole_lines(file, path), delimiter, path, ROW_BYTES)
         header = next(rows, None)
         if header is None:
@@ -229,7 +263,7 @@ class Files(Corpus):
         for row in rows:
             yield row[column]
 
-    def _parquet(self, file: io.BufferedReader, path: Path) -> Iterator[str]:
+    def _parquet(self, file: io.BufferedReader[Any], path: Path) -> Iterator[str]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -279,17 +313,31 @@ class Files(Corpus):
         )
 
 
-def _text_pieces(file: io.BufferedReader, path: Path) -> Iterator[str]:
+def file_size(path: Path) -> int:
+    """The bytes of a file."""
+    with read_errors(path):
+        return path.stat().st_size
+
+
+def _lines_before(path: Path, place: int) -> int:
+    """The number of lines before a byte of a file, for messages."""
+    with open_regular(path) as file:
+        pieces = (file.read(min(1 << 20, place - low)) for low in range(0, place, 1 << 20))
+        return sum(piece.count(b"\n") for piece in pieces)
+
+
+def _text_pieces(file: io.BufferedReader[Any], path: Path, is_start: bool) -> Iterator[str]:
     """Lines with their line ends, long lines in pieces; handles any line end and a BOM."""
-    if file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if is_start and file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise BenchError(f"{path} is UTF-16; convert it with iconv -f UTF-16 -t UTF-8")
-    text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline=None)
+    encoding = "utf-8-sig" if is_start else "utf-8"
+    text = io.TextIOWrapper(file, encoding, "surrogateescape", newline=None)
     while piece := text.readline(_PIECE_CHARACTERS):
         yield piece
     text.detach()
 
 
-def _whole_lines(file: io.BufferedReader, path: Path) -> Iterator[str]:
+def _whole_lines(file: io.BufferedReader[Any], path: Path) -> Iterator[str]:
     text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
     while line := text.readline(ROW_BYTES):
         if len(line) == ROW_BYTES:

@@ -11,20 +11,24 @@ import contextlib
 import dataclasses
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.corpus.files import Files
 from bench.corpus.partition import PartitionedCorpus, Progress
+from bench.corpus.parts.divided import PART_BYTES, DividedCorpus
+from bench.corpus.parts.work import STORES, encode, open_writer
 from bench.corpus.sources import Corpus
-from bench.corpus.store import StoreWriter, TokenStore
+from bench.corpus.store import TokenStore
 from bench.corpus.tokenizer import TextTokenizer
 from bench.corpus.tokenizer_json import tokenizer_sha256
 from bench.corpus.trainer import char_tokenizer, train_tokenizer
 from bench.corpus.words.choice import WordChoice, choose_words, from_json, recall_words
-from bench.corpus.words.models import word_model
+from bench.corpus.words.models import MODELS
 from bench.errors import BenchError, RefusedError
-from bench.machine import stoppable
+from bench.machine import cores, stoppable
 from bench.settings import sha256_json
 from bench.storage import (
     MANIFEST,
@@ -38,8 +42,8 @@ from bench.storage import (
 
 _FORMAT = 3
 _STOPPED = (
-    "the preparation of the corpus was stopped, and what was half built is removed; the same "
-    "command starts it again"
+    "the preparation of the corpus was stopped; the same command resumes it (what was half built "
+    "is removed, the finished parts of a large corpus stay)"
 )
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
@@ -90,10 +94,12 @@ def prepare_corpus(
     cache: Path,
     on_progress: Progress | None = None,
     words: str = "auto",
+    num_processes: int | None = None,
 ) -> PreparedCorpus:
     """The token stores of a corpus, read from the cache or built there.
 
-    Many processes can call this at once: one of them builds, the others wait.
+    Many processes can call this at once: one of them builds, the others wait. Large files are read
+    by several processes; the stores have the same bytes for any number of them.
 
     Args:
         corpus: The corpus to read.
@@ -102,16 +108,22 @@ def prepare_corpus(
         cache: Folder to build in (see `default_cache`).
         on_progress: Called with the stage and the number of documents read.
         words: The word model: a name of `bench.corpus.words.models`, or a segmented file.
+        num_processes: Processes that read a large corpus of files; None: one for each core.
 
     Raises:
         BenchError: No text in the corpus, no such word model, or the cache cannot be written.
         RefusedError: A file of the cache was changed, or the corpus changed while it was read.
         FailedError: The disk is full.
-        StoppedError: ^C or SIGTERM; nothing half-built stays in the cache.
+        StoppedError: ^C or SIGTERM; only finished parts of a large corpus stay in the cache.
     """
     with stoppable(_STOPPED), _cache_errors(cache):
-        fingerprint = corpus.fingerprint()
-        parts = PartitionedCorpus(corpus, on_progress or (lambda stage, documents: None))
+        on_progress = on_progress or (lambda stage, documents: None)
+        has_sample = tokenizer is None or tokenizer == "char"
+        num_processes = num_processes or cores()
+        parts = PartitionedCorpus(corpus, on_progress, has_sample)
+        if isinstance(corpus, Files) and num_processes > 1 and _is_large(corpus, words):
+            parts = DividedCorpus(corpus, on_progress, has_sample, cache, num_processes)
+        fingerprint = _fingerprint(parts, cache)
         sample = parts.documents("choosing the words")
         choice = choose_words(sample, fingerprint, words, cache)
         content = choice.content_sha256(fingerprint)
@@ -196,11 +208,39 @@ def stores_named(name: str) -> Path:
     return folder
 
 
+def _is_large(corpus: Files, words: str) -> bool:
+    """Whether processes are started for a corpus; a segmented file is read in order by one."""
+    has_model = words == "auto" or words in MODELS
+    return has_model and sum(size for _, size in corpus.sizes()) > 2 * PART_BYTES
+
+
+def _fingerprint(parts: PartitionedCorpus, cache: Path) -> str:
+    """The fingerprint of a corpus: of the first pass where the cache cannot have its stores.
+
+    Files of other sizes are another corpus. Only for sizes that were seen before are all files
+    hashed first, to find the stores.
+    """
+    corpus = parts.corpus
+    sizes = corpus.sizes()
+    if not sizes:
+        return corpus.fingerprint()
+    seen = cache / "sizes" / _cache_key("sizes", sizes)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # the cache cannot be written
+            stack.enter_context(exclusive(seen.with_suffix(".lock")))
+        if seen.is_file():
+            return corpus.fingerprint()
+        parts.choose_held_out()
+        with contextlib.suppress(OSError):
+            seen.touch()
+    return parts.scanned
+
+
 def _build_tokenizer(
     folder: Path, parts: PartitionedCorpus, kind: str | Path | None, size: int, words: WordChoice
 ) -> None:
     parts.choose_held_out()
-    texts = parts.training_documents("training the tokenizer")
+    texts = parts.training_texts()
     if kind == "char":
         tokenizer = char_tokenizer(texts, size)
     else:
@@ -218,41 +258,44 @@ def _build_stores(
     words: WordChoice,
 ) -> None:
     parts.choose_held_out()
-    corpus, model = parts.corpus, word_model(words.model)
+    assert parts.threshold is not None
+    corpus, finished = parts.corpus, None
     with new_folder(folder) as building, contextlib.ExitStack() as stack:
-        writers = []
-        for name in ("train", "heldout"):
-            (building / name).mkdir()
-            writers.append(stack.enter_context(StoreWriter(building / name, tokenizer.vocabulary)))
-        for text, encoded in tokenizer.stream(parts.documents("encoding the documents")):
-            corpus.count_skipped("characters that the tokenizer drops", encoded.dropped)
-            marked = dataclasses.replace(encoded, word_start=model.mark(text, encoded))
-            writers[parts.is_held_out(text)].add(text, marked)
+        tokenizer.save(building / "tokenizer.json")
+        writers = [stack.enter_context(open_writer(building, name, tokenizer)) for name in STORES]
+        if isinstance(parts, DividedCorpus):
+            file = building / "tokenizer.json"
+            finished = parts.encode(tokenizer, file, words.model, folder.name, writers)
+        else:
+            texts = parts.documents("encoding the documents")
+            encode(texts, corpus, tokenizer, words.model, parts.threshold, writers)
         if not writers[0].num_tokens:
             raise BenchError(
                 f"the tokenizer gives no tokens for the corpus {corpus.display_name}; choose "
                 f"another --tokenizer"
             )
-        if (fingerprint_after := corpus.fingerprint()) != fingerprint:
+        after = parts.scanned if finished else corpus.fingerprint_read()
+        if after != fingerprint:
             raise RefusedError(
                 f"the corpus {corpus.display_name} was changed while it was read: fingerprint "
-                f"{fingerprint} before, {fingerprint_after} after; repeat the command"
+                f"{fingerprint} before, {after} after; repeat the command"
             )
         for writer in writers:
             writer.close()
-        tokenizer.save(building / "tokenizer.json")
         write_manifest(
             building,
-            ["tokenizer.json", f"train/{MANIFEST}", f"heldout/{MANIFEST}"],
+            ["tokenizer.json", *(f"{name}/{MANIFEST}" for name in STORES)],
             corpus=corpus.display_name,
             corpus_sha256=words.content_sha256(fingerprint),
             tokenizer_sha256=tokenizer.sha256,
             documents=sum(writer.num_documents for writer in writers),
             has_heldout=writers[1].num_tokens > 0,
             skipped=dict(corpus.skipped),
-            copies=parts.copies,
+            copies=parts.held_out.copies,
             words=vars(words),
         )
+    if finished is not None:
+        shutil.rmtree(finished, ignore_errors=True)
 
 
 def _tokenizer_folder(cache: Path, fingerprint: str, kind: str | Path | None, size: int) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
+import hashlib
 import io
 import os
 import stat
@@ -82,7 +83,7 @@ def separated_rows(
         raise BenchError(f"{path}, near line {rows.line_num}: {error}") from None
 
 
-def unpack(packed: io.BufferedReader, path: Path) -> io.BufferedReader:
+def unpack(packed: io.BufferedReader[Any], path: Path) -> io.BufferedReader:
     """The contents of an opened gzip file; a gzip bomb raises `BenchError` when it is read."""
     return io.BufferedReader(_GzipContents(packed, path), 1 << 20)
 
@@ -106,10 +107,50 @@ def refuse_bomb(num_bytes: int, num_packed: int, path: Path) -> None:
         )
 
 
+class HashedFile(io.RawIOBase):
+    """The bytes [low, high) of an opened file, which are hashed while they are read.
+
+    Args:
+        file: The file.
+        low: The first byte.
+        high: The byte after the last one; None: to the end.
+    """
+
+    def __init__(self, file: io.BufferedReader[Any], low: int = 0, high: int | None = None) -> None:
+        file.seek(low)
+        self._file, self._position, self._high = file, low, high
+        self._hash = hashlib.sha256()
+        self._digest = ""
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        if self._high is not None:
+            view = view[: self._high - self._position]
+        length = self._file.readinto(view)
+        self._hash.update(view[:length])
+        self._position += length
+        return length
+
+    def sha256(self) -> str:
+        """Read the rest, and return the sha256 of all bytes; later reads of the file are others."""
+        if not self._digest:
+            buffer = bytearray(1 << 18)
+            while self.readinto(buffer):
+                pass
+            self._digest = self._hash.hexdigest()
+        return self._digest
+
+
 class _GzipContents(io.RawIOBase):
     """The contents of a gzip file; raises once they are out of proportion to the file's size."""
 
-    def __init__(self, packed: io.BufferedReader, path: Path) -> None:
+    def __init__(self, packed: io.BufferedReader[Any], path: Path) -> None:
         self._packed, self._path, self._size = packed, path, 0
         self._unpacked = gzip.GzipFile(fileobj=packed)
 

@@ -43,6 +43,14 @@ class Corpus(ABC):
     def fingerprint(self) -> str:
         """A sha256 (hexadecimal) of everything that decides the documents and their order."""
 
+    def fingerprint_read(self) -> str:
+        """The fingerprint of the documents that the last pass has read."""
+        return self.fingerprint()
+
+    def sizes(self) -> list[tuple[str, int]]:
+        """The files with their numbers of bytes, where a fingerprint depends on all bytes."""
+        return []
+
     @abstractmethod
     def documents(self) -> Iterator[str]:
         """The documents from the first on, one in memory at a time.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -194,6 +195,23 @@ class StoreWriter:
         if self._num_pending >= _PIECE_TOKENS:
             self._flush()
 
+    def append(self, part: Path) -> None:
+        """Append the documents of a finished store of the same tokenizer.
+
+        Raises:
+            RefusedError: A file of the part was changed.
+        """
+        self._flush()
+        manifest = verify_manifest(part)
+        for name, file in (("tokens.bin", self._tokens), ("flags.bin", self._flags)):
+            with (part / name).open("rb") as source:
+                shutil.copyfileobj(source, file, 1 << 20)
+        ends = np.fromfile(part / "documents.bin", dtype="<i8")[1:]
+        _write(self._documents, ends + self.num_tokens)
+        self._counts += np.fromfile(part / "counts.bin", dtype="<i8")
+        self.num_tokens += manifest["tokens"]
+        self.num_documents += manifest["documents"]
+
     def close(self, **facts: Any) -> None:
         """Write the pending documents, and the manifest with additional facts."""
         self._flush()
@@ -225,10 +243,11 @@ class StoreWriter:
         starts[0] = True
         starts[1:] |= special[:-1]  # an unknown character separates words, as [SEP] does
         flags = np.where(special, SPECIAL, np.where(starts, WORD_START, 0)).astype(np.uint8)
-        sentences = np.flatnonzero(is_text)[self._sentences()]
+        tokens, owners = self._sentences()
         ordinary = np.flatnonzero(~special)  # an unknown first character: flag the token after it
-        after = np.searchsorted(ordinary, sentences)
-        flags[ordinary[after[after < len(ordinary)]]] |= SENTENCE_START
+        after = np.searchsorted(ordinary, np.flatnonzero(is_text)[tokens])
+        place = np.append(ordinary, len(ids))[after]
+        flags[place[place < bounds[owners]]] |= SENTENCE_START  # never in the next document
         self._counts += np.bincount(ids, minlength=self.vocabulary.size)
         _write(self._tokens, ids.astype(self._dtype))
         _write(self._flags, flags)
@@ -236,15 +255,22 @@ class StoreWriter:
         self._pending.clear()
         self._num_pending = 0
 
-    def _sentences(self) -> np.ndarray:
-        """Indices of pending text tokens that start sentences: the first to end after the start."""
-        ends, starts, base = [], [], 0
-        for text, encoded in self._pending:
+    def _sentences(self) -> tuple[np.ndarray, np.ndarray]:
+        """The text tokens that start sentences, and their documents, by index among the pending.
+
+        It is the first token to end after the start.
+        """
+        ends, starts, owners, base = [], [], [], 0
+        for number, (text, encoded) in enumerate(self._pending):
+            own = sentence_starts(text)
             ends.append(encoded.ends + np.int64(base))
-            starts += [base + start for start in sentence_starts(text)]
+            starts += [base + start for start in own]
+            owners += [number] * len(own)
             base += len(text)
         tokens = np.searchsorted(np.concatenate(ends), starts, side="right")
-        return tokens[tokens < sum(map(len, ends))]
+        owner = np.array(owners, dtype=np.int64)
+        is_inside = tokens < np.cumsum([len(each) for each in ends])[owner]
+        return tokens[is_inside], owner[is_inside]
 
 
 def _write(file: BinaryIO, values: np.ndarray) -> None:

@@ -20,7 +20,9 @@ TEXTS = [
 TOKENIZERS = [train_tokenizer(TEXTS * 3, 400), train_tokenizer(TEXTS * 3, 400, keeps_marks=True)]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-lines = st.lists(texts | st.sampled_from([*TEXTS, "", " ", "\n", "\nx", "é", "\u3000x"]), max_size=5)
+lines = st.lists(
+    texts | st.sampled_from([*TEXTS, "", " ", "\n", "\nx", "é", "\u3000x"]), max_size=5
+)
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
@@ -54,5 +56,7 @@ def test_lengths_that_do_not_fit_the_text_are_not_used() -> None:
     tokenizer = TOKENIZERS[0]
     encodings = tokenizer._tokenizer.encode_batch(TEXTS, add_special_tokens=False)
     wrong = np.full(tokenizer.vocabulary.size, 9, dtype=np.int32)
-    for one, other in zip(to_arrays(TEXTS, encodings, wrong), to_arrays(TEXTS, encodings)):
+    for one, other in zip(
+        to_arrays(TEXTS, encodings, wrong), to_arrays(TEXTS, encodings), strict=True
+    ):
         np.testing.assert_array_equal(one.ends, other.ends)

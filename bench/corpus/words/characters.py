@@ -39,7 +39,8 @@ class _Table:
         if not self._is_filled[blocks].all():
             for block in np.unique(blocks):
                 self._fill(int(block))
-        return self._kinds[codes]
+        kinds: np.ndarray = self._kinds[codes]
+        return kinds
 
     def _fill(self, block: int) -> None:
         low = block << _BLOCK_BITS

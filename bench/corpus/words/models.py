@@ -93,7 +93,8 @@ class Characters(WordModel):
     name = "characters"
 
     def starts(self, text: str) -> Bool[np.ndarray, " C"]:
-        return (kinds_of(text) & (BLANK | MARK)) == 0
+        found: Bool[np.ndarray, " C"] = (kinds_of(text) & (BLANK | MARK)) == 0
+        return found
 
 
 class Mixed(WordModel):

@@ -8,7 +8,6 @@ the thread count is a property of a process.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from bench.engines import events
 from bench.engines.job_files import ProgressWriter, load_job, processes_of
 from bench.engines.worker.rank_launcher import is_first, is_rank, launch
 from bench.errors import BenchError, StoppedError, user_error
+from bench.machine import die_with_parent
 
 if TYPE_CHECKING:
     from bench.engines.jobs import RunJob
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 Report = Callable[[events.Event], None]
 
 _PROGRESS_SECONDS = 0.2
-_PR_SET_PDEATHSIG = 1
 _SAME_SECONDS = 2.0
 """Signals so close together are one wish: a dying parent and the terminal both send one."""
 
@@ -75,7 +74,7 @@ class Stop:
 
 def main(file: str) -> int:
     """Do the job of a file for an engine; events go to standard output. Return the exit code."""
-    _die_with_parent()
+    die_with_parent(signal.SIGTERM)  # elsewhere than on Linux the broken pipe shows it
     if not is_rank() and (count := processes_of(Path(file))) > 1:
         return launch(count)
     stop = Stop()
@@ -121,12 +120,6 @@ def work(file: Path, report: Report, stop: Stop) -> int:
         report_both(events.Failure(f"{type(error).__name__}: {error}", 1))
         return 1
     return 0
-
-
-def _die_with_parent() -> None:
-    """Make Linux send SIGTERM when the parent dies; elsewhere the broken pipe shows it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _reporter(stop: Stop) -> Report:
