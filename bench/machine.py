@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from types import FrameType
@@ -21,6 +22,7 @@ from typing import TypeVar
 from bench.errors import StoppedError
 
 T = TypeVar("T")
+BEAT_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -44,6 +46,33 @@ def die_with_parent(number: int) -> None:
     """Make Linux send a signal to this process when its parent dies; elsewhere do nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+
+class _Heart:
+    """What is called while long work goes on."""
+
+    def __init__(self) -> None:
+        self.call: Callable[[], None] | None = None
+        self.seconds, self.last = BEAT_SECONDS, 0.0
+
+
+_heart = _Heart()
+
+
+def on_beat(call: Callable[[], None], seconds: float = BEAT_SECONDS) -> None:
+    """Have `call` called while long work of this process goes on, once in `seconds` at most."""
+    _heart.call, _heart.seconds = call, seconds
+
+
+def beat() -> None:
+    """Say that long work goes on: called in the loops of scoring and of waiting.
+
+    A thread that said so would say it as well for a plugin that hangs.
+    """
+    now = time.monotonic()
+    if _heart.call is not None and now - _heart.last >= _heart.seconds:
+        _heart.last = now
+        _heart.call()
 
 
 class _Interrupted(KeyboardInterrupt):

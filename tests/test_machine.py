@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from bench import machine
 from bench.corpus.preparation import prepare_corpus
 from bench.corpus.trainer import train_tokenizer
 from bench.engines.jobs import JobState
 from bench.engines.worker.worker_process import count_memory_kills, settle
 from bench.errors import StoppedError
-from bench.machine import in_thread, stoppable
+from bench.machine import beat, in_thread, on_beat, stoppable
+from bench.probing.reader.batching import batches
 from tests.helpers.corpora import ListCorpus, numbered_sentences
 
 
@@ -104,3 +107,24 @@ def test_a_worker_that_the_kernel_killed_says_out_of_memory() -> None:
     state = JobState(None)  # type: ignore[arg-type]
     settle(state, -9)
     assert "was killed by signal 9" in str(state.message)
+
+
+def test_a_beat_is_passed_on_once_in_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_heart", machine._Heart())
+    beat()  # nobody listens
+    beats: list[float] = []
+    on_beat(lambda: beats.append(time.monotonic()), seconds=0.05)
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        beat()
+    assert 2 <= len(beats) <= 7
+    assert all(later - earlier >= 0.05 for earlier, later in itertools.pairwise(beats))
+
+
+def test_reading_texts_beats_for_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that scores for an hour is not silent, so it is not taken to hang."""
+    monkeypatch.setattr(machine, "_heart", machine._Heart())
+    beats: list[int] = []
+    on_beat(lambda: beats.append(1), seconds=0.0)
+    assert len(list(batches([40] * 1000, 400))) == 100
+    assert len(beats) == 100

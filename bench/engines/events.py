@@ -7,7 +7,16 @@ import json
 from typing import Any, ClassVar, Literal
 
 EventName = Literal[
-    "started", "progress", "pretrained", "scoring", "scored", "note", "done", "error", "ended"
+    "started",
+    "progress",
+    "alive",
+    "pretrained",
+    "scoring",
+    "scored",
+    "note",
+    "done",
+    "error",
+    "ended",
 ]
 
 
@@ -51,6 +60,13 @@ class Progress(Event):
         """What a dashboard shows of it, by name."""
         names = {"train_nats": self.nats, "tokens": self.tokens}
         return {**names, "tokens_per_second": self.tokens_per_second}
+
+
+@dataclasses.dataclass(frozen=True)
+class Alive(Event):
+    """Long work goes on which has nothing else to report."""
+
+    name = "alive"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +150,7 @@ class Ended(Event):
 
 _EVENTS: dict[str, type[Event]] = {
     kind.name: kind
-    for kind in (Started, Progress, Pretrained, Scoring, Scored, Note, Done, Failure, Ended)
+    for kind in (Started, Progress, Alive, Pretrained, Scoring, Scored, Note, Done, Failure, Ended)
 }
 
 

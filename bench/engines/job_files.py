@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engines.events import (
+    Alive,
     Done,
     Event,
     Failure,
@@ -103,6 +104,8 @@ class ProgressWriter:
     def __call__(self, event: Event) -> None:
         """Take in an event; progress waits for the next interval, everything else is written."""
         plain = event.to_json()
+        if isinstance(event, Alive):
+            return
         if isinstance(event, Progress | Scoring):
             self._state["last"] = plain
             if time.monotonic() - self._written < WRITE_SECONDS:

@@ -8,7 +8,6 @@ neighbours would spend each other's time.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import signal
 import sys
@@ -27,15 +26,13 @@ from bench.engines.worker.worker_process import (
     receive,
     settle,
     worker_environment,
+    silence_seconds,
 )
 from bench.errors import BenchError
 from bench.machine import cores, visible_gpus
 
 if TYPE_CHECKING:
     from bench.engines import Watcher
-
-SILENCE_SECONDS = 3600.0
-"""A worker that reports nothing for so long is taken to hang (BENCH_SILENCE_SECONDS)."""
 
 
 class Engine:
@@ -62,7 +59,7 @@ class Engine:
                 f"--gpus-per-run {most}: this machine has {resources.gpus} GPUs; give at most so "
                 "many, or use --engine slurm or ray"
             )
-        _silence_seconds()
+        silence_seconds()
         machine = _Machine(resources)
         waiting = list(states)
         with _signals_passed_on(machine) as signals:
@@ -94,25 +91,6 @@ class Engine:
             if state.status != "finished":
                 state.status = "stopped"
                 state.exit_code = 130 if signals[0] == signal.SIGINT else 75
-
-
-def _silence_seconds() -> float:
-    """The value of BENCH_SILENCE_SECONDS.
-
-    Raises:
-        BenchError: It is no number of seconds.
-    """
-    text = os.environ.get("BENCH_SILENCE_SECONDS", str(SILENCE_SECONDS))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not seconds > 0:
-        raise BenchError(
-            f"BENCH_SILENCE_SECONDS is {text[:40]!r}, and it must be a number of seconds above 0, "
-            "as 3600"
-        )
-    return seconds
 
 
 class _Machine:
@@ -194,7 +172,7 @@ class _Machine:
 
     def kill_silent(self) -> None:
         """Kill workers that have reported nothing for very long: a plugin hangs."""
-        limit = _silence_seconds()
+        limit = silence_seconds()
         for job_id, process in self.running.items():
             if time.monotonic() - self._last_report[job_id] > limit:
                 self._silent.add(job_id)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from bench.machine import beat
 from bench.probing.protocol import Criterion, ProbeSettings, criterion_score
 from bench.probing.sampling import uniform
 from bench.probing.targets import is_number, loss_of, num_outputs
@@ -310,6 +311,7 @@ class Perceptron:
         targets = torch.from_numpy((y - center) / scale if is_number(y) else y)
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
         for epoch in range(1, epochs + 1):
+            beat()
             order = np.argsort(uniform(noise, f"probe.mlp.order.{epoch}", len(x)), kind="stable")
             for rows in torch.split(torch.from_numpy(order), BATCH):
                 optimizer.zero_grad()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.machine import beat
 from bench.probing.methods import ProbeData
 from bench.probing.protocol import Criterion, ProbeSettings, criterion_score
 from bench.probing.readouts import FeatureReadout, readouts, screen
@@ -50,6 +51,7 @@ def probe(
     z, z_test = random_labels(train.types, test.types, y, noise)
     candidates = []
     for readout in readouts(train, grid, y, is_dev, settings):
+        beat()
         data = ProbeData(readout.train(train), y, is_dev, noise, settings, criterion)
         parameter, tried = method.choose(data)
         candidates.append(Candidate(readout, parameter, tried))

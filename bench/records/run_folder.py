@@ -20,6 +20,7 @@ import torch
 
 from bench.corpus.tokenizer import TextTokenizer
 from bench.errors import FailedError, RefusedError
+from bench.machine import beat
 from bench.pretraining.checkpoint import load_checkpoint, restore
 from bench.pretraining.checkpoints.modules import run_modules, write_architecture
 from bench.pretraining.corruption.realised import realised_rates
@@ -83,7 +84,8 @@ def execute(
 
     def wait() -> None:
         nonlocal said_at
-        if time.monotonic() - said_at > SAY_SECONDS:  # a silent process is taken to hang
+        beat()
+        if time.monotonic() - said_at > SAY_SECONDS:
             on_note("another process is doing this run; waiting for it")
             said_at = time.monotonic()
         stop = should_stop()

@@ -142,6 +142,22 @@ def test_four_processes_do_one_run_once(tmp_path: Path, uninterrupted: str) -> N
 
 
 @pytest.mark.slow
+def test_whoever_waits_for_the_run_of_another_process_is_not_taken_to_hang(tmp_path: Path) -> None:
+    owner = start(tmp_path, *FLAGS)
+    wait_for(tmp_path, "*/step-*")
+    children = Path(f"/proc/{owner.pid}/task/{owner.pid}/children").read_text().split()
+    worker = int(children[0])
+    os.kill(worker, signal.SIGSTOP)  # it keeps its lock
+    waiter = start(tmp_path, *FLAGS, BENCH_SILENCE_SECONDS="8")  # a slow start takes as long
+    time.sleep(20)
+    is_waiting = waiter.poll() is None
+    os.kill(worker, signal.SIGCONT)
+    assert is_waiting
+    finish(owner)
+    assert "another process is doing this run" in finish(waiter)
+
+
+@pytest.mark.slow
 def test_a_crashing_plugin_fails_alone(tmp_path: Path) -> None:
     (tmp_path / "acme_crash.py").write_text(CRASHING)
     info = tmp_path / "acme_crash-1.0.dist-info"

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from bench.engines import events
 from bench.engines.job_files import ProgressWriter, load_job, processes_of
 from bench.engines.worker.rank_launcher import is_first, is_rank, launch
+from bench.engines.worker.worker_process import silence_seconds
 from bench.errors import BenchError, StoppedError, user_error
-from bench.machine import die_with_parent
+from bench.machine import BEAT_SECONDS, die_with_parent, on_beat
 
 if TYPE_CHECKING:
     from bench.engines.jobs import RunJob
@@ -78,7 +79,9 @@ def main(file: str) -> int:
     if not is_rank() and (count := processes_of(Path(file))) > 1:
         return launch(count)
     stop = Stop()
-    return work(Path(file), _reporter(stop), stop)
+    report = _reporter(stop)
+    on_beat(lambda: report(events.Alive()), min(BEAT_SECONDS, silence_seconds() / 4))
+    return work(Path(file), report, stop)
 
 
 def work(file: Path, report: Report, stop: Stop) -> int:

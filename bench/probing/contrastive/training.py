@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
+from bench.machine import beat
 from bench.pretraining.noise import Noise
 from bench.probing.contrastive.pairs import TextPair, corpus_pairs
 from bench.probing.contrastive.settings import ContrastiveSettings
@@ -150,6 +151,7 @@ class Stage:
             lambda step: min((step + 1) / rise, (steps - step) / max(1, steps - rise)),
         )
         for index in self._batches():
+            beat()
             loss = self._loss(index)
             if not math.isfinite(loss.item()):
                 return math.inf

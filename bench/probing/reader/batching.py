@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from bench.machine import beat
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from torch import Tensor
@@ -133,6 +135,7 @@ def batches(
     start = 0
     for stop in range(1, len(order) + 1):
         if stop == len(order) or (stop + 1 - start) * lengths[order[stop]] > limit:
+            beat()
             yield order[start:stop]
             start = stop
 
