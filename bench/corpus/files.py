@@ -1,6 +1,6 @@
 """Text files as a corpus: text, code, .jsonl .json .csv .tsv (each also .gz) and .parquet.
 
-No file is read whole: text is read in pieces of a line, rows one by one and columns in small
+No large file is read whole: text is read in pieces of a line, rows one by one and columns in small
 batches, so a 50 MB line needs no more memory than a short one. Damage that occurs somewhere in
 every large corpus (an invalid byte, a NUL, an empty row) is repaired or left out, and counted.
 Damage that makes the whole file doubtful (a missing column, broken JSON, a gzip bomb) stops the run
@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from bench.corpus.documents import FORMATS, Unit, choose_unit, list_files
 from bench.corpus.raw_files import (
     HashedFile,
+    json_items,
     open_regular,
     read_errors,
     refuse_bomb,
@@ -228,7 +229,14 @@ class Files(Corpus):
 
     def _json(self, file: io.BufferedReader[Any], path: Path) -> Iterator[str]:
         """The rows of a list, or of JSON lines; any other JSON in a folder is read as code."""
-        content = file.read().decode("utf-8-sig", "surrogateescape")
+        payload = file.read(ROW_BYTES + 1)
+        if len(payload) > ROW_BYTES:
+            for row in json_items(payload, file, path, ROW_BYTES):
+                if isinstance(row, dict) and self.text_column not in row:
+                    raise self._no_column(path, row)
+                yield from self._if_text(row[self.text_column] if isinstance(row, dict) else row)
+            return
+        content = payload.decode("utf-8-sig", "surrogateescape")
         try:
             data = json.loads(content)
         except (ValueError, RecursionError) as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import gzip
 import hashlib
 import io
+import json
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterable, Iterator
@@ -16,6 +19,7 @@ from typing import Any
 
 from bench.errors import BenchError
 
+_NEXT_ITEM = re.compile(r"[\s,]*")
 _BOMB_BYTES, _BOMB_RATIO = 100_000_000, 1000  # gzip shrinks text 3-10 times, zeros 1030 times
 
 
@@ -105,6 +109,46 @@ def refuse_bomb(num_bytes: int, num_packed: int, path: Path) -> None:
             f"{path} unpacks to over {_BOMB_RATIO} times its size ({num_bytes:,} bytes "
             f"so far): a {kind} bomb, or not text; unpack the file yourself if you trust it"
         )
+
+
+def json_items(
+    start: bytes, rest: io.BufferedReader[Any], path: Path, longest: int
+) -> Iterator[Any]:
+    """The items of a large JSON list, one after the other.
+
+    Args:
+        start: The beginning of the file.
+        rest: What follows it.
+        path: For messages.
+        longest: The number of characters that an item may have.
+
+    Raises:
+        BenchError: It is no list, is damaged, or has a longer item.
+    """
+    decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+    text = utf8.decode(start)
+    place = _NEXT_ITEM.match(text).end()  # type: ignore[union-attr]  # it matches any text
+    if text[place : place + 1] != "[":
+        raise BenchError(
+            f"{path} has over {len(start) // 10**6} MB and is no JSON list; write one object on "
+            "each line and call it .jsonl"
+        )
+    place += 1
+    while True:
+        place = _NEXT_ITEM.match(text, place).end()  # type: ignore[union-attr]
+        if text[place : place + 1] == "]":
+            return
+        try:
+            item, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            more = rest.read(len(start) // 4)
+            if not more or len(text) - place > longest:
+                raise BenchError(
+                    f"{path} is not JSON, or has an item of over {longest // 10**6} MB ({error})"
+                ) from None
+            text, place = text[place:] + utf8.decode(more), 0
+            continue
+        yield item
 
 
 class HashedFile(io.RawIOBase):

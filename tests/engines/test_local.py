@@ -148,13 +148,14 @@ def test_whoever_waits_for_the_run_of_another_process_is_not_taken_to_hang(tmp_p
     children = Path(f"/proc/{owner.pid}/task/{owner.pid}/children").read_text().split()
     worker = int(children[0])
     os.kill(worker, signal.SIGSTOP)  # it keeps its lock
-    waiter = start(tmp_path, *FLAGS, BENCH_SILENCE_SECONDS="8")  # a slow start takes as long
-    time.sleep(20)
+    waiter = start(tmp_path, *FLAGS, BENCH_SILENCE_SECONDS="20")  # a slow start takes as long
+    time.sleep(45)
     is_waiting = waiter.poll() is None
     os.kill(worker, signal.SIGCONT)
-    assert is_waiting
+    errors = finish(waiter)
     finish(owner)
-    assert "another process is doing this run" in finish(waiter)
+    assert "another process is doing this run" in errors
+    assert is_waiting
 
 
 @pytest.mark.slow

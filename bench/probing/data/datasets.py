@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.corpus.raw_files import refuse_bomb
 from bench.errors import BenchError
 from bench.probing.task import DataRoot, Splits
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HUB_EXPORT = "refs/convert/parquet"
+SMALL_BYTES = 100_000_000
+"""A parquet file with fewer bytes times rows cannot unpack to more."""
+MOST_UNPACKED_BYTES = 8_000_000_000
 WAY_OUT = "give --data DIR with the data in the layout NAME/SPLIT.parquet"
 
 
@@ -203,15 +207,59 @@ def read_parquet(path: Path) -> pd.DataFrame:
     """The content of a parquet file.
 
     Raises:
-        BenchError: It is damaged or not a parquet file.
+        BenchError: It is damaged, not a parquet file, or unpacks to far more than its size.
     """
     import pandas as pd
     import pyarrow
 
     try:
+        _refuse_parquet_bomb(path)
         return pd.read_parquet(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise BenchError(f"{path} cannot be read as parquet ({error}); download it again") from None
+
+
+def _refuse_parquet_bomb(path: Path) -> None:
+    """Count what a file unpacks to; one text in a million rows stays one text in memory.
+
+    Raises:
+        BenchError: It is out of proportion to the size of the file, or over `MOST_UNPACKED_BYTES`.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        meta = file.metadata
+    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+    if meta.num_rows * sum(group.total_byte_size for group in groups) <= SMALL_BYTES:
+        return
+    columns = [meta.schema.column(i) for i in range(meta.num_columns)]
+    texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+    num_bytes, num_packed = 0, path.stat().st_size
+    with pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False) as file:
+        for batch in file.iter_batches(1024, use_threads=False):
+            num_bytes += sum(_unpacked_bytes(column) for column in batch.columns)
+            refuse_bomb(num_bytes, num_packed, path)
+            if num_bytes > MOST_UNPACKED_BYTES:
+                raise BenchError(
+                    f"{path} unpacks to over {MOST_UNPACKED_BYTES // 10**9} GB, the limit of the "
+                    "examples of a task; take fewer rows or columns"
+                )
+
+
+def _unpacked_bytes(column: Any) -> int:
+    """The bytes of a column of arrow with every text written out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(column.dictionary)
+        return int(pc.sum(pc.take(lengths, column.indices)).as_py() or 0)
+    if pa.types.is_struct(kind):
+        return sum(_unpacked_bytes(part) for part in column.flatten())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _unpacked_bytes(column.flatten())
+    return int(column.nbytes)
 
 
 def as_splits(train: pd.DataFrame, test: pd.DataFrame, data: DataRoot) -> Splits:

@@ -14,8 +14,11 @@ far from zero carries its information in less than that.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
+import tempfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -49,6 +52,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**29
 """Texts are mostly used again within a task (its second metric, its other probes), seldom in
 another one."""
+
+LARGE_BYTES = 2**32
+"""The features of a larger set lie in a temporary file: at `base`, those of 20,000 texts."""
 
 Words = tuple[Span, ...]
 
@@ -85,6 +91,14 @@ class FeatureCache:
         while self.bytes > MAX_BYTES:
             (_, oldest_words), oldest = self._features.popitem(last=False)
             self.bytes -= _bytes(oldest_words, oldest)
+
+
+def _room(shape: tuple[int, ...]) -> Float[np.ndarray, ...]:
+    """An empty array; on disk if it is large, so that the system may take its memory back."""
+    if 4 * math.prod(shape) <= LARGE_BYTES:
+        return np.empty(shape, dtype=np.float32)
+    with tempfile.TemporaryFile() as file:
+        return np.asarray(np.memmap(file, dtype=np.float32, mode="w+", shape=shape))
 
 
 def _bytes(words: Words, features: TextFeatures) -> int:
@@ -131,17 +145,27 @@ class RunReader:
         """Frozen features; `spans` requests words by character range [start, end)."""
         words = [()] * len(texts) if spans is None else [tuple(each) for each in spans]
         keys = list(zip(texts, words, strict=True))
-        in_memory = {key: self._cache.get(*key) for key in keys}
-        new = self._encode([key for key, features in in_memory.items() if features is None])
-        everything = [in_memory[key] or new[key] for key in keys]
-        for (text, own_words), features in zip(keys, everything, strict=True):
+        places: dict[tuple[str, Words], list[int]] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(key, []).append(place)
+        in_memory = {key: self._cache.get(*key) for key in places}
+        known = [(key, features) for key, features in in_memory.items() if features is not None]
+        new = [key for key, features in in_memory.items() if features is None]
+        first_word = np.cumsum([0, *map(len, words)])
+        pooled = of_words = np.empty(0, dtype=np.float32)
+        truncated = 0
+        # One text at a time goes to its place, so that a large set is never twice in memory.
+        for (text, own_words), features in itertools.chain(known, self._encode(new)):
+            if not len(pooled):
+                pooled = _room((len(keys), *features.pooled.shape))
+                of_words = _room((int(first_word[-1]), *features.pooled.shape))
+            for place in places[text, own_words]:
+                pooled[place] = features.pooled
+                of_words[first_word[place] : first_word[place + 1]] = features.words
+                truncated += features.truncated
             self._cache.put(text, (), features)
             self._cache.put(text, own_words, features)
-        return Features(
-            pooled=np.stack([features.pooled for features in everything]),
-            spans=None if spans is None else np.concatenate([each.words for each in everything]),
-            truncated=sum(features.truncated for features in everything),
-        )
+        return Features(pooled, None if spans is None else of_words, truncated)
 
     def log_likelihood(
         self, texts: Sequence[str], policy: Literal["original", "word_l2r"] = "original"
@@ -225,12 +249,15 @@ class RunReader:
         return self._tokens
 
     @torch.inference_mode()
-    def _encode(self, keys: Sequence[tuple[str, Words]]) -> dict[tuple[str, Words], TextFeatures]:
-        """The features of texts, and of words in them."""
+    def _encode(
+        self, keys: Sequence[tuple[str, Words]]
+    ) -> Iterator[tuple[tuple[str, Words], TextFeatures]]:
+        """The features of texts, and of words in them, as soon as a text is complete."""
         device = self.encoder.token_table.device
         texts = [text for text, _ in keys]
         windows = read_windows(self.tokenizer, texts, self.encoder.shape.max_length)
         parts: list[list[WindowFeatures]] = [[] for _ in keys]
+        num_windows = np.bincount([window.text for window in windows], minlength=len(keys))
         own_words = _words_of(windows, [words for _, words in keys])
         for index in batches([len(w.row.tokens) for w in windows], batch_tokens(device)):
             batch = [windows[i] for i in index]
@@ -252,7 +279,9 @@ class RunReader:
                 # A copy: a view would keep the features of its whole batch alive.
                 own = WindowFeatures(i, window, pooled[b].copy(), chosen[b][0], words[owner == b])
                 parts[window.text].append(own)
-        return {key: _joined(own) for key, own in zip(keys, parts, strict=True)}
+                if len(parts[window.text]) == num_windows[window.text]:
+                    yield keys[window.text], _joined(parts[window.text])
+                    parts[window.text].clear()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -173,10 +174,34 @@ def test_the_cache_is_bounded(parts, tokenizer, monkeypatch):
     first = run.features(TEXTS)
     assert run._cache.bytes <= 3 * one
     read = encoder.tokens_read
-    run.features(TEXTS[-3:])  # the last ones are still in memory, the first are not
+    run.features([text for text, _ in run._cache._features])  # the last ones to be read
     assert encoder.tokens_read == read
     np.testing.assert_allclose(run.features(TEXTS).pooled, first.pooled, atol=1e-6)
     assert encoder.tokens_read > read
+
+
+@pytest.mark.parametrize("large_bytes", [2**32, 0])
+def test_features_are_never_twice_in_memory(parts, tokenizer, large_bytes, monkeypatch):
+    draw = np.random.default_rng(0)
+
+    def encode(keys):
+        for key in keys:
+            pooled = draw.standard_normal((4, 3, 128), dtype=np.float32)
+            yield key, reader_module.TextFeatures(pooled, np.empty((0, 4, 3, 128)), False)
+
+    monkeypatch.setattr(reader_module, "MAX_BYTES", 500_000)
+    monkeypatch.setattr(reader_module, "LARGE_BYTES", large_bytes)
+    run = make(parts, tokenizer)
+    monkeypatch.setattr(run, "_encode", encode)
+    texts = [f"text {i % 3000}" for i in range(4000)]  # some twice
+    tracemalloc.start()
+    pooled = run.features(texts).pooled
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (pooled[:1000] == pooled[3000:]).all()
+    assert len(np.unique(pooled[:3000, 0, 0, 0])) == 3000
+    on_disk = 0 if large_bytes else pooled.nbytes
+    assert peak + on_disk < 1.2 * pooled.nbytes + 3_000_000
 
 
 def slow_likelihood(parts, tokenizer, text, policy, shift=0):

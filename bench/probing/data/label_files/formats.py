@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.corpus.raw_files import separated_rows
+from bench.corpus.raw_files import open_regular, read_errors, separated_rows
 from bench.errors import BenchError
 from bench.probing.data.datasets import read_parquet
 from bench.probing.data.label_files.sentences import read_conll, read_conllu
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".conllu", ".conll")
 _CELL_CHARACTERS = 64_000_000
+MOST_BYTES = 1_000_000_000
+"""Label files are in memory as a whole; a larger text file is refused before it is read."""
 
 
 def read_rows(path: Path, notes: list[str]) -> pd.DataFrame:
@@ -64,10 +66,13 @@ def read_rows(path: Path, notes: list[str]) -> pd.DataFrame:
 
 def _text(path: Path) -> str:
     """A file's text, without its byte order mark."""
-    try:
-        payload = path.read_bytes()
-    except OSError as error:
-        raise BenchError(f"{path} cannot be read ({error.strerror})") from None
+    with read_errors(path), open_regular(path) as file:
+        payload = file.read(MOST_BYTES + 1)
+    if len(payload) > MOST_BYTES:
+        raise BenchError(
+            f"{path} is larger than {MOST_BYTES // 10**6} MB, the limit of a label file of text; "
+            "save it as .parquet, or take fewer rows"
+        )
     if payload[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise BenchError(f"{path} is UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
     try:
