@@ -4,8 +4,8 @@ A text overlaps where it shares thirteen words (or tokens) in a row with a text 
 in GPT-3's check (Brown et al. 2020). The corpus is compared as tokens, because its store has tokens
 and the encoder read tokens; thirteen tokens are fewer words, so the check errs towards more
 overlap. In a script without spaces a token can have several words (characters), and as many tokens
-count as have thirteen words in the mean. It runs once for a corpus and a task's data, with a
-million tokens in memory at a time, and its result is cached. The score on the other examples is
+count as have thirteen words in the mean. One pass over the corpus, with a million tokens in memory
+at a time, serves all tasks of a run, and the results are cached. The score on the other examples is
 reported beside the score: no example is removed.
 """
 
@@ -14,13 +14,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.corpus.words import plain_words
+from bench.machine import beat
 from bench.settings import sha256_json
 from bench.storage import exclusive, write_atomic
 
@@ -65,15 +66,39 @@ def shares_words(train_texts: Sequence[str], test_texts: Sequence[str]) -> Bool[
     return seen
 
 
-def corpus_overlap(prepared: Path, splits: Splits) -> Overlap:
-    """The overlap of a test split with the training part of a prepared corpus; cached beside it."""
+def corpus_overlap(
+    prepared: Path, splits: Splits, others: Callable[[], Iterable[Splits]] = lambda: ()
+) -> Overlap:
+    """The overlap of a test split with the training part of a prepared corpus; cached beside it.
+
+    Args:
+        prepared: Folder of the prepared corpus.
+        splits: The data of a task.
+        others: The data of further tasks, which are looked for in the same pass over the corpus.
+    """
     folder = prepared.parent.parent / "overlaps"
-    path = folder / f"{sha256_json([_FORMAT, prepared.name, splits.sha256])[:32]}.json"
+
+    def path(one: Splits) -> Path:
+        return folder / f"{sha256_json([_FORMAT, prepared.name, one.sha256])[:32]}.json"
+
+    if (known := _read(path(splits), len(splits.test))) is not None:
+        return known
     try:
-        with exclusive(folder / f"{path.stem}.lock"):
-            return _read(path, len(splits.test)) or _write(path, _search(prepared, splits))
+        with exclusive(folder / f"{prepared.name}.lock", beat):
+            if (known := _read(path(splits), len(splits.test))) is not None:
+                return known
+            searches = {path(splits): _Search(prepared, splits)}
+            for one in others():
+                if path(one) not in searches and _read(path(one), len(one.test)) is None:
+                    searches[path(one)] = _Search(prepared, one)
+            _search(prepared, list(searches.values()))
+            for file, search in searches.items():
+                _write(file, search.overlap())
+            return searches[path(splits)].overlap()
     except OSError:  # the cache cannot be written
-        return _search(prepared, splits)
+        search = _Search(prepared, splits)
+        _search(prepared, [search])
+        return search.overlap()
 
 
 def with_overlap(score: Score, overlap: Overlap) -> Score:
@@ -118,29 +143,49 @@ def gram_hashes(ids: Int[np.ndarray, " L"], size: int = GRAM) -> UInt64[np.ndarr
     return _scramble(hashes)
 
 
-def _search(prepared: Path, splits: Splits) -> Overlap:
-    """Compare the test split with the whole token store, in one pass."""
-    from bench.corpus.tokenizer import TextTokenizer
+class _Search:
+    """The grams of one test split, and which of them the corpus contains."""
 
-    tokenizer = TextTokenizer.from_file(prepared / "tokenizer.json")
-    rows = texts_of(splits.test)
-    encoded = tokenizer.encode([text for row in rows for text in row])
-    example = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    size = _gram_tokens(rows, sum(len(one.ids) for one in encoded))
-    grams, owners = _grams([one.ids for one in encoded], size)
-    targets, place = np.unique(grams, return_inverse=True)
-    is_there = np.zeros(len(targets), dtype=bool)
-    may_be = np.zeros(1 << _FILTER_BITS, dtype=bool)  # this filter excludes most of the corpus
-    may_be[_filter_place(targets)] = True
-    for piece in _pieces(prepared) if len(targets) else ():
-        hashes = gram_hashes(piece, size)
-        hashes = hashes[may_be[_filter_place(hashes)]]
-        at = np.minimum(np.searchsorted(targets, hashes), len(targets) - 1)
-        is_there[at[targets[at] == hashes]] = True
-    seen, checked = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
-    checked[example[owners]] = True
-    seen[example[owners[is_there[place]]]] = True
-    return Overlap(seen, checked)
+    def __init__(self, prepared: Path, splits: Splits) -> None:
+        from bench.corpus.tokenizer import TextTokenizer
+
+        tokenizer = TextTokenizer.from_file(prepared / "tokenizer.json")
+        rows = texts_of(splits.test)
+        encoded = tokenizer.encode([text for row in rows for text in row])
+        example = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+        self.size = _gram_tokens(rows, sum(len(one.ids) for one in encoded))
+        grams, owners = _grams([one.ids for one in encoded], self.size)
+        self.targets, self._place = np.unique(grams, return_inverse=True)
+        self.is_there = np.zeros(len(self.targets), dtype=bool)
+        self._examples, self._num_examples = example[owners], len(rows)
+
+    def overlap(self) -> Overlap:
+        """The result, after the search."""
+        seen, checked = np.zeros((2, self._num_examples), dtype=bool)
+        checked[self._examples] = True
+        seen[self._examples[self.is_there[self._place]]] = True
+        return Overlap(seen, checked)
+
+
+def _search(prepared: Path, searches: Sequence[_Search]) -> None:
+    """Compare all test splits with the whole token store, in one pass."""
+    by_size: dict[int, list[_Search]] = {}
+    for search in searches:
+        if len(search.targets):
+            by_size.setdefault(search.size, []).append(search)
+    filters = {}
+    for size, own in by_size.items():  # most of the corpus is excluded by this filter
+        filters[size] = np.zeros(1 << _FILTER_BITS, dtype=bool)
+        for search in own:
+            filters[size][_filter_place(search.targets)] = True
+    for piece in _pieces(prepared) if by_size else ():
+        beat()
+        for size, own in by_size.items():
+            hashes = gram_hashes(piece, size)
+            hashes = hashes[filters[size][_filter_place(hashes)]]
+            for search in own:
+                at = np.minimum(np.searchsorted(search.targets, hashes), len(search.targets) - 1)
+                search.is_there[at[search.targets[at] == hashes]] = True
 
 
 def _pieces(prepared: Path) -> Iterator[Int[np.ndarray, " L"]]:

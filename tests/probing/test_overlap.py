@@ -102,7 +102,9 @@ def test_the_corpus_is_searched_once_and_the_result_is_cached(
     corpus: PreparedCorpus, splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overlap, "PIECE_TOKENS", 1_000)  # several pieces, grams across their ends
-    result = overlap._search(corpus.folder, splits)
+    search = overlap._Search(corpus.folder, splits)
+    overlap._search(corpus.folder, [search])
+    result = search.overlap()
     assert result.seen.tolist() == [True, True, False, False]
     assert result.checked.tolist() == [True, True, False, True]
     again = corpus_overlap(corpus.folder, splits)
@@ -112,6 +114,28 @@ def test_the_corpus_is_searched_once_and_the_result_is_cached(
     assert (third.seen.tolist(), third.checked.tolist()) == (
         result.seen.tolist(), result.checked.tolist(),
     )  # fmt: skip
+
+
+def test_one_pass_serves_all_tasks(
+    corpus: PreparedCorpus, splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [splits.test, splits.test[::-1].reset_index(drop=True), splits.test[2:3]]
+    frames.append(pd.DataFrame({"text": ["w" + " w" * 30, *splits.test["text"][:1]]}))
+    tasks = [Splits(splits.train, one, f"{i}" * 64) for i, one in enumerate(frames)]
+    alone = []
+    for task in tasks:
+        search = overlap._Search(corpus.folder, task)
+        overlap._search(corpus.folder, [search])
+        alone.append(search.overlap())
+    passes: list[int] = []
+    pieces = overlap._pieces
+    monkeypatch.setattr(overlap, "_pieces", lambda folder: passes.append(1) or pieces(folder))
+    together = [corpus_overlap(corpus.folder, task, lambda: tasks) for task in tasks]
+    assert len(passes) == 1
+    for one, other in zip(alone, together, strict=True):
+        assert one.seen.tolist() == other.seen.tolist()
+        assert one.checked.tolist() == other.checked.tolist()
+    assert [one.seen.any() for one in alone] == [True, True, False, True]
 
 
 def test_no_gram_between_two_pieces_is_lost(

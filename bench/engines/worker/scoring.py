@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.pretraining.noise import Noise
     from bench.pretraining.objective import Objective
     from bench.probing.task import NotApplicableError, Reader, Score, Splits, Task
+    from bench.registry import Registry
     from bench.spec import Init, RunSpec
 
 Report = Callable[[events.Event], None]
@@ -169,7 +170,7 @@ def score(
             try:
                 answer = task.score(readers[attention], splits, _noise(splits))
                 if subject.is_pretrained_here or task.probe == "contrastive":
-                    answer = _with_corpus_overlap(answer, splits, evaluation)
+                    answer = _with_corpus_overlap(answer, splits, evaluation, registry)
             except NotApplicableError as reason:
                 answer = reason
             file.write(subject.folder, answer, time.perf_counter() - started)
@@ -212,7 +213,7 @@ def score_baselines(job: BaselinesJob, report: Report, check: Callable[[], None]
         seconds = (time.perf_counter() - started) / max(len(scores), 1)
         for baseline in sorted(scores, key=lambda name: name == MAJORITY):
             file = ScoreFile(task, splits, limit, {"baseline": baseline})
-            answer = _with_corpus_overlap(scores[baseline], splits, evaluation)
+            answer = _with_corpus_overlap(scores[baseline], splits, evaluation, registry)
             file.write(evaluation.out, answer, seconds)
 
     for reference in evaluation.tasks:
@@ -223,12 +224,20 @@ def score_baselines(job: BaselinesJob, report: Report, check: Callable[[], None]
     failures.raise_all()
 
 
-def _with_corpus_overlap(score: Score, splits: Splits, evaluation: Evaluation) -> Score:
+def _with_corpus_overlap(
+    score: Score, splits: Splits, evaluation: Evaluation, registry: Registry
+) -> Score:
     """The score with the share of test examples that overlap with the corpus."""
+    from bench.probing.data.user_tasks import task_class
     from bench.probing.overlap import corpus_overlap, with_overlap
 
+    def all_splits() -> Iterator[Splits]:
+        for reference in evaluation.tasks:
+            with contextlib.suppress(Exception):  # reported when the task is scored
+                yield task_class(reference, registry)().load(evaluation.data)
+
     assert evaluation.data.prepared is not None
-    return with_overlap(score, corpus_overlap(evaluation.data.prepared, splits))
+    return with_overlap(score, corpus_overlap(evaluation.data.prepared, splits, all_splits))
 
 
 def _noise(splits: Splits) -> Noise:
