@@ -31,7 +31,7 @@ FILES = ("train/tokens.bin", "train/flags.bin", "train/documents.bin", "train/ma
 def write_corpus(folder: Path, blocks: int = 300) -> Path:
     """Text with blank lines, lines, code, rows, packed files, and damage in each."""
     folder.mkdir()
-    texts = [f"Block {i} says {i * i % 97}. It is naïve, हिन्दी {i % 7}!" for i in range(blocks)]
+    texts = [f"Block {i} says {i * i % 97}.\nIt is naïve, हिन्दी {i % 7}!" for i in range(blocks)]
     texts[5] = "x" * 3000
     texts[7] = texts[8]  # a copy
     text = "\n\n".join(texts).replace("naïve, हिन्दी 3", "a\0b").encode()
