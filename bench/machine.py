@@ -19,7 +19,7 @@ from importlib.metadata import version
 from types import FrameType
 from typing import TypeVar
 
-from bench.errors import StoppedError
+from bench.errors import BenchError, StoppedError
 
 T = TypeVar("T")
 BEAT_SECONDS = 10.0
@@ -46,6 +46,29 @@ def die_with_parent(number: int) -> None:
     """Make Linux send a signal to this process when its parent dies; elsewhere do nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+
+SILENCE_SECONDS = 3600.0
+"""A worker that reports nothing for so long is taken to hang (BENCH_SILENCE_SECONDS)."""
+
+
+def silence_seconds() -> float:
+    """The value of BENCH_SILENCE_SECONDS.
+
+    Raises:
+        BenchError: It is no number of seconds.
+    """
+    text = os.environ.get("BENCH_SILENCE_SECONDS", str(SILENCE_SECONDS))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise BenchError(
+            f"BENCH_SILENCE_SECONDS is {text[:40]!r}, and it must be a number of seconds above 0, "
+            "as 3600"
+        )
+    return seconds
 
 
 class _Heart:

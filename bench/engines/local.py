@@ -26,10 +26,9 @@ from bench.engines.worker.worker_process import (
     receive,
     settle,
     worker_environment,
-    silence_seconds,
 )
 from bench.errors import BenchError
-from bench.machine import cores, visible_gpus
+from bench.machine import cores, silence_seconds, visible_gpus
 
 if TYPE_CHECKING:
     from bench.engines import Watcher

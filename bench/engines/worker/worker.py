@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from bench.engines import events
 from bench.engines.job_files import ProgressWriter, load_job, processes_of
 from bench.engines.worker.rank_launcher import is_first, is_rank, launch
-from bench.engines.worker.worker_process import silence_seconds
 from bench.errors import BenchError, StoppedError, user_error
-from bench.machine import BEAT_SECONDS, die_with_parent, on_beat
+from bench.machine import BEAT_SECONDS, die_with_parent, on_beat, silence_seconds
 
 if TYPE_CHECKING:
     from bench.engines.jobs import RunJob

@@ -15,34 +15,12 @@ from pathlib import Path
 from bench.engines.events import Done, Event, Failure, read_event
 from bench.engines.jobs import JobState, Resources
 from bench.engines.worker.template import ForkedWorker, Template
-from bench.errors import BenchError
 
 RESUMABLE = 75
 """The exit code of a job that saved its state and stopped."""
 POLL_SECONDS = 0.02
 MAX_STARTS = 4
 """A job that dies again and again is given up: the cause is probably its own."""
-SILENCE_SECONDS = 3600.0
-"""A worker that reports nothing for so long is taken to hang (BENCH_SILENCE_SECONDS)."""
-
-
-def silence_seconds() -> float:
-    """The value of BENCH_SILENCE_SECONDS.
-
-    Raises:
-        BenchError: It is no number of seconds.
-    """
-    text = os.environ.get("BENCH_SILENCE_SECONDS", str(SILENCE_SECONDS))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not seconds > 0:
-        raise BenchError(
-            f"BENCH_SILENCE_SECONDS is {text[:40]!r}, and it must be a number of seconds above 0, "
-            "as 3600"
-        )
-    return seconds
 
 
 class WorkerProcess:
