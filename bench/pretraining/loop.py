@@ -15,18 +15,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from bench.corpus.order import Order
 from bench.errors import FailedError
-from bench.pretraining.batch import IGNORED, Batch, Loss
+from bench.pretraining.batch import Batch, Loss
 from bench.pretraining.batch_reader import BatchReader
-from bench.pretraining.checkpoints.adapter import CheckpointHead
 from bench.pretraining.checkpoints.modules import initial_modules
 from bench.pretraining.guard import refuse_side_effects
-from bench.pretraining.heads import TokenHead
 from bench.pretraining.ledger import Ledger, check_passes, check_predictions, step_flops
 from bench.pretraining.loss_sums import (
     Feedback,
@@ -291,46 +287,6 @@ class Pretraining:
         self.optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
-    def unigram_loss(self) -> float | None:
-        """The validation loss of a predictor that knows the frequencies of tokens only.
-
-        It is computed on the same rows, masks and weights as the validation loss, so the two are
-        comparable. None for an objective whose head does more than predict tokens, or whose
-        encoder sees most of what it predicts, because its loss has no such floor.
-        """
-        if type(self.head) not in (TokenHead, CheckpointHead) or self.corpus.heldout is None:
-            return None
-        if self._visible_share() > 0.5:
-            return None
-        counts = torch.from_numpy(self.corpus.train.counts.copy()).to(self.device)
-        logits, calls = (counts.float() + 1.0).log(), 0
-
-        def forward(hidden: Tensor, embedding: Tensor) -> Tensor:
-            nonlocal calls
-            calls += 1
-            return logits.expand(*hidden.shape[:-1], -1)
-
-        self.head.forward = forward
-        try:
-            loss = self._validation_loss(self.objective)
-        finally:
-            del self.head.forward
-        return loss if calls else None
-
-    def _visible_share(self) -> float:
-        """The share of the predicted tokens that the encoder sees at the place it predicts from."""
-        assert self.corpus.heldout is not None  # the caller has checked
-        rows = np.arange(min(self.rows_per_step, self.corpus.heldout.num_rows(self.length, True)))
-        batch = self.reader.read(self.corpus.heldout, rows, self.progress)
-        noise = Noise(self.spec.seed, 0, batch.example_ids)
-        example = self.objective.corrupt(batch, self.vocabulary, noise)
-        seen = example.inputs
-        if example.positions is not None:
-            seen = seen.gather(1, example.positions)
-        asked = example.labels != IGNORED
-        return float((seen == example.labels)[asked].float().mean()) if asked.any() else 0.0
-
-    @torch.no_grad()
     def _validate(self) -> None:
         """Add a point to the training curve."""
         recent, self.recent = self.recent, {}
@@ -338,17 +294,18 @@ class Pretraining:
             "learning_rate": learning_rate_schedule(self.spec.training, self.progress),
             "train_nats": math.nan,
             **{name: mean.value for name, mean in recent.items()},
-            "validation_loss": self._validation_loss(self.objective),
+            "validation_loss": self.validation_loss(self.objective),
         }
         customary = at_customary_rate(self.objective)
         if customary is not None:
-            point["validation_loss_at_15"] = self._validation_loss(customary)
+            point["validation_loss_at_15"] = self.validation_loss(customary)
         if self.forget is not None:
             store = self.forget.train if self.forget.heldout is None else self.forget.heldout
-            point["forget_loss"] = self._validation_loss(self.objective, store)
+            point["forget_loss"] = self.validation_loss(self.objective, store)
         self.curve.append(point)
 
-    def _validation_loss(self, objective: Objective, store: TokenStore | None = None) -> float:
+    def validation_loss(self, objective: Objective, store: TokenStore | None = None) -> float:
+        """The mean loss of `objective` on the held-out rows of `store`, in nats."""
         read_before = self.encoder.tokens_read
         self.encoder.eval()
         self.head.eval()

@@ -15,6 +15,7 @@ import torch
 
 from bench.machine import cores
 from bench.pretraining.loop import Pretraining
+from bench.records.unigram import unigram_loss
 
 _OVERFIT = 0.005
 
@@ -55,7 +56,7 @@ def run_metadata(run: Pretraining) -> dict[str, Any]:
         "tokenizer_sha256": spec.tokenizer_sha256,
         "reference_nats": reference_nats(run.corpus),
         "validation_loss": _finite(run.curve[-1]["validation_loss"] if run.curve else None),
-        "unigram_loss": _finite(run.unigram_loss()),
+        "unigram_loss": _finite(unigram_loss(run)),
         "overfits_from_epoch": _overfits_from(run),
         **_continuation(run),
         "versions": {

@@ -103,7 +103,7 @@ class Trial(Pretraining):
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(self.average[name])
-            return self._validation_loss(self.objective)
+            return self.validation_loss(self.objective)
 
 
 class Muon:

@@ -119,10 +119,10 @@ def test_weights_move_to_the_types_with_more_errors(
 @torch.no_grad()
 def test_validation_keeps_equal_weights(make_spec: MakeSpec, corpus: PreparedCorpus) -> None:
     run = Pretraining(*make_spec("adaptive_mlm"), corpus, "cpu")
-    before = run._validation_loss(run.objective)
+    before = run.validation_loss(run.objective)
     assert run.feedback is not None
     run.feedback.statistics = {"weights": torch.rand(run.spec.encoder.vocab_size).double()}
-    assert run._validation_loss(run.objective) == before
+    assert run.validation_loss(run.objective) == before
     assert run.feedback.counters == {}  # held-out predictions are not counted
 
 

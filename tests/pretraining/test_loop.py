@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -410,43 +409,6 @@ def test_curve_has_the_loss_at_the_customary_rate_too(
 
 def test_diverged_is_not_a_user_error() -> None:
     assert not issubclass(Diverged, BenchError)
-
-
-@pytest.mark.parametrize("name", ["token", "span", "causal", "masked_diffusion", "prefix_lm"])
-def test_the_unigram_loss_is_that_of_token_frequencies_on_the_same_labels(
-    make_spec: MakeSpec, corpus: PreparedCorpus, name: str
-) -> None:
-    run = Pretraining(*make_spec(name), corpus, "cpu")
-    before = {key: value.clone() for key, value in run.head.state_dict().items()}
-    floor = run.unigram_loss()
-    assert floor is not None
-    counts = corpus.train.counts + 1.0
-    nats = -np.log(counts / counts.sum())
-    heldout = corpus.heldout
-    assert heldout is not None
-    expected = (heldout.counts * nats).sum() / heldout.counts.sum()
-    assert floor == pytest.approx(expected, rel=0.1)  # a sample of the held-out tokens
-    assert floor == run.unigram_loss()  # whatever the weights are, and again
-    assert all(torch.equal(value, run.head.state_dict()[key]) for key, value in before.items())
-    run.step()  # the head predicts by itself again
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "replaced_token",
-        "t5_infilling",
-        "mixture",
-        "all_tokens_mlm",
-        "tsdae",
-        "simcse",
-        "retromae",
-    ],
-)
-def test_a_loss_of_more_than_hidden_tokens_has_no_floor(
-    make_spec: MakeSpec, corpus: PreparedCorpus, name: str
-) -> None:
-    assert Pretraining(*make_spec(name), corpus, "cpu").unigram_loss() is None
 
 
 def test_dropout_is_resumed_exactly_and_leaves_validation_alone(
