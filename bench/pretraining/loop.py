@@ -12,13 +12,15 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 
 from bench.corpus.order import Order
 from bench.errors import FailedError
+from bench.pretraining.accelerator.masked_update import MaskedUpdate
+from bench.pretraining.accelerator.pending import PendingStep
 from bench.pretraining.batch import Batch, Loss
 from bench.pretraining.batch_reader import BatchReader
 from bench.pretraining.checkpoints.modules import initial_modules
@@ -28,8 +30,8 @@ from bench.pretraining.loss_sums import (
     Feedback,
     Mean,
     MicroBatchLoss,
+    MicroBatchSums,
     curve_terms,
-    divisor_of,
 )
 from bench.pretraining.noise import Noise
 from bench.pretraining.optimization import build_optimizer, learning_rate_schedule
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from bench.pretraining.encoder import Encoder
     from bench.pretraining.objective import Objective
     from bench.spec import RunSpec
+
+T = TypeVar("T")
 
 CURVE_POINTS = 10
 GUARDED_STEPS = 3
@@ -63,6 +67,11 @@ class Progress:
     """Mean training loss of the step."""
     tokens: int
     tokens_per_second: float
+
+
+def _in_order(parts: Sequence[Sequence[T]]) -> list[T]:
+    """What the ranks have of each micro-batch, in the order of the micro-batches."""
+    return [part[i] for i in range(len(parts[0])) for part in parts]
 
 
 class Pretraining:
@@ -113,6 +122,11 @@ class Pretraining:
         self.recent: dict[str, Mean] = {}  # the loss and its terms since the last curve point
         self.reader.collect_statistics(objective, corpus.train)
         self.feedback = Feedback(self.reader.statistics) if objective.feedback_steps else None
+        self._masked_update = MaskedUpdate(self.optimizer, spec.training.clip_norm, ranks)
+        self._pending: PendingStep | None = None
+        # Where the next step depends on the sums of this one, they are read at once.
+        is_needed = spec.budget.axis == "predictions" or self.feedback is not None
+        self.is_late = self.device.type == "cuda" and not is_needed
         if self.device.type == "cuda":
             self.encoder.compile_forward()
 
@@ -149,6 +163,7 @@ class Pretraining:
             nats = self.step()
             share = self.progress
             if share >= 1.0 or share * CURVE_POINTS >= len(self.curve):
+                self.settle()
                 self._validate()
             tokens_per_second = self.ledger.tokens / max(self.ledger.seconds, 1e-9)
             on_progress(
@@ -168,69 +183,75 @@ class Pretraining:
         self.encoder.tokens_read = read_before
 
     def step(self) -> float:
-        """Do one optimizer step and return its mean loss in nats (NaN if nothing was predicted)."""
+        """Do one optimizer step and return its mean loss in nats (NaN if nothing was predicted).
+
+        On a GPU it is the mean loss of the step before, whose sums have arrived by now.
+        """
         started = time.perf_counter()
-        share = self.progress
+        share, ledger = self.progress, self.ledger
         read_before = self.encoder.tokens_read
-        losses = self._gradient(share)
-        total, divisor = sum(loss.nats for loss in losses), sum(loss.divisor for loss in losses)
-        if not math.isfinite(total):
-            raise Diverged(f"loss {total} at step {self.ledger.steps}")
+        own, costs = self._gradient(share)
         positions = self.rows_per_step * self.length
         check_passes(
             sum(self.ranks.gather(self.encoder.tokens_read - read_before)),
             positions * self.cost.encoder_passes,
             self.objective.name,
         )
-        self._update(divisor, share)
-        ledger = self.ledger
+        nats = self._update_late(own, share) if self.is_late else self._update_now(own, share)
         ledger.steps += 1
-        ledger.tokens += sum(loss.tokens for loss in losses)
-        ledger.predictions += sum(loss.predictions for loss in losses)
-        slots = sum(loss.slots for loss in losses)
+        ledger.tokens += sum(tokens for tokens, _ in costs)
         ledger.flops += step_flops(
             self.encoder.forward_flops(self.rows_per_step, self.length),
             self.cost,
-            self.rows_per_step * self.length,
-            slots,
+            positions,
+            sum(slots for _, slots in costs),
         )
         if self.feedback is not None:
-            for loss in losses:
-                self.feedback.add(loss.counters)
             self.feedback.adapt(self.objective, ledger.steps)
         ledger.seconds += self.ranks.from_first(time.perf_counter() - started)
         check_predictions(ledger, self.spec.budget, self.objective.display_name)
-        for name, term_total, count in curve_terms(losses):
-            self.recent.setdefault(name, Mean()).add(term_total, count)
-        return total / divisor if divisor else math.nan
+        return nats
 
-    def _gradient(self, share: float) -> list[MicroBatchLoss]:
+    def settle(self) -> None:
+        """Wait for the sums of the last step, before something reads the ledger or the curve.
+
+        Raises:
+            Diverged: The loss or the gradient of that step was not finite.
+        """
+        if self._pending is None:
+            return
+        started = time.perf_counter()
+        pending, self._pending = self._pending, None
+        self._count_late(pending)
+        self.ledger.seconds += self.ranks.from_first(time.perf_counter() - started)
+
+    def _gradient(self, share: float) -> tuple[list[MicroBatchSums], list[tuple[int, float]]]:
         """Accumulate the gradient of the summed loss; if memory runs out, halve the micro-batch.
 
         Returns:
-            The losses of all micro-batches, in order, whichever rank computed them.
+            The sums of the own micro-batches, and (tokens, slots) of those of all ranks.
         """
         while True:
             read_before = self.encoder.tokens_read
             own = range(self.ranks.rank, self.gradient_accumulation_steps, self.ranks.size)
             shortage: torch.OutOfMemoryError | None = None
-            losses: list[MicroBatchLoss] = []
+            sums: list[MicroBatchSums] = []
             try:
-                losses = [self._backward(micro, share) for micro in own]
+                sums = [self._backward(micro, share) for micro in own]
             except torch.OutOfMemoryError as error:
                 shortage = error
-            reports = self.ranks.gather((shortage is not None, losses))
+            costs = [(one.tokens, one.slots) for one in sums]
+            reports = self.ranks.gather((shortage is not None, costs))
             if not any(is_short for is_short, _ in reports):
                 self.ranks.add_gradients(list(self.parameters.values()))
-                parts = [part for _, part in reports]
-                return [part[i] for i in range(len(parts[0])) for part in parts]
+                return sums, _in_order([part for _, part in reports])
             if self.gradient_accumulation_steps * 2 > self.num_groups:
                 raise shortage or FailedError("the memory of another rank is exhausted")
             self.gradient_accumulation_steps *= 2
             self.encoder.tokens_read = read_before
             self.optimizer.zero_grad(set_to_none=True)
 
-    def _backward(self, micro: int, share: float) -> MicroBatchLoss:
+    def _backward(self, micro: int, share: float) -> MicroBatchSums:
         """Corrupt one micro-batch and add the gradient of its summed loss."""
         rows, epochs = self.order.batch(
             self.ledger.steps,
@@ -249,11 +270,7 @@ class Pretraining:
             if batch.attention_mask is None
             else int(batch.attention_mask.sum())
         )
-        nats, predictions = float(loss.sum.detach()), int(loss.predictions)
-        terms = {name: (float(s.detach()), float(n)) for name, (s, n) in loss.parts.items()}
-        return MicroBatchLoss(
-            nats, predictions, divisor_of(loss), slots, tokens, terms, loss.counters
-        )
+        return MicroBatchSums.of(loss, slots, tokens)
 
     def _loss(self, objective: Objective, batch: Batch, noise: Noise) -> tuple[Loss, float]:
         """Corrupt a batch and return (loss, number of positions whose logits were computed)."""
@@ -269,22 +286,69 @@ class Pretraining:
             loss = objective.loss(encoder, self.head, example, noise)
         return loss, float(example.labels.numel() if loss.slots is None else loss.slots)
 
+    def _update_now(self, own: Sequence[MicroBatchSums], share: float) -> float:
+        """Read the sums, update the weights unless something is not finite, and count the step."""
+        losses, _ = self._read(PendingStep(own, torch.zeros(()), self.ledger))
+        total, divisor = sum(loss.nats for loss in losses), sum(loss.divisor for loss in losses)
+        if not math.isfinite(total):
+            raise Diverged(f"loss {total} at step {self.ledger.steps}")
+        if divisor:
+            self._update(divisor, share)
+        self.optimizer.zero_grad(set_to_none=True)
+        return self._count(losses)
+
     def _update(self, divisor: float, share: float) -> None:
         """Divide the gradient by the divisor, clip its norm and update the weights."""
-        if divisor == 0:  # nothing was predicted, and 0/0 would be NaN
-            self.ledger.empty_steps += 1
-            self.optimizer.zero_grad(set_to_none=True)
-            return
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) / divisor
         if not math.isfinite(float(norm)):
             raise Diverged(f"gradient norm {float(norm)} at step {self.ledger.steps}")
         scale = torch.clamp(self.spec.training.clip_norm / (norm + 1e-6), max=1.0) / divisor
         torch._foreach_mul_(gradients, scale)
+        self._set_learning_rate(share)
+        self.optimizer.step()
+
+    def _update_late(self, own: Sequence[MicroBatchSums], share: float) -> float:
+        """Update the weights without reading the sums, and count the step before this one."""
+        self._set_learning_rate(share)
+        norm = self._masked_update(self.parameters.values(), own)
+        self.optimizer.zero_grad(set_to_none=True)
+        late = self._pending
+        self._pending = PendingStep(own, norm, dataclasses.replace(self.ledger))
+        return math.nan if late is None else self._count_late(late)
+
+    def _count_late(self, pending: PendingStep) -> float:
+        """Count a step whose update was made, or raise `Diverged` where it was skipped."""
+        losses, norm = self._read(pending)
+        total, divisor = sum(loss.nats for loss in losses), sum(loss.divisor for loss in losses)
+        if math.isfinite(total) and (math.isfinite(norm) or not divisor):
+            return self._count(losses)
+        counted = {name: getattr(self.ledger, name) for name in ("predictions", "empty_steps")}
+        self.ledger = dataclasses.replace(pending.ledger, **counted)
+        self._pending = None
+        cause = f"gradient norm {norm}" if math.isfinite(total) else f"loss {total}"
+        raise Diverged(f"{cause} at step {self.ledger.steps}")
+
+    def _read(self, pending: PendingStep) -> tuple[list[MicroBatchLoss], float]:
+        """The losses of all micro-batches in order, whichever rank has them, and the norm."""
+        losses, norm = pending.read()
+        return _in_order(self.ranks.gather(losses)), norm
+
+    def _count(self, losses: Sequence[MicroBatchLoss]) -> float:
+        """Add the losses of a step to the ledger and the curve, and return their mean."""
+        total, divisor = sum(loss.nats for loss in losses), sum(loss.divisor for loss in losses)
+        self.ledger.predictions += sum(loss.predictions for loss in losses)
+        self.ledger.empty_steps += divisor == 0  # nothing was predicted, and 0/0 would be NaN
+        for name, term_total, count in curve_terms(losses):
+            self.recent.setdefault(name, Mean()).add(term_total, count)
+        if self.feedback is not None:
+            for loss in losses:
+                self.feedback.add(loss.counters)
+        return total / divisor if divisor else math.nan
+
+    def _set_learning_rate(self, share: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_schedule(self.spec.training, share)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def _validate(self) -> None:

@@ -18,19 +18,42 @@ if TYPE_CHECKING:
 
 
 class MicroBatchLoss(NamedTuple):
-    """The loss and the costs of one micro-batch, as numbers."""
+    """The loss of one micro-batch, as numbers."""
 
     nats: float
     predictions: int
     divisor: float
-    slots: float
-    """Positions whose logits were computed, unused slots included."""
-    tokens: int
-    """Tokens read, without padding."""
     terms: dict[str, tuple[float, float]]
     """Named (sum, count) pairs of a loss with several terms."""
     counters: Mapping[str, Tensor]
     """Named integer counts for the feedback of an objective."""
+
+
+class MicroBatchSums(NamedTuple):
+    """The loss of one micro-batch on the device, and the costs that are known without it."""
+
+    scalars: list[Tensor]
+    """Nats, predictions, divisor, then the sum and the count of each term."""
+    terms: tuple[str, ...]
+    counters: Mapping[str, Tensor]
+    slots: float
+    """Positions whose logits were computed, unused slots included."""
+    tokens: int
+    """Tokens read, without padding."""
+
+    @classmethod
+    def of(cls, loss: Loss, slots: float, tokens: int) -> MicroBatchSums:
+        """The sums of a loss, without its graph."""
+        divisor = loss.predictions if loss.divisor is None else loss.divisor
+        pairs = (number for pair in loss.parts.values() for number in pair)
+        scalars = [number.detach() for number in (loss.sum, loss.predictions, divisor, *pairs)]
+        return cls(scalars, tuple(loss.parts), loss.counters, slots, tokens)
+
+    def numbers(self, values: Sequence[float]) -> MicroBatchLoss:
+        """The loss, given the values of the scalars."""
+        nats, predictions, divisor, *pairs = values
+        terms = dict(zip(self.terms, zip(pairs[::2], pairs[1::2], strict=True), strict=True))
+        return MicroBatchLoss(nats, int(predictions), divisor, terms, self.counters)
 
 
 @dataclasses.dataclass

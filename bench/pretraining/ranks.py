@@ -20,7 +20,7 @@ import torch
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 TIMEOUT = timedelta(days=7)
 """Ranks wait as long as the first one, which may wait for a lock. Whoever started them ends them
@@ -56,6 +56,14 @@ class Ranks:
     def from_first(self, value: Any) -> Any:
         """The value of the first rank."""
         return self.gather(value)[0]
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor of all ranks, on its device."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(tensor)
+        return tensor
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace the gradients of each rank by their sum; one that a rank lacks counts as zero."""

@@ -52,6 +52,7 @@ def train(
         is_stopped, is_due = run.ranks.agree(asked is not None, is_due)
         stop = (asked or StoppedError("another rank was stopped")) if is_stopped else None
         if is_stopped or is_due:
+            run.settle()
             if run.ranks.is_first:
                 save_checkpoint(work, run.ledger.steps, *checkpoint_of(run))
             saved_at = time.monotonic()
