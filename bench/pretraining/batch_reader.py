@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 STATISTICS_TOKENS = 2**24
 """Maximum number of tokens that an objective may read before the first step."""
+
+
+class HostRows(NamedTuple):
+    """Rows on the host, by the fields of `Batch`."""
+
+    tensors: dict[str, Tensor]
+    num_tokens: int
+    """Tokens, special ones included, without padding."""
 
 
 class BatchReader:
@@ -41,18 +49,22 @@ class BatchReader:
             row_ids: Row numbers, an integer array of shape [B].
             progress: Share of the budget spent, 0 to 1.
         """
+        return self.place(self.gather(store, row_ids), progress)
+
+    def gather(self, store: TokenStore, row_ids: Any) -> HostRows:
+        """Some rows, in memory from which the device copies; any thread may gather them."""
         rows = store.rows(row_ids, self.length, self.vocabulary.cls_id, self.vocabulary.pad_id)
+        fields = {**vars(rows), "example_ids": row_ids}
         mask = rows.attention_mask
-        return Batch(
-            tokens=self.tensor(rows.tokens),
-            real=self.tensor(rows.real),
-            word_start=self.tensor(rows.word_start),
-            sentence_start=self.tensor(rows.sentence_start),
-            example_ids=self.tensor(row_ids),
-            attention_mask=None if mask is None else self.tensor(mask),
-            progress=progress,
-            statistics=self.statistics,
+        return HostRows(
+            {name: self.host_tensor(x) for name, x in fields.items() if x is not None},
+            rows.tokens.size if mask is None else int(mask.sum()),
         )
+
+    def place(self, rows: HostRows, progress: float) -> Batch:
+        """The batch of gathered rows; the copy to a GPU is asynchronous."""
+        fields = {name: self.to_device(tensor) for name, tensor in rows.tensors.items()}
+        return Batch(**fields, progress=progress, statistics=self.statistics)
 
     def collect_statistics(self, objective: Objective, store: TokenStore) -> None:
         """Let the objective read the beginning of the training part once, before the first step.
@@ -68,9 +80,11 @@ class BatchReader:
         statistics = objective.collect_statistics(batches, self.vocabulary)
         self.statistics = {name: tensor.to(self.device) for name, tensor in statistics.items()}
 
-    def tensor(self, array: Any) -> Tensor:
-        """An array on the device; the copy to a GPU is asynchronous."""
+    def host_tensor(self, array: Any) -> Tensor:
+        """An array as a tensor on the host, in pinned memory where the device is a GPU."""
         tensor = torch.from_numpy(array)
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """A tensor of the host on the device."""
+        return tensor.to(self.device, non_blocking=self.device.type == "cuda")

@@ -21,6 +21,7 @@ from bench.corpus.order import Order
 from bench.errors import FailedError
 from bench.pretraining.accelerator.masked_update import MaskedUpdate
 from bench.pretraining.accelerator.pending import PendingStep
+from bench.pretraining.accelerator.prefetch import RowsKey, TrainingRows
 from bench.pretraining.batch import Batch, Loss
 from bench.pretraining.batch_reader import BatchReader
 from bench.pretraining.checkpoints.modules import initial_modules
@@ -122,6 +123,9 @@ class Pretraining:
         self.recent: dict[str, Mean] = {}  # the loss and its terms since the last curve point
         self.reader.collect_statistics(objective, corpus.train)
         self.feedback = Feedback(self.reader.statistics) if objective.feedback_steps else None
+        self.rows = TrainingRows(
+            self.order, self.reader, corpus.train, objective.rows_together, ranks
+        )
         self._masked_update = MaskedUpdate(self.optimizer, spec.training.clip_norm, ranks)
         self._pending: PendingStep | None = None
         # Where the next step depends on the sums of this one, they are read at once.
@@ -155,21 +159,26 @@ class Pretraining:
             Diverged: The loss or the gradient is not finite. The weights are still finite.
             BenchError: The objective broke its contract.
         """
-        if self.device.type == "cuda" and self.progress < 1.0:
-            self._warm_up()
-        if not self.curve:
-            self._validate()
-        while self.progress < 1.0:
-            nats = self.step()
-            share = self.progress
-            if share >= 1.0 or share * CURVE_POINTS >= len(self.curve):
-                self.settle()
+        try:
+            if self.device.type == "cuda" and self.progress < 1.0:
+                self.rows.start()
+                self._warm_up()
+            if not self.curve:
                 self._validate()
-            tokens_per_second = self.ledger.tokens / max(self.ledger.seconds, 1e-9)
-            on_progress(
-                Progress(share, self.ledger.steps, nats, self.ledger.tokens, tokens_per_second)
-            )
-            on_pause()
+            while self.progress < 1.0:
+                self._report(self.step(), on_progress)
+                on_pause()
+        finally:
+            self.rows.stop()
+
+    def _report(self, nats: float, on_progress: Callable[[Progress], None]) -> None:
+        """Add a point to the curve where one is due, and tell of the progress."""
+        share = self.progress
+        if share >= 1.0 or share * CURVE_POINTS >= len(self.curve):
+            self.settle()
+            self._validate()
+        tokens, seconds = self.ledger.tokens, max(self.ledger.seconds, 1e-9)
+        on_progress(Progress(share, self.ledger.steps, nats, tokens, tokens / seconds))
 
     def _warm_up(self) -> None:
         """Compile before time is measured, because seconds are a budget and later runs use a cache.
@@ -253,24 +262,16 @@ class Pretraining:
 
     def _backward(self, micro: int, share: float) -> MicroBatchSums:
         """Corrupt one micro-batch and add the gradient of its summed loss."""
-        rows, epochs = self.order.batch(
-            self.ledger.steps,
-            micro,
-            self.gradient_accumulation_steps,
-            self.objective.rows_together,
+        rows, epochs = self.rows.take(
+            RowsKey(self.ledger.steps, micro, self.gradient_accumulation_steps)
         )
-        batch = self.reader.read(self.corpus.train, rows, share)
+        batch = self.reader.place(rows, share)
         if self.feedback is not None:
             batch = dataclasses.replace(batch, statistics=self.feedback.statistics)
-        noise = Noise(self.spec.seed, self.reader.tensor(epochs), batch.example_ids)
+        noise = Noise(self.spec.seed, self.reader.to_device(epochs), batch.example_ids)
         loss, slots = self._loss(self.objective, batch, noise)
         loss.sum.backward()  # type: ignore[no-untyped-call]
-        tokens = (
-            batch.tokens.numel()
-            if batch.attention_mask is None
-            else int(batch.attention_mask.sum())
-        )
-        return MicroBatchSums.of(loss, slots, tokens)
+        return MicroBatchSums.of(loss, slots, rows.num_tokens)
 
     def _loss(self, objective: Objective, batch: Batch, noise: Noise) -> tuple[Loss, float]:
         """Corrupt a batch and return (loss, number of positions whose logits were computed)."""
