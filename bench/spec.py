@@ -86,6 +86,8 @@ class Training:
     """Share of the outputs of embeddings, attention and MLP that are zero in training."""
     clip_norm: PositiveFloat = 1.0
     """Norm to which larger gradients are scaled down."""
+    packing: Literal["joined", "bounded"] = "joined"
+    """A row holds several documents: attention is `joined` over them, or `bounded` to each."""
     threads: PositiveInt = 1
     """CPU threads of a run. They change the last bits, so they are part of the identity."""
 
@@ -260,7 +262,7 @@ class RunSpec:
             "seed": self.seed,
             "size": self.size,
             "encoder": as_mapping(self.encoder),
-            "training": as_mapping(self.training),
+            "training": _identity_of(self.training),
             "budget": {"axis": self.budget.axis, "amount": self.budget.amount},
             "corpus_sha256": self.corpus_sha256,
             "tokenizer_sha256": self.tokenizer_sha256,
@@ -329,6 +331,12 @@ class RunSpec:
                 "init": Init(**plain["init"]) if plain.get("init") else None,
             }
         )
+
+
+def _identity_of(training: Training) -> dict[str, Any]:
+    """All hyperparameters; of those that came later, only other values than the default."""
+    plain = as_mapping(training)
+    return {k: v for k, v in plain.items() if (k, v) != ("packing", "joined")}
 
 
 def without_machine(identity: Mapping[str, Any]) -> dict[str, Any]:

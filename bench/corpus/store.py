@@ -150,6 +150,25 @@ class TokenStore:
             attention_mask=_prepend(inside, True) if is_padded else None,
         )
 
+    def documents_of(
+        self, row_ids: Int64[np.ndarray, " B"], length: int
+    ) -> Int64[np.ndarray, "B L"]:
+        """The document of each position of rows, counted within its row from 0.
+
+        [CLS] belongs to the first document of its row, and padding to the last one.
+        """
+        starts = np.asarray(row_ids, dtype=np.int64) * (length - 1)
+        first = np.searchsorted(self.documents, starts, side="right")
+        stop = np.searchsorted(self.documents, starts + length - 1)
+        counts = np.maximum(stop - first, 0)
+        rows = np.repeat(np.arange(len(starts)), counts)
+        within = np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
+        begins = np.asarray(self.documents)[first[rows] + within]
+        is_start = np.zeros((len(starts), length), dtype=np.int64)
+        inside = begins < self.num_tokens  # the last entry is the end of the stream
+        is_start[rows[inside], (begins - starts[rows] + 1)[inside]] = 1
+        return is_start.cumsum(1)
+
 
 class StoreWriter:
     """Builds a store in a folder, document by document, in bounded memory.

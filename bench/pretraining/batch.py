@@ -31,6 +31,8 @@ class Batch:
     example_ids: Int[Tensor, " B"]
     attention_mask: Bool[Tensor, "B L"] | None = None
     """Whether a position has a token, special tokens included; None if no row is padded."""
+    documents: Int[Tensor, "B L"] | None = None
+    """The document of each position, counted within its row; None if attention ignores them."""
     progress: float = 0.0
     """Share of the budget spent, 0 to 1, for schedules."""
     statistics: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
@@ -46,6 +48,9 @@ class Attention:
     """Keys that are not padding; None if no row is padded."""
     prefix_lengths: Int[Tensor, " B"] | None = None
     """For `prefix`: query i attends to key j if and only if j < prefix or j <= i."""
+    documents: Int[Tensor, "B L"] | None = None
+    """The document of each position: a query attends only to keys of its own document. Objectives
+    leave it out; the loop adds it (`bench.pretraining.corruption.packing`)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -35,10 +35,18 @@ class BatchReader:
         vocabulary: Special and ordinary token ids.
         length: Positions of a row.
         device: Where the tensors go.
+        is_bounded: Batches have the documents of their positions.
     """
 
-    def __init__(self, vocabulary: Vocabulary, length: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        length: int,
+        device: torch.device,
+        is_bounded: bool = False,
+    ) -> None:
         self.vocabulary, self.length, self.device = vocabulary, length, device
+        self.is_bounded = is_bounded
         self.statistics: dict[str, Tensor] = {}
 
     def read(self, store: TokenStore, row_ids: Any, progress: float) -> Batch:
@@ -55,6 +63,8 @@ class BatchReader:
         """Some rows, in memory from which the device copies; any thread may gather them."""
         rows = store.rows(row_ids, self.length, self.vocabulary.cls_id, self.vocabulary.pad_id)
         fields = {**vars(rows), "example_ids": row_ids}
+        if self.is_bounded:
+            fields["documents"] = store.documents_of(row_ids, self.length)
         mask = rows.attention_mask
         return HostRows(
             {name: self.host_tensor(x) for name, x in fields.items() if x is not None},

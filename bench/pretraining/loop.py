@@ -25,6 +25,7 @@ from bench.pretraining.accelerator.prefetch import RowsKey, TrainingRows
 from bench.pretraining.batch import Batch, Loss
 from bench.pretraining.batch_reader import BatchReader
 from bench.pretraining.checkpoints.modules import initial_modules
+from bench.pretraining.corruption.packing import bounded
 from bench.pretraining.guard import refuse_side_effects
 from bench.pretraining.ledger import Ledger, check_passes, check_predictions, step_flops
 from bench.pretraining.loss_sums import (
@@ -103,7 +104,8 @@ class Pretraining:
         self.device = torch.device(device)
         self.vocabulary = corpus.tokenizer.vocabulary
         self.length = spec.encoder.max_length
-        self.reader = BatchReader(self.vocabulary, self.length, self.device)
+        is_bounded = spec.training.packing == "bounded"
+        self.reader = BatchReader(self.vocabulary, self.length, self.device, is_bounded)
         self.rows_per_step = spec.training.batch_tokens // self.length
         self.ranks = ranks
         self.gradient_accumulation_steps = ranks.size
@@ -282,7 +284,7 @@ class Pretraining:
         is_gpu = self.device.type == "cuda"
         with guard, torch.autocast(self.device.type, torch.bfloat16, enabled=is_gpu):
             self.encoder.set_dropout(self.spec.training.dropout, noise)
-            example = objective.corrupt(batch, self.vocabulary, noise)
+            example = bounded(objective.corrupt(batch, self.vocabulary, noise), batch.documents)
             encoder = cast("Encoder", self.encoder)  # plugins name it so; the methods are the same
             loss = objective.loss(encoder, self.head, example, noise)
         return loss, float(example.labels.numel() if loss.slots is None else loss.slots)

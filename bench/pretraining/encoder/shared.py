@@ -164,16 +164,31 @@ class Mask:
         Raises:
             ValueError: The pattern is `prefix` and has no prefix lengths.
         """
-        if attention.pattern == "causal":
+        documents = attention.documents
+        if attention.pattern == "causal" and documents is None:
             return Mask(None, True)
         allowed = None
-        if attention.attention_mask is not None:
+        if attention.attention_mask is not None and attention.pattern != "causal":
             allowed = attention.attention_mask[:, None, None, :]
-        if attention.pattern == "prefix":
-            if attention.prefix_lengths is None:
-                raise ValueError("attention pattern 'prefix' needs prefix_lengths")
-            index = torch.arange(length, device=attention.prefix_lengths.device)
-            prefix = index[None, None, :] < attention.prefix_lengths[:, None, None]
-            visible = (prefix | (index[None, None, :] <= index[None, :, None]))[:, None]
+        visible = _visible(attention, length)
+        if documents is not None:
+            own = (documents[:, :, None] == documents[:, None, :])[:, None]
+            visible = own if visible is None else visible & own
+        if visible is not None:
             allowed = visible if allowed is None else visible & allowed
         return Mask(allowed, False)
+
+
+def _visible(attention: Attention, length: int) -> Tensor | None:
+    """Which keys a query may see by the pattern alone; None: all of them."""
+    if attention.pattern == "full":
+        return None
+    if attention.pattern == "causal":
+        assert attention.documents is not None
+        at = torch.arange(length, device=attention.documents.device)
+        return (at[None, :] <= at[:, None])[None, None]
+    if attention.prefix_lengths is None:
+        raise ValueError("attention pattern 'prefix' needs prefix_lengths")
+    index = torch.arange(length, device=attention.prefix_lengths.device)
+    prefix = index[None, None, :] < attention.prefix_lengths[:, None, None]
+    return (prefix | (index[None, None, :] <= index[None, :, None]))[:, None]

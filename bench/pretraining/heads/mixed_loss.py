@@ -36,7 +36,10 @@ def example_rows(example: Example, rows: Int[Tensor, " R"]) -> Example:
     return Example(
         example.inputs[rows],
         Attention(
-            attention.pattern, select(attention.attention_mask), select(attention.prefix_lengths)
+            attention.pattern,
+            select(attention.attention_mask),
+            select(attention.prefix_lengths),
+            select(attention.documents),
         ),
         example.labels[rows],
         select(example.positions),
