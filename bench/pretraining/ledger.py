@@ -85,6 +85,19 @@ class Ledger:
         return min(1.0, float(getattr(self, budget.axis)) / budget.amount)
 
 
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """The state of a run after a step, for a progress bar."""
+
+    share: float
+    """Share of the budget spent, 0 to 1."""
+    step: int
+    nats: float
+    """Mean training loss of the step."""
+    tokens: int
+    tokens_per_second: float
+
+
 def check_passes(measured: int, declared: int, name: str) -> None:
     """Refuse an objective whose encoder passes exceed its declared cost.
 

@@ -13,13 +13,14 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from bench.corpus.order import Order
 from bench.errors import FailedError
 from bench.pretraining.accelerator.masked_update import MaskedUpdate
+from bench.pretraining.accelerator.memory import StepMemory
 from bench.pretraining.accelerator.pending import PendingStep
 from bench.pretraining.accelerator.prefetch import RowsKey, TrainingRows
 from bench.pretraining.batch import Batch, Loss
@@ -27,7 +28,13 @@ from bench.pretraining.batch_reader import BatchReader
 from bench.pretraining.checkpoints.modules import initial_modules
 from bench.pretraining.corruption.packing import bounded
 from bench.pretraining.guard import refuse_side_effects
-from bench.pretraining.ledger import Ledger, check_passes, check_predictions, step_flops
+from bench.pretraining.ledger import (
+    Ledger,
+    Progress,
+    check_passes,
+    check_predictions,
+    step_flops,
+)
 from bench.pretraining.loss_sums import (
     Feedback,
     Mean,
@@ -37,7 +44,7 @@ from bench.pretraining.loss_sums import (
 )
 from bench.pretraining.noise import Noise
 from bench.pretraining.optimization import build_optimizer, learning_rate_schedule
-from bench.pretraining.ranks import ALONE, Ranks, check_ranks
+from bench.pretraining.ranks import ALONE, Ranks, check_ranks, in_order
 from bench.pretraining.validation import at_customary_rate, validation_loss
 
 if TYPE_CHECKING:
@@ -47,8 +54,6 @@ if TYPE_CHECKING:
     from bench.pretraining.objective import Objective
     from bench.spec import RunSpec
 
-T = TypeVar("T")
-
 CURVE_POINTS = 10
 GUARDED_STEPS = 3
 """Number of first steps that check an objective for side effects."""
@@ -56,24 +61,6 @@ GUARDED_STEPS = 3
 
 class Diverged(Exception):
     """The loss or the norm of the gradient is not finite."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """The state of a run after a step, for a progress bar."""
-
-    share: float
-    """Share of the budget spent, 0 to 1."""
-    step: int
-    nats: float
-    """Mean training loss of the step."""
-    tokens: int
-    tokens_per_second: float
-
-
-def _in_order(parts: Sequence[Sequence[T]]) -> list[T]:
-    """What the ranks have of each micro-batch, in the order of the micro-batches."""
-    return [part[i] for i in range(len(parts[0])) for part in parts]
 
 
 class Pretraining:
@@ -134,12 +121,18 @@ class Pretraining:
         is_needed = spec.budget.axis == "predictions" or self.feedback is not None
         self.is_late = self.device.type == "cuda" and not is_needed
         if self.device.type == "cuda":
-            self.encoder.compile_forward()
+            torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
 
     @property
     def num_groups(self) -> int:
         """Parts of a batch that cannot be divided further."""
         return -(-self.rows_per_step // self.objective.rows_together)
+
+    @property
+    def micro_batch_rows(self) -> int:
+        """Rows of the largest micro-batch."""
+        groups = -(-self.num_groups // self.gradient_accumulation_steps)
+        return groups * self.objective.rows_together
 
     @property
     def progress(self) -> float:
@@ -188,10 +181,26 @@ class Pretraining:
         It runs at both ends of the budget, because the objective may depend on the progress.
         """
         read_before = self.encoder.tokens_read
+        if self.ledger.steps == 0:
+            self._fit_memory(torch.cuda.mem_get_info()[0])
         self._gradient(0.0)
         self._gradient(1.0)
         self.optimizer.zero_grad(set_to_none=True)
         self.encoder.tokens_read = read_before
+        torch.cuda.synchronize()
+
+    def _fit_memory(self, free: float) -> None:
+        """Choose a micro-batch that should fit into so many bytes; out of memory still halves it.
+
+        What the objective gives for one row decides, so every pattern has its own size.
+        """
+        batch = self.reader.place(self.rows.gather(RowsKey(0, 0, self.num_groups))[0], 0.0)
+        noise = Noise(self.spec.seed, 0, batch.example_ids)
+        example = bounded(self.objective.corrupt(batch, self.vocabulary, noise), batch.documents)
+        memory = StepMemory.of(self.spec.encoder, self.cost, example)
+        self.gradient_accumulation_steps = memory.micro_batches(
+            self.rows_per_step, self.length, free, self.ranks.size, self.num_groups
+        )
 
     def step(self) -> float:
         """Do one optimizer step and return its mean loss in nats (NaN if nothing was predicted).
@@ -243,6 +252,8 @@ class Pretraining:
             The sums of the own micro-batches, and (tokens, slots) of those of all ranks.
         """
         while True:
+            if self.device.type == "cuda":
+                self.encoder.compile_forward(self.micro_batch_rows)
             read_before = self.encoder.tokens_read
             own = range(self.ranks.rank, self.gradient_accumulation_steps, self.ranks.size)
             shortage: torch.OutOfMemoryError | None = None
@@ -255,7 +266,7 @@ class Pretraining:
             reports = self.ranks.gather((shortage is not None, costs))
             if not any(is_short for is_short, _ in reports):
                 self.ranks.add_gradients(list(self.parameters.values()))
-                return sums, _in_order([part for _, part in reports])
+                return sums, in_order([part for _, part in reports])
             if self.gradient_accumulation_steps * 2 > self.num_groups:
                 raise shortage or FailedError("the memory of another rank is exhausted")
             self.gradient_accumulation_steps *= 2
@@ -335,7 +346,7 @@ class Pretraining:
     def _read(self, pending: PendingStep) -> tuple[list[MicroBatchLoss], float]:
         """The losses of all micro-batches in order, whichever rank has them, and the norm."""
         losses, norm = pending.read()
-        return _in_order(self.ranks.gather(losses)), norm
+        return in_order(self.ranks.gather(losses)), norm
 
     def _count(self, losses: Sequence[MicroBatchLoss]) -> float:
         """Add the losses of a step to the ledger and the curve, and return their mean."""

@@ -13,7 +13,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -21,6 +21,8 @@ from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+T = TypeVar("T")
 
 TIMEOUT = timedelta(days=7)
 """Ranks wait as long as the first one, which may wait for a lock. Whoever started them ends them
@@ -89,6 +91,11 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+def in_order(parts: Sequence[Sequence[T]]) -> list[T]:
+    """What the ranks have of each micro-batch, in the order of the micro-batches."""
+    return [part[i] for i in range(len(parts[0])) for part in parts]
 
 
 def check_ranks(ranks: Ranks, num_groups: int, objective: str) -> None:

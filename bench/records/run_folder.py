@@ -24,7 +24,8 @@ from bench.machine import beat
 from bench.pretraining.checkpoint import load_checkpoint, restore
 from bench.pretraining.checkpoints.modules import run_modules, write_architecture
 from bench.pretraining.corruption.realised import realised_rates
-from bench.pretraining.loop import Pretraining, Progress
+from bench.pretraining.ledger import Progress
+from bench.pretraining.loop import Pretraining
 from bench.pretraining.ranks import join
 from bench.pretraining.tensors import load_weights, read_tensors, write_tensors
 from bench.records.run_metadata import run_metadata

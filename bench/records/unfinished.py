@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench.errors import RefusedError, StoppedError
 from bench.pretraining.checkpoint import checkpoint_of, checkpoints, save_checkpoint
-from bench.pretraining.loop import Diverged, Pretraining, Progress
+from bench.pretraining.ledger import Progress
+from bench.pretraining.loop import Diverged, Pretraining
 from bench.spec import RunSpec
 from bench.storage import write_atomic
 

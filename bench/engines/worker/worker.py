@@ -143,7 +143,7 @@ def _run(job: RunJob, report: Report, stop: Stop) -> None:
     """Pretrain (or find the run finished), then score what has no score yet."""
     from bench.corpus.preparation import open_prepared
     from bench.engines.worker.scoring import run_subject, score
-    from bench.pretraining.loop import Progress
+    from bench.pretraining.ledger import Progress
     from bench.records.run_folder import execute
     from bench.registry import Registry
     from bench.settings import from_mapping

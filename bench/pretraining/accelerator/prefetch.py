@@ -74,13 +74,13 @@ class TrainingRows:
     def take(self, key: RowsKey) -> tuple[HostRows, Tensor]:
         """The rows of a micro-batch, and the epoch of each."""
         if self._executor is None:
-            return self._gather(key)
+            return self.gather(key)
         keys = [key, *self._following(key)]
         for stale in self._ahead.keys() - keys:
             self._ahead.pop(stale).cancel()
         for wanted in keys:
             if wanted not in self._ahead:
-                self._ahead[wanted] = self._executor.submit(self._gather, wanted)
+                self._ahead[wanted] = self._executor.submit(self.gather, wanted)
         return self._ahead.pop(key).result()
 
     def _following(self, key: RowsKey) -> Iterator[RowsKey]:
@@ -91,6 +91,7 @@ class TrainingRows:
             for i in range(first, count, self.ranks.size):
                 yield RowsKey(later, i, count)
 
-    def _gather(self, key: RowsKey) -> tuple[HostRows, Tensor]:
+    def gather(self, key: RowsKey) -> tuple[HostRows, Tensor]:
+        """The rows of a micro-batch and their epochs, gathered here and now."""
         rows, epochs = self.order.batch(*key, self.rows_together)
         return self.reader.gather(self.store, rows), self.reader.host_tensor(epochs)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 if TYPE_CHECKING:
     from bench.spec import EncoderShape
@@ -16,6 +17,17 @@ NORM_EPSILON = 1e-5
 
 Rotary = tuple[Tensor, Tensor]
 """Cosine and sine of the angles, each [L, half the width of a head]."""
+
+
+Allowed = Tensor | BlockMask | None
+"""The keys that a query may see: booleans, a block mask, or None for all."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, allowed: Allowed, is_causal: bool) -> Tensor:
+    """Attention of heads, each tensor [B, H, L, width of a head]."""
+    if isinstance(allowed, BlockMask):
+        return flex_attention(query, key, value, block_mask=allowed)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, is_causal=is_causal)
 
 
 class SelfAttention(nn.Module):
@@ -27,7 +39,7 @@ class SelfAttention(nn.Module):
         self.Wqkv = nn.Linear(shape.hidden_size, 3 * shape.hidden_size, bias=False)
         self.Wo = nn.Linear(shape.hidden_size, shape.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, rotary: Rotary, allowed: Tensor | None, is_causal: bool) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, allowed: Allowed, is_causal: bool) -> Tensor:
         rows, length, width = x.shape
         heads = self.Wqkv(x).view(rows, length, 3, self.num_heads, width // self.num_heads)
         if x.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -37,9 +49,7 @@ class SelfAttention(nn.Module):
             to_rotate, values = heads.permute(2, 0, 3, 1, 4).split((2, 1))
             query, key = rotate(to_rotate, rotary).unbind()
             value = values.squeeze(0)
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=allowed, is_causal=is_causal
-        )
+        mixed = attend(query, key, value, allowed, is_causal)
         return self.Wo(mixed.transpose(1, 2).reshape(rows, length, width))  # type: ignore[no-any-return]
 
 
@@ -70,7 +80,7 @@ class Layer(nn.Module):
         self,
         x: Tensor,
         rotary: Rotary,
-        allowed: Tensor | None,
+        allowed: Allowed,
         is_causal: bool,
         keep: Tensor | None = None,
     ) -> Tensor:
@@ -112,9 +122,10 @@ def rotary_tables(max_length: int, head_size: int, theta: float) -> tuple[Tensor
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
     """Rotate each pair (i, i + half) of a head by the angle of its position (Su et al. 2021)."""
-    cosine, sine = (table.to(x.dtype) for table in rotary)
+    cosine, sine = rotary  # in float32: bfloat16 has too few bits for the angles
     low, high = x.chunk(2, dim=-1)
-    return torch.cat((low * cosine - high * sine, high * cosine + low * sine), dim=-1)
+    rotated = torch.cat((low * cosine - high * sine, high * cosine + low * sine), dim=-1)
+    return rotated.to(x.dtype)
 
 
 class _RotatedInPlace(torch.autograd.Function):

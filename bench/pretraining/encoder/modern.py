@@ -9,20 +9,21 @@ effect of all choices in a prototype on the generated corpus: the masked loss af
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from bench.pretraining.encoder.compiled import Compiled
 from bench.pretraining.encoder.initial_weights import initialise
-from bench.pretraining.encoder.layers import Embeddings, Layer, norm, rotary_tables
+from bench.pretraining.encoder.layers import Allowed, Embeddings, Layer, norm, rotary_tables
 from bench.pretraining.encoder.shared import Mask, SharedEncoder
 from bench.pretraining.ledger import encoder_row_flops
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+    from bench.pretraining.batch import Attention
     from bench.spec import EncoderShape
 
 
@@ -48,7 +49,7 @@ class Encoder(SharedEncoder):
         self.sine: Tensor
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
-        self._last: Callable[..., Tensor] = self._run
+        self._compiled: Compiled | None = None
         if seed is not None:
             initialise(self, seed, "encoder")
 
@@ -64,16 +65,30 @@ class Encoder(SharedEncoder):
     def forward_flops(self, rows: int, length: int) -> float:
         return rows * encoder_row_flops(self.shape, length)
 
-    def compile_forward(self) -> None:
+    def compile_forward(self, rows: int) -> None:
         """Compile the layers; counting tokens and building the mask are not compiled."""
-        self._last = torch.compile(self._run, dynamic=False)
+        if self._compiled is None:
+            self._compiled = Compiled(self._run, rows)
+        self._compiled.rows = rows
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B L"],
+        attention: Attention,
+        extra: Float[Tensor, "S D"] | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        if self._compiled is None or not self.training:  # validation has batches of any size
+            return super().forward(tokens, attention, extra)
+        self._count(tokens)
+        keep = self._keep(tokens) if self._drops else None
+        return self._compiled(tokens, attention, extra, keep)
 
     def _states(self, tokens: Tensor, mask: Mask, extra: Tensor | None) -> list[Tensor]:
         return self._stack(tokens, mask.allowed, mask.is_causal, extra)
 
     def _last_state(self, tokens: Tensor, mask: Mask, extra: Tensor | None) -> Tensor:
         keep = self._keep(tokens) if self._drops else None
-        return self._last(tokens, mask.allowed, mask.is_causal, extra, keep)
+        return self._run(tokens, mask.allowed, mask.is_causal, extra, keep)
 
     def _keep(self, tokens: Tensor) -> Tensor:
         """The multipliers of the outputs of embeddings, attentions and MLPs: [B, 1 + 2N, L, D]."""
@@ -85,7 +100,7 @@ class Encoder(SharedEncoder):
     def _run(
         self,
         tokens: Tensor,
-        allowed: Tensor | None,
+        allowed: Allowed,
         is_causal: bool,
         extra: Tensor | None,
         keep: Tensor | None = None,
@@ -95,7 +110,7 @@ class Encoder(SharedEncoder):
     def _stack(
         self,
         tokens: Tensor,
-        allowed: Tensor | None,
+        allowed: Allowed,
         is_causal: bool,
         extra: Tensor | None = None,
         keep: Tensor | None = None,

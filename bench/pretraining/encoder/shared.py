@@ -87,8 +87,12 @@ class SharedEncoder(nn.Module, ABC):
         """
         return self._states(tokens, self._read(tokens, attention), None)
 
-    def compile_forward(self) -> None:
-        """Compile the layers where they can be compiled; the default compiles nothing."""
+    def compile_forward(self, rows: int) -> None:
+        """Compile the layers where they can be compiled; the default compiles nothing.
+
+        Args:
+            rows: Rows of a micro-batch. Fewer rows are padded to a quarter of it or a multiple.
+        """
 
     def set_dropout(self, rate: float, noise: Noise) -> None:
         """Drop this share of outputs in the next forward passes, at positions from the noise.
@@ -139,13 +143,17 @@ class SharedEncoder(nn.Module, ABC):
 
     def _read(self, tokens: Tensor, attention: Attention) -> Mask:
         """Check the length, count the tokens read, and return the mask."""
+        self._count(tokens)
+        return Mask.of(attention, tokens.shape[1])
+
+    def _count(self, tokens: Tensor) -> None:
+        """Check the length and count the tokens read."""
         if tokens.shape[1] > self.shape.max_length:
             raise ValueError(
                 f"the rows have {tokens.shape[1]} positions, but the encoder has only "
                 f"{self.shape.max_length}; shorten them or raise encoder.max_length"
             )
         self.tokens_read += tokens.numel()
-        return Mask.of(attention, tokens.shape[1])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.pretraining.batch import IGNORED, Example, Loss
 from bench.pretraining.encoder import norm
+from bench.pretraining.heads.linear_nats import linear_nats
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -31,7 +32,11 @@ class TokenHead(nn.Module):
         self, hidden: Float[Tensor, "*N D"], embedding: Float[Tensor, "V D"]
     ) -> Float[Tensor, "*N V"]:
         """Logits over the vocabulary; `embedding` is the encoder's token embedding."""
-        return F.linear(self.norm(F.gelu(self.dense(hidden))), embedding, self.bias)
+        return F.linear(self.features(hidden), embedding, self.bias)
+
+    def features(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        """What the logits are a linear function of."""
+        return self.norm(F.gelu(self.dense(hidden)))  # type: ignore[no-any-return]
 
 
 def at_positions(hidden: Float[Tensor, "B L D"], example: Example) -> Float[Tensor, "B K D"]:
@@ -55,7 +60,8 @@ def token_nats(encoder: SharedEncoder, head: nn.Module, example: Example) -> Flo
 
 def counted_token_loss(encoder: SharedEncoder, head: nn.Module, example: Example) -> Loss:
     """The same as `token_loss`, with counters per token type: `predictions` and `errors`."""
-    logits, labels = _logits(encoder, head, example), example.labels.flatten()
+    logits = head(_hidden(encoder, example), encoder.token_table)
+    labels = example.labels.flatten()
     is_label = labels != IGNORED
     is_error = is_label & (logits.detach().argmax(-1) != labels)
     types, zeros = labels.clamp(min=0), labels.new_zeros(logits.shape[-1])
@@ -68,16 +74,16 @@ def counted_token_loss(encoder: SharedEncoder, head: nn.Module, example: Example
 
 
 def _cross_entropy(
-    encoder: SharedEncoder, head: nn.Module, example: Example, reduction: str
+    encoder: SharedEncoder, head: nn.Module, example: Example, reduction: Literal["sum", "none"]
 ) -> Tensor:
-    logits = _logits(encoder, head, example)
-    return F.cross_entropy(
-        logits.float(), example.labels.flatten(), ignore_index=IGNORED, reduction=reduction
-    )
+    hidden, labels = _hidden(encoder, example), example.labels.flatten()
+    if hidden.is_cuda and type(head) is TokenHead and "forward" not in vars(head):
+        nats = linear_nats(head.features(hidden), encoder.token_table, head.bias, labels)
+        return nats.sum() if reduction == "sum" else nats
+    logits = head(hidden, encoder.token_table)
+    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction=reduction)
 
 
-def _logits(encoder: SharedEncoder, head: nn.Module, example: Example) -> Float[Tensor, "N V"]:
-    """The logits of every slot of an example."""
-    hidden = at_positions(encoder(example.inputs, example.attention), example)
-    logits: Tensor = head(hidden.flatten(0, 1), encoder.token_table)
-    return logits
+def _hidden(encoder: SharedEncoder, example: Example) -> Float[Tensor, "N D"]:
+    """The feature of every slot of an example."""
+    return at_positions(encoder(example.inputs, example.attention), example).flatten(0, 1)

@@ -59,13 +59,13 @@ def test_rows_are_gathered_two_steps_ahead_by_another_thread(
     run = Pretraining(*make_spec(), corpus, "cpu")
     rows = rows_of(run)
     gathered: list[tuple[RowsKey, str]] = []
-    original = rows._gather
+    original = rows.gather
 
     def gather(key: RowsKey) -> Any:
         gathered.append((key, threading.current_thread().name))
         return original(key)
 
-    monkeypatch.setattr(rows, "_gather", gather)
+    monkeypatch.setattr(rows, "gather", gather)
     rows.start()
     for micro in range(2):
         rows.take(RowsKey(0, micro, 2))
@@ -96,14 +96,14 @@ def test_an_error_of_the_thread_is_raised_in_its_step_and_ends_the_thread(
     make_spec: MakeSpec, corpus: PreparedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Pretraining(*make_spec(), corpus, "cpu")
-    original = run.rows._gather
+    original = run.rows.gather
 
     def gather(key: RowsKey) -> Any:
         if key.step == 4:
             raise OSError("the disk is gone")
         return original(key)
 
-    monkeypatch.setattr(run.rows, "_gather", gather)
+    monkeypatch.setattr(run.rows, "gather", gather)
     run.rows.start()
     with pytest.raises(OSError, match="the disk is gone"):
         run.train(lambda progress: None, lambda: None)
