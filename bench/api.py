@@ -95,7 +95,7 @@ def run(
         words: The words that objectives hide: `"auto"`, `"spaces"`, `"icu"`, `"characters"`, or a
             file with the corpus segmented by spaces.
         documents: One document of a text file: `"auto"`, `"blank-lines"`, `"lines"` or `"files"`.
-        device: `"auto"`, `"cpu"` or `"cuda"`.
+        device: `"auto"`, `"cpu"`, `"cuda"` or `"mps"`.
         limit: Number of examples of each split of a task at most.
         probe: `"linear"`, `"mlp"`, `"knn"`, `"finetune"`, `"contrastive"`, or several.
         curve: Number of budgets per objective, each half of the previous one.

@@ -216,8 +216,7 @@ def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | Non
                 except BenchError as error:
                     errors[name] = error
         left_out(errors, experiment.tasks, (), "cannot be evaluated")
-    if experiment.capped_threads is not None:
-        warnings.append(experiment.capped_threads)
+    warnings += experiment.cautions
     warnings += not_applicable(experiment.tasks, experiment.probes)
     warnings += [f"left out of the suite: {why}" for why in found.values()]
     needed, available = _memory(experiment)

@@ -154,7 +154,7 @@ def test_settings_as_a_mapping_and_as_text(tmp_path: Path) -> None:
         ({"tasks": "sst2", "data": "nowhere"}, "no such folder"),
         ({"data": 5}, "data: give a path"),
         ({"tokenizer": "none.json"}, "no such file"),
-        ({"device": "tpu"}, "none of auto, cpu, cuda"),
+        ({"device": "tpu"}, "none of auto, cpu, cuda, mps"),
         ({"limit": 0}, "limit: give a whole number above 0, got 0"),
         ({"limit": "all"}, "limit: give a whole number"),
         ({"probe": "lineer"}, "--probe 'lineer' is none of"),

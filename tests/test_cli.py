@@ -231,7 +231,7 @@ def test_light_commands_import_nothing_heavy(command: list[str], tmp_path: Path)
         (["run", "--objective", "span", "--corpus", "no.txt", "--tasks", "none"], "no.txt"),
         (["run", "--objective", "span", "--corpus", "empty.txt", "--tasks", "none"], "no text"),
         (["run", "--objective", "span", "--corpus", "empty.txt"], "--tasks says"),
-        (["run", "--objective", "span", "--device", "tpu"], "none of auto, cpu, cuda"),
+        (["run", "--objective", "span", "--device", "tpu"], "none of auto, cpu, cuda, mps"),
         (["run", "--objective", "span", "--tokenizer", "none.json"], "no such file"),
         (["run", "--objective", ""], "name an objective"),
         (["describe", "../../etc/passwd"], "bench list"),

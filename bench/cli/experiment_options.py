@@ -145,7 +145,7 @@ Documents = Annotated[
         help="What is one document of a text file: a block between blank lines, a line or a file.",
     ),
 ]
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")]
 Limit = Annotated[
     int | None,
     typer.Option(

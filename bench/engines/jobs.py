@@ -133,7 +133,7 @@ class RunJob:
     @property
     def is_alone(self) -> bool:
         """Whether a neighbour on the same machine would spend the run's own budget."""
-        return self.spec.budget.axis == "seconds"
+        return self.spec.budget.axis == "seconds" or self.spec.device == "mps"  # it has one GPU
 
     @property
     def title(self) -> str:

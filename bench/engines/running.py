@@ -77,8 +77,8 @@ def _run_one(
     prepared = prepare(experiment, log_stages() if progress else None)
     if progress:
         log_corpus(experiment, prepared)
-    if progress and experiment.capped_threads is not None:
-        log(experiment.capped_threads)
+    for caution in experiment.cautions if progress else ():
+        log(caution)
     for name, reason in experiment.left_out.items() if progress else ():
         log(f"left out of the suite: {reason if reason.startswith(name) else f'{name}: {reason}'}")
     if experiment.tuning is not None:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from bench.probing.task import DataRoot, Probe, Task
     from bench.registry import Registry
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
 _MIN_WORDS = 250_000
 _TOKENS_PER_SECOND = 50_000
 """A rule of thumb for a budget in seconds; it only decides how large a generated corpus is."""
@@ -109,7 +110,7 @@ class Experiment:
     @property
     def workers(self) -> int:
         """Number of runs at once on this machine: one where neighbours would share its seconds."""
-        if self.budget.axis == "seconds":
+        if self.budget.axis == "seconds" or self.device == "mps":
             return 1
         if self.device == "cuda":
             return max(1, len(visible_gpus()) // self.processes)
@@ -126,6 +127,18 @@ class Experiment:
             "because this process may use no more cores; --set training.threads=N sets another "
             "number"
         )
+
+    @property
+    def cautions(self) -> list[str]:
+        """What a reader of the results should know about this machine and budget."""
+        found = [] if self.capped_threads is None else [self.capped_threads]
+        if self.budget.axis == "seconds" and self.device != "cpu":
+            found.append(
+                f"a budget in seconds on {self.device} compares implementations as much as "
+                "objectives: one with a decoder or few kernels reads fewer tokens for reasons that "
+                "are none of its own; use tokens, predictions or FLOPs"
+            )
+        return found
 
     def specs(self, prepared: PreparedCorpus) -> list[RunSpec]:
         """One specification for each budget, seed and objective.
@@ -297,22 +310,26 @@ def resolve(
 
 
 def choose_device(device: str) -> str:
-    """`auto` is the GPU where there is one.
+    """`auto` is the GPU where there is one; `mps`, of a Mac, only if it is asked for.
 
     Raises:
         BenchError: No such device, or none of it on this machine.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise BenchError(f"--device {device!r} is none of auto, cpu, cuda")
+    if device not in DEVICES:
+        raise BenchError(f"--device {device!r} is none of {', '.join(DEVICES)}")
     if device == "cpu" or (device == "auto" and version("torch").endswith("+cpu")):
         return "cpu"  # known without importing torch
     import torch
 
-    if torch.cuda.is_available():
+    if device != "mps" and torch.cuda.is_available():
         return "cuda"
-    if device == "cuda":
-        raise BenchError("--device cuda: torch finds no CUDA device; --device cpu runs without one")
-    return "cpu"
+    if device == "mps" and torch.backends.mps.is_available():
+        return "mps"
+    if device == "auto":
+        return "cpu"
+    raise BenchError(
+        f"--device {device}: torch finds no {device.upper()} device; --device cpu runs without one"
+    )
 
 
 def _open(

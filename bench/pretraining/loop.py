@@ -70,7 +70,7 @@ class Pretraining:
         spec: Specification of the run.
         objective: The objective that `spec` names, with its settings.
         corpus: Token stores and tokenizer.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or "mps".
         forget: A second corpus, whose held-out loss is a column of the curve.
         ranks: The processes that share the run.
 

@@ -139,4 +139,5 @@ def _hardware(device: str) -> dict[str, Any]:
     except (OSError, StopIteration):
         pass
     gpu = torch.cuda.get_device_name() if device == "cuda" else None
+    gpu = "MPS" if device == "mps" else gpu
     return {"cpu": model, "cores": cores(), "gpu": gpu, "system": platform.system()}
