@@ -323,7 +323,7 @@ class Pretraining:
         self.optimizer.step()
 
     def _update_late(self, own: Sequence[MicroBatchSums], share: float) -> float:
-        """Update the weights without reading the sums, and count the step before this one."""
+        """Update the weights while the sums are on their way; count the step before this one."""
         self._set_learning_rate(share)
         norm = self._masked_update(self.parameters.values(), own)
         self.optimizer.zero_grad(set_to_none=True)

@@ -5,6 +5,7 @@ Its arguments are the stores, a folder for checkpoints, and a scenario:
     plain      train without interruption
     first      stop after half of the steps and write a checkpoint
     rest       resume from the checkpoint
+    late       read the sums of a step a step late, as on a GPU
     shortage   the memory of the last rank is exhausted once
 """
 
@@ -69,10 +70,12 @@ def main(stores: str, work: str, scenario: str, only: str = "") -> None:
         folder = Path(work) / name
         if scenario == "rest":
             restore(run, *(load_checkpoint(folder) or ({}, {})), folder)
+        run.is_late = scenario == "late" and run.feedback is None
         if scenario == "shortage":
             fail_once(run, is_mine=ranks.rank == ranks.size - 1)
         while run.ledger.steps < (STEPS // 2 if scenario == "first" else STEPS):
             run.step()
+        run.settle()
         if scenario == "first" and ranks.is_first:
             folder.mkdir(parents=True)
             save_checkpoint(folder, run.ledger.steps, *checkpoint_of(run))

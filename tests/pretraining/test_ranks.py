@@ -51,6 +51,14 @@ def test_two_processes_are_two_micro_batches(corpus: PreparedCorpus, tmp_path: P
 
 
 @pytest.mark.slow
+def test_two_processes_that_read_late_are_two_micro_batches(
+    corpus: PreparedCorpus, tmp_path: Path
+) -> None:
+    late = encoders(corpus, 1, tmp_path, "late", "token")
+    assert encoders(corpus, 2, tmp_path, "late", "token") == late
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "rest"), [(2, 1), (1, 2)])
 def test_another_number_of_processes_resumes(
     first: int, rest: int, corpus: PreparedCorpus, tmp_path: Path

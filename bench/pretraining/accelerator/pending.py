@@ -1,7 +1,7 @@
 """The sums of a step on their way from the device: one copy a step, which is read a step later.
 
-Reading a number of a GPU makes Python wait until the GPU is idle. Here the copy runs behind the
-next step, so the GPU always has work.
+Python waits until the GPU is idle before it gets a number. Here the copy runs behind the next
+step, so the GPU always has work.
 """
 
 from __future__ import annotations
