@@ -198,18 +198,18 @@ class Pretraining:
         noise = Noise(self.spec.seed, 0, batch.example_ids)
         example = bounded(self.objective.corrupt(batch, self.vocabulary, noise), batch.documents)
         memory = StepMemory.of(self.spec.encoder, self.cost, example)
-        self.gradient_accumulation_steps = memory.micro_batches(
+        count = memory.micro_batches(
             self.rows_per_step, self.length, free, self.ranks.size, self.num_groups
         )
+        self.gradient_accumulation_steps = max(self.ranks.gather(count))
 
     def step(self) -> float:
         """Do one optimizer step and return its mean loss in nats (NaN if nothing was predicted).
 
         On a GPU it is the mean loss of the step before, whose sums have arrived by now.
         """
-        started = time.perf_counter()
+        started, read_before = time.perf_counter(), self.encoder.tokens_read
         share, ledger = self.progress, self.ledger
-        read_before = self.encoder.tokens_read
         own, costs = self._gradient(share)
         positions = self.rows_per_step * self.length
         check_passes(

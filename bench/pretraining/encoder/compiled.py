@@ -79,7 +79,7 @@ class Compiled:
 def padded_attention(attention: Attention, rows: int) -> Attention:
     """The pattern of a batch with further rows, in which everything is visible.
 
-    A row in which nothing is visible would have gradients that are not finite.
+    Not every kernel promises finite gradients of a row in which nothing is visible.
     """
     values: dict[str, int] = {"attention_mask": True, "prefix_lengths": 0, "documents": 0}
     tensors = {name: getattr(attention, name) for name in values}
