@@ -141,6 +141,8 @@ class Files(Corpus):
                 file: io.BufferedReader[Any] = buffered
                 if name.endswith(".gz"):
                     file = unpack(buffered, path)
+                if not self.span[0] and file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                    raise BenchError(f"{path} is UTF-16; convert it with iconv -f UTF-16 -t UTF-8")
                 if plain.endswith(".parquet"):
                     hashed.sha256()  # its columns are read in another order
                     texts = self._parquet(raw, path)
@@ -174,7 +176,7 @@ class Files(Corpus):
         """Blocks between empty lines, lines or files; too long ones are cut at white space."""
         block, at_line_start = io.StringIO(), True
         unit, _ = self.units[path]
-        for piece in _text_pieces(file, path, is_start=not self.span[0]):
+        for piece in _text_pieces(file, is_start=not self.span[0]):
             is_end = at_line_start and piece.endswith("\n") and not piece.strip()
             if unit == "lines" and at_line_start and block.tell():
                 yield block.getvalue()
@@ -334,10 +336,8 @@ def _lines_before(path: Path, place: int) -> int:
         return sum(piece.count(b"\n") for piece in pieces)
 
 
-def _text_pieces(file: io.BufferedReader[Any], path: Path, is_start: bool) -> Iterator[str]:
+def _text_pieces(file: io.BufferedReader[Any], is_start: bool) -> Iterator[str]:
     """Lines with their line ends, long lines in pieces; handles any line end and a BOM."""
-    if is_start and file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise BenchError(f"{path} is UTF-16; convert it with iconv -f UTF-16 -t UTF-8")
     encoding = "utf-8-sig" if is_start else "utf-8"
     text = io.TextIOWrapper(file, encoding, "surrogateescape", newline=None)
     while piece := text.readline(_PIECE_CHARACTERS):

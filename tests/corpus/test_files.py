@@ -118,6 +118,8 @@ def test_the_error_for_a_missing_column_lists_the_columns(tmp_path: Path, name: 
         ("a.txt.gz", "not packed", "damaged gzip"),
         ("a.txt.gz", gzip.compress(b"text" * 999, mtime=0)[:-9], "damaged gzip"),
         ("a.txt", "text".encode("utf-16"), "UTF-16"),
+        ("a.csv", "text,b\nx,y".encode("utf-16"), "UTF-16"),
+        ("a.jsonl", "{}".encode("utf-16"), "UTF-16"),
     ],
 )
 def test_errors_for_damaged_files_name_the_file(
