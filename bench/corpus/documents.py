@@ -8,7 +8,6 @@ wrapped at a width. A file of code is one document with its line ends.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -117,7 +116,9 @@ def _head(path: Path) -> str:
     with read_errors(path), open_regular(path) as raw:
         file = unpack(raw, path) if path.name.endswith(".gz") else raw
         text = file.read(_HEAD_BYTES).decode("utf-8-sig", "ignore")
-    return re.sub(r"[^\n\r]*\Z", "", text) if len(text) >= _HEAD_BYTES // 4 else text
+    if len(text) < _HEAD_BYTES // 4:
+        return text
+    return text[: max(text.rfind("\n"), text.rfind("\r")) + 1]  # whole lines
 
 
 def _refuse_binary(path: Path) -> None:
