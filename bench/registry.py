@@ -8,6 +8,7 @@ broken plugin is listed with its reason, and is an error only when it is request
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -15,9 +16,13 @@ import inspect
 import os
 import pkgutil
 import re
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Any, Literal, cast
+from types import FrameType
+from typing import Any, Literal, NoReturn, cast
 
 import pluggy
 
@@ -49,6 +54,8 @@ _METADATA: dict[Kind, tuple[str, ...]] = {
 }
 _ABSTRACT = "__abstractmethods__"
 _OBSERVERS = ("tensorboard", "trackio", "wandb")
+IMPORT_SECONDS = 120.0
+"""A plugin that is not imported after so long is taken to hang."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +80,23 @@ class Registry:
         self._manager = pluggy.PluginManager("bench")
         self._manager.add_hookspecs(hookspecs)
         plugins: list[Plugin] = []
-        for provider, load in (*_built_in(), *_installed()):
+        for provider, load in _built_in():
             plugins.extend(self._load(provider, load))
+        for provider, load in _installed():
+            with _contained() as interrupts:
+                plugins.extend(self._load(provider, load, interrupts))
         self.plugins = sorted(plugins, key=lambda p: (p.kind or "~", p.name, p.provider))
 
-    def _load(self, provider: str, load: Callable[[], Any]) -> list[Plugin]:
-        """Load and register one provider; an exception makes it a broken plugin."""
+    def _load(
+        self, provider: str, load: Callable[[], Any], interrupts: list[int] | None = None
+    ) -> list[Plugin]:
+        """Load and register one provider; an exception makes it a broken plugin.
+
+        Args:
+            provider: Its name.
+            load: Imports it.
+            interrupts: Receives the signals of ^C; empty: a `KeyboardInterrupt` is the plugin's.
+        """
         module = None
         try:
             module = load()
@@ -92,10 +110,12 @@ class Registry:
                 if implementation.plugin is module
                 for item in cast("list[Any]", implementation.function())
             ]
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and interrupts != []:
+                raise
             if module is not None and self._manager.is_registered(module):
                 self._manager.unregister(module)
-            problem = f"{type(error).__name__}: {error}".splitlines()[0]
+            problem = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             return [Plugin(None, provider.rpartition(":")[2], provider, problem=problem)]
 
     def of(self, kind: Kind) -> dict[str, type[Any]]:
@@ -196,6 +216,53 @@ def _installed() -> Iterator[tuple[str, Callable[[], Any]]]:
     for distribution, point in sorted(points, key=lambda pair: (pair[0], pair[1].name)):
         if allowed is None or allowed & {distribution, point.name}:
             yield f"{distribution}:{point.name}", point.load
+
+
+class _HangError(BaseException):
+    """The import of a plugin takes too long; no `except Exception` of the plugin catches it."""
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[list[int]]:
+    """Keep the code of a plugin from printing, ending the process and hanging while it is loaded.
+
+    Yields the signals of ^C that arrive meanwhile, so that a `KeyboardInterrupt` of the plugin is
+    none of the user. Only the main thread receives signals; elsewhere a hang is not noticed.
+    """
+    interrupts: list[int] = []
+    usual = signal.getsignal(signal.SIGINT)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        usual(number, frame)  # type: ignore[operator, misc]
+
+    def hang(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise _HangError(f"it is not imported after {IMPORT_SECONDS:g} seconds")
+
+    def leave(status: int) -> NoReturn:
+        if os.getpid() != this_process:  # a child that it forked
+            leave_before(status)
+        raise SystemExit(f"it ends the process with os._exit({status}) when it is imported")
+
+    handlers: dict[int, Any] = {signal.SIGINT: interrupt} if callable(usual) else {}
+    if hasattr(signal, "SIGALRM") and not signal.getitimer(signal.ITIMER_REAL)[0]:
+        handlers[signal.SIGALRM] = hang
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    leave_before, this_process = os._exit, os.getpid()
+    os._exit = leave
+    try:
+        if signal.SIGALRM in handlers:
+            signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
+        with contextlib.redirect_stdout(sys.stderr):  # standard output may be JSON for a program
+            yield interrupts
+    finally:
+        os._exit = leave_before
+        if signal.SIGALRM in handlers:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, former in previous.items():
+            signal.signal(number, former)
 
 
 def _check_hooks(module: Any) -> None:

@@ -14,11 +14,14 @@ import errno
 import fcntl
 import functools
 import hashlib
+import io
 import itertools
 import json
 import os
 import shutil
 import socket
+import stat
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +37,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LOCK_SECONDS = 0.1  # interval between attempts to get a lock
 _FOREIGN_SECONDS = 7 * 24 * 3600  # age of a leftover of another host, whose processes are invisible
 _serial = itertools.count()
+_own_locks: dict[str, threading.Lock] = {}  # by path: a lock of the system is for processes
 
 
 @contextlib.contextmanager
@@ -141,30 +145,54 @@ def exclusive(path: Path, while_waiting: Callable[[], None] = lambda: None) -> I
     """Wait for an advisory lock and hold it; it ends with the process.
 
     It avoids duplicate work, and correctness never depends on it: on a file system without locks
-    every process gets the lock.
+    every process gets the lock. A child of the process does not inherit it, so a child that a
+    plugin left behind keeps nobody waiting.
 
     Args:
         path: The lock file; its folder is created.
         while_waiting: Called ten times a second while another process holds the lock; may raise.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+    own = _own_locks.setdefault(os.path.realpath(path), threading.Lock())
+    while not own.acquire(timeout=_LOCK_SECONDS):
+        while_waiting()
+    try:
+        with path.open("ab") as file:  # closing any file of this path would end the lock
+            while not _has_lock(file):
                 while_waiting()
                 time.sleep(_LOCK_SECONDS)
-                continue
-            except OSError:
-                pass
-            break
-        yield
+            yield
+    finally:
+        own.release()
+
+
+def _has_lock(file: io.BufferedWriter) -> bool:
+    """Whether this process has the lock of a file now; always on a file system without locks."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a file of the records: a pipe would block for ever, and a device would never end.
+
+    Raises:
+        OSError: It cannot be opened, or is not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, read in pieces."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -181,6 +209,7 @@ def write_manifest(folder: Path, names: Iterable[str], **facts: Any) -> dict[str
         for name in sorted(names)
     }
     manifest = {"format": 1, **facts, "files": files}
+    manifest["sha256"] = _own_sha256(manifest)
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
     return manifest
 
@@ -193,7 +222,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        with open_regular(path) as file:
+            manifest = json.loads(file.read())
         files = {str(name): (int(f["bytes"]), str(f["sha256"]))
                  for name, f in manifest["files"].items()}  # fmt: skip
     except OSError as error:
@@ -205,11 +235,23 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise RefusedError(
             f"{path} is damaged: it has no table of files; remove {folder} and repeat the command"
         ) from None
+    own = _own_sha256(manifest)
+    if manifest.get("sha256", own) != own:  # those of earlier versions have none
+        raise RefusedError(
+            f"{path} was changed after it was written: sha256 expected {manifest['sha256']}, found "
+            f"{own}; remove {folder} and repeat the command"
+        )
     for name in files:
         parts = PurePosixPath(name).parts
         if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
             raise RefusedError(f"{path} names {name!r}, which is outside its folder")
     return dict(manifest)
+
+
+def _own_sha256(manifest: dict[str, Any]) -> str:
+    """The hash of a manifest, which lists the hashes of all other files."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def verify_manifest(folder: Path, hash_up_to_bytes: int | None = None) -> dict[str, Any]:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_MAX_DIGITS = 18
 
 EventName = Literal[
     "started",
@@ -158,19 +164,39 @@ def read_event(line: str) -> Event:
     """The event of one line.
 
     Raises:
-        ValueError: The line is not one that `to_line` wrote, as after a kill.
+        ValueError: The line is not one that a worker wrote, as after a kill, or if a plugin writes
+            to the standard output of its process.
     """
-    return event_of(json.loads(line))
+    try:
+        event = event_of(json.loads(line, parse_int=_integer))
+    except RecursionError:
+        raise ValueError("no event: it is nested too deeply") from None
+    if isinstance(event, Started | Ended):
+        raise ValueError(f"the event {event.name!r} is the engine's own")
+    return event
 
 
 def event_of(plain: Any) -> Event:
     """The inverse of `to_json`.
 
     Raises:
-        ValueError: It is no event.
+        ValueError: It is no event, or a field has another type.
     """
     try:
         fields = dict(plain)
-        return _EVENTS[fields.pop("event")](**fields)
+        return _reader(fields.pop("event")).validate_python(fields, strict=True)
     except (KeyError, TypeError, AttributeError, ValueError):
         raise ValueError(f"no event: {str(plain)[:80]!r}") from None
+
+
+@functools.cache
+def _reader(name: str) -> TypeAdapter[Event]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_EVENTS[name])
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"a whole number of {len(text)} digits")
+    return int(text)

@@ -1,11 +1,13 @@
 """Checks that an objective changes neither the batch nor the state of the process.
 
-They run in the first steps of a run, because an objective may be third-party code.
+They run in every step, because an objective may be third-party code. On a CPU the values of the
+batch are compared as well: `tensor.data` and `tensor.numpy()` change a tensor unnoticed by torch.
 """
 
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +44,14 @@ def refuse_side_effects(name: str, batch: Batch) -> Iterator[None]:
 
 def _state(batch: Batch) -> dict[str, Any]:
     tensors = {key: value for key, value in vars(batch).items() if torch.is_tensor(value)}
-    return {f"batch.{key}": value._version for key, value in tensors.items()} | process_state()
+    return {f"batch.{key}": _content(value) for key, value in tensors.items()} | process_state()
+
+
+def _content(tensor: torch.Tensor) -> Any:
+    """What changes with the values of a tensor; reading those of a GPU would wait for it."""
+    if tensor.device.type != "cpu":
+        return tensor._version
+    return tensor._version, zlib.crc32(tensor.detach().contiguous().numpy().data)
 
 
 def process_state() -> dict[str, Any]:
@@ -55,4 +64,6 @@ def process_state() -> dict[str, Any]:
         "the default dtype": torch.get_default_dtype(),
         "the gradient mode": torch.is_grad_enabled(),
         "the number of threads": torch.get_num_threads(),
+        "the deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "the precision of matrix products": torch.get_float32_matmul_precision(),
     }

@@ -19,6 +19,8 @@ TRAINING_FACTOR = 3
 """The forward pass, and twice its cost for the backward pass."""
 ENDLESS_STEPS = 100
 """Number of steps without a prediction after which a budget in predictions is refused."""
+MOST_PREDICTIONS = 100
+"""Predictions for each token read above which a count is no count."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,11 +123,18 @@ def check_passes(measured: int, declared: int, name: str) -> None:
 
 
 def check_predictions(ledger: Ledger, budget: Budget, display_name: str) -> None:
-    """Refuse a budget in predictions if the objective predicts nothing: the run would not end.
+    """Refuse counts that no objective can have, and a budget that would never be spent.
 
     Raises:
-        BenchError: None of the first `ENDLESS_STEPS` steps had a prediction.
+        BenchError: The number of predictions is below 0 or absurd, or the budget is in predictions
+            and none of the first `ENDLESS_STEPS` steps had one.
     """
+    if not 0 <= ledger.predictions <= MOST_PREDICTIONS * ledger.tokens or ledger.flops < 0:
+        raise BenchError(
+            f"objective {display_name!r} broke its contract: it counts {ledger.predictions} "
+            f"predictions and {ledger.flops:.3g} FLOPs for {ledger.tokens} tokens read; `Loss` "
+            "takes the number of predicted tokens"
+        )
     if budget.axis == "predictions" and ledger.empty_steps == ledger.steps == ENDLESS_STEPS:
         raise BenchError(
             f"objective {display_name!r} predicted nothing in {ENDLESS_STEPS} steps, so a budget "

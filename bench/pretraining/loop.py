@@ -8,7 +8,6 @@ not compiled: in a test, compiling took up to 37 s and saved 5 %.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import time
@@ -55,8 +54,6 @@ if TYPE_CHECKING:
     from bench.spec import RunSpec
 
 CURVE_POINTS = 10
-GUARDED_STEPS = 3
-"""Number of first steps that check an objective for side effects."""
 
 
 class Diverged(Exception):
@@ -186,7 +183,7 @@ class Pretraining:
         self._gradient(0.0)
         self._gradient(1.0)
         self.optimizer.zero_grad(set_to_none=True)
-        self.encoder.tokens_read = read_before
+        self.encoder.uncount(read_before)
         torch.cuda.synchronize()
 
     def _fit_memory(self, free: float) -> None:
@@ -270,7 +267,7 @@ class Pretraining:
             if self.gradient_accumulation_steps * 2 > self.num_groups:
                 raise shortage or FailedError("the memory of another rank is exhausted")
             self.gradient_accumulation_steps *= 2
-            self.encoder.tokens_read = read_before
+            self.encoder.uncount(read_before)
             self.optimizer.zero_grad(set_to_none=True)
 
     def _backward(self, micro: int, share: float) -> MicroBatchSums:
@@ -288,10 +285,7 @@ class Pretraining:
 
     def _loss(self, objective: Objective, batch: Batch, noise: Noise) -> tuple[Loss, float]:
         """Corrupt a batch and return (loss, number of positions whose logits were computed)."""
-        is_guarded = self.ledger.steps < GUARDED_STEPS
-        guard = (
-            refuse_side_effects(objective.name, batch) if is_guarded else contextlib.nullcontext()
-        )
+        guard = refuse_side_effects(objective.name, batch)
         is_gpu = self.device.type == "cuda"
         with guard, torch.autocast(self.device.type, torch.bfloat16, enabled=is_gpu):
             self.encoder.set_dropout(self.spec.training.dropout, noise)
@@ -396,5 +390,5 @@ class Pretraining:
         )
         self.encoder.train()
         self.head.train()
-        self.encoder.tokens_read = read_before
+        self.encoder.uncount(read_before)
         return loss

@@ -239,6 +239,8 @@ def _read(path: Path, count: int) -> Overlap | None:
     """The cached result; None where there is none, or a damaged one."""
     with contextlib.suppress(OSError, ValueError, KeyError, IndexError, TypeError):
         stored = json.loads(path.read_bytes())
+        if stored.pop("sha256") != sha256_json(stored):
+            return None
         seen, checked = np.zeros(count, dtype=bool), np.ones(count, dtype=bool)
         seen[stored["seen"]] = True
         checked[stored["too_short"]] = False
@@ -251,5 +253,5 @@ def _write(path: Path, overlap: Overlap) -> Overlap:
         "seen": np.flatnonzero(overlap.seen).tolist(),
         "too_short": np.flatnonzero(~overlap.checked).tolist(),
     }
-    write_atomic(path, json.dumps(stored).encode())
+    write_atomic(path, json.dumps(stored | {"sha256": sha256_json(stored)}).encode())
     return overlap

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from bench.errors import RefusedError
 from bench.records.schema import Record
+from bench.storage import open_regular
 
 _MAX_BYTES = 1 << 26  # a record has kilobytes
 _MAX_DIGITS = 18  # seeds and counts of tokens and FLOPs fit, and floats can hold them all
@@ -34,7 +35,8 @@ def read_bytes(path: Path, root: Path) -> bytes:
         size = path.stat().st_size
         if size > _MAX_BYTES and path.suffix == ".json":
             raise RefusedError(f"{path} has {size} bytes, which is too large for a record")
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except OSError as error:
         raise RefusedError(f"{path} cannot be read ({error.strerror})") from None
 

@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bench.errors import RefusedError, StoppedError
 from bench.pretraining.checkpoint import checkpoint_of, checkpoints, save_checkpoint
 from bench.pretraining.ledger import Progress
 from bench.pretraining.loop import Diverged, Pretraining
 from bench.spec import RunSpec
-from bench.storage import write_atomic
+from bench.storage import open_regular, write_atomic
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -67,6 +68,32 @@ def train(
     return "finished", None
 
 
+def _refuse_other(before: dict[str, Any], spec: RunSpec, work: Path) -> None:
+    """Refuse to resume a run that was started from something else.
+
+    Args:
+        before: The identity of the run that was started, without threads and version of torch.
+        spec: Specification of the run that is to be resumed.
+        work: The folder of the unfinished run.
+
+    Raises:
+        RefusedError: They differ; the message has both values.
+    """
+    now = json.loads(json.dumps(spec.identity()))
+    del now["torch_version"], now["training"]["threads"]
+    names = {
+        "corpus_sha256": "the corpus",
+        "tokenizer_sha256": "the tokenizer",
+        "objective_code": f"the code of objective {spec.objective}",
+    }
+    for key in sorted(before.keys() | now.keys(), key=lambda key: (key not in names, key)):
+        if before.get(key) != now.get(key):
+            raise RefusedError(
+                f"{names.get(key, key)} changed since this run was started: {before.get(key)} "
+                f"before, {now.get(key)} now; restore it to resume, or remove {work} to start over"
+            )
+
+
 def claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
     """Open the folder of an unfinished run; refuse work that was started from something else.
 
@@ -79,8 +106,8 @@ def claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
         Whether the run is inexact: its thread count or version of torch changed on the way.
 
     Raises:
-        RefusedError: The corpus, the tokenizer or the objective's code changed, the run would not
-            be bit-exact, or the folder is damaged.
+        RefusedError: The run was started from something else, it would not be bit-exact, or the
+            folder is damaged.
     """
     identity = spec.identity() | {"is_inexact": False}
     path = work / "identity.json"
@@ -89,30 +116,23 @@ def claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
         write_atomic(path, json.dumps(identity).encode())
         return False
     try:
-        before = json.loads(path.read_bytes())
-        threads, was_inexact = before["training"]["threads"], before["is_inexact"]
-    except (OSError, ValueError, KeyError, TypeError):
+        with open_regular(path) as file:
+            before = json.loads(file.read())
+        was_inexact, training = before.pop("is_inexact"), dict(before["training"])
+        threads = training.pop("threads")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise RefusedError(f"{path} is damaged; remove {work} to start over") from None
-    for key, name in (
-        ("corpus_sha256", "the corpus"),
-        ("tokenizer_sha256", "the tokenizer"),
-        ("objective_code", f"the code of objective {spec.objective}"),
-    ):
-        if before.get(key) != identity[key]:
-            raise RefusedError(
-                f"{name} changed since this run was started: {before.get(key)} before, "
-                f"{identity[key]} now; restore it to resume, or remove {work} to start over"
-            )
     changes = {
-        "torch version": (before.get("torch_version"), spec.torch_version),
+        "torch version": (before.pop("torch_version", None), spec.torch_version),
         "thread count": (threads, spec.training.threads),
     }
+    _refuse_other(before | {"training": training}, spec, work)
     for name, (old, new) in changes.items():
         if old != new and not allow_inexact:
             raise RefusedError(
                 f"not bit-exact: {name} was {old} when this run was started and is {new} now; "
                 f"restore it, resume with --allow-inexact, or remove {work} to start over"
             )
-    is_inexact = was_inexact or any(old != new for old, new in changes.values())
+    is_inexact = bool(was_inexact) or any(old != new for old, new in changes.values())
     write_atomic(path, json.dumps(identity | {"is_inexact": is_inexact}).encode())
-    return bool(is_inexact)
+    return is_inexact

@@ -163,7 +163,7 @@ class Peer(Trial):
         self.model.register_forward_hook(self._count)
 
     def _count(self, _module: Any, _args: Any, _output: Any) -> None:
-        self.encoder.tokens_read += self.rows_per_step * self.length
+        self.encoder._tokens_read += self.rows_per_step * self.length
 
     def _loss(self, objective: Any, batch: Any, noise: Any) -> Any:
         from bench.pretraining.batch import Loss

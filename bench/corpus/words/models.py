@@ -8,7 +8,6 @@ with spaces between the words, as a segmenter of the user's choice wrote it.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 from bench.corpus.words import patterns, word_spans
 from bench.corpus.words.characters import BLANK, LETTER, MARK, kinds_of
 from bench.errors import BenchError
+from bench.storage import file_sha256
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -147,8 +147,7 @@ class Segmented(WordModel):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
-                self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self.sha256 = file_sha256(path)
         except OSError as error:
             raise BenchError(
                 f"--words {path}: no such choice or file ({error.strerror}); choose one of "

@@ -84,7 +84,7 @@ class Template:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         receiver, sender = os.pipe()
-        events = open(receiver, encoding="utf-8")  # noqa: SIM115 (the engine closes it)
+        events = open(receiver, encoding="utf-8", errors="replace")  # noqa: SIM115 (the engine's)
         try:
             with theirs, open(sender, "wb"):
                 socket.send_fds(self._line, [os.fsencode(file)], [theirs.fileno(), sender])

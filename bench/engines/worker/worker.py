@@ -131,7 +131,8 @@ def _reporter(stop: Stop) -> Report:
 
     def report(event: events.Event) -> None:
         try:
-            channel.write(event.to_line() + "\n")
+            # A line begins anew, whatever a plugin wrote to the channel before.
+            channel.write(f"\n{event.to_line()}\n")
             channel.flush()
         except BrokenPipeError:  # the parent is gone
             stop.request(signal.SIGTERM)

@@ -19,6 +19,7 @@ from bench.engines.worker.template import ForkedWorker, Template
 RESUMABLE = 75
 """The exit code of a job that saved its state and stopped."""
 POLL_SECONDS = 0.02
+_LONGEST_LINE = 1 << 20
 MAX_STARTS = 4
 """A job that dies again and again is given up: the cause is probably its own."""
 
@@ -84,10 +85,13 @@ class WorkerProcess:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                with contextlib.suppress(ValueError):  # half a line of a worker that was killed
-                    self._on_event(read_event(line))
+        with self._process.stdout as report:
+            for line in iter(lambda: report.readline(_LONGEST_LINE), ""):
+                try:
+                    event = read_event(line)
+                except ValueError:  # half a line of a worker that was killed, or a plugin's print
+                    continue
+                self._on_event(event)
 
     def _wait(self) -> None:
         status = self._process.wait()
@@ -122,6 +126,7 @@ def _start(file: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        errors="replace",
         env=environment,
         process_group=0,
     )

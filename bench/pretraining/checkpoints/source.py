@@ -23,7 +23,7 @@ from bench.pretraining.checkpoints.families import FAMILIES, family_named, maske
 from bench.settings import from_mapping, sha256_json
 from bench.sizes import rotary_theta
 from bench.spec import EncoderShape, Init
-from bench.storage import file_sha256, verify_manifest
+from bench.storage import file_sha256, open_regular, verify_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +82,8 @@ def read_config(folder: Path, origin: str) -> dict[str, Any]:
     """
     path = folder / ARCHITECTURE if (folder / ARCHITECTURE).is_file() else folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            config = json.loads(file.read())
     except OSError:
         raise BenchError(f"{origin} has no config.json; it is no checkpoint") from None
     except ValueError as error:
@@ -205,7 +206,7 @@ def _has_head(config: Mapping[str, Any], folder: Path, name: str) -> bool:
     """Whether the weights contain the head that predicts tokens, tied and as wide as the layers."""
     names: set[str] = set()
     for path in weight_files(folder, name):
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = int.from_bytes(file.read(8), "little")
             try:
                 names |= json.loads(file.read(min(size, 1 << 27))).keys()

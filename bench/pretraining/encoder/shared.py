@@ -34,10 +34,19 @@ class SharedEncoder(nn.Module, ABC):
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
         self.shape = shape
-        self.tokens_read = 0  # positions processed by forward; `check_passes` tests it
+        self._tokens_read = 0
         self._dropout: tuple[float, Noise] | None = None
         self._drops_in_evaluation = False
         self._passes = 0  # since the noise was set: each draws its own positions
+
+    @property
+    def tokens_read(self) -> int:
+        """Positions processed by forward; `check_passes` tests it, so no objective can set it."""
+        return self._tokens_read
+
+    def uncount(self, tokens_read: int) -> None:
+        """Set the counter back: what was processed since is no part of the training."""
+        self._tokens_read = tokens_read
 
     @property
     @abstractmethod
@@ -153,7 +162,7 @@ class SharedEncoder(nn.Module, ABC):
                 f"the rows have {tokens.shape[1]} positions, but the encoder has only "
                 f"{self.shape.max_length}; shorten them or raise encoder.max_length"
             )
-        self.tokens_read += tokens.numel()
+        self._tokens_read += tokens.numel()
 
 
 @dataclasses.dataclass(frozen=True)
