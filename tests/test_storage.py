@@ -1,8 +1,6 @@
 import contextlib
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import threading
@@ -199,32 +197,3 @@ def test_one_thread_at_a_time_holds_a_lock(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert (tmp_path / "log").read_text() == "in out " * 4
-
-
-@pytest.mark.slow
-def test_kill_9_during_a_write_leaves_the_old_file_or_the_new(tmp_path: Path) -> None:
-    code = """
-import sys
-from pathlib import Path
-from bench.storage import write_atomic
-for number in range(10**6):
-    write_atomic(Path(sys.argv[1]), bytes([number % 256]) * 30_000_000)
-    print(number, flush=True)
-"""
-    target = tmp_path / "state"
-    draw = random.Random(0)
-    for _ in range(12):
-        run = [sys.executable, "-c", code, str(target)]
-        process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(draw.random() * 0.25)
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        content = target.read_bytes()
-        assert len(content) == 30_000_000
-        assert content.count(content[:1]) == len(content)
-        sweep_leftovers(tmp_path)
-        assert names(tmp_path) == ["state"]

@@ -184,7 +184,7 @@ def event_of(plain: Any) -> Event:
     """
     try:
         fields = dict(plain)
-        return _reader(fields.pop("event")).validate_python(fields, strict=True)
+        return _reader(fields.pop("event")).validate_json(json.dumps(fields), strict=True)
     except (KeyError, TypeError, AttributeError, ValueError):
         raise ValueError(f"no event: {str(plain)[:80]!r}") from None
 

@@ -1,9 +1,6 @@
 import functools
-import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +11,8 @@ from bench.corpus import store
 from bench.corpus.preparation import prepare_corpus
 from bench.corpus.sentences import sentence_starts
 from bench.corpus.store import SENTENCE_START, SPECIAL, WORD_START, StoreWriter, TokenStore
-from bench.corpus.tokenizer import TextTokenizer, Vocabulary
+from bench.corpus.tokenizer import TextTokenizer
 from bench.corpus.trainer import char_tokenizer
-from bench.errors import RefusedError
-from bench.storage import write_manifest
 from tests.helpers.corpora import ListCorpus, numbered_sentences
 
 TEXTS = ["The cat sat. It ran", "A dog?\n\nno dog", "Жat is unknoЖn. ЖЖ too", "!"]
@@ -171,59 +166,3 @@ def test_the_number_of_rows(folder: Path) -> None:
 
 
 # -- damage ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", STORE_FILES)
-@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "remove", "append"])
-def test_a_damaged_store_is_refused(folder: Path, name: str, damage: str) -> None:
-    path = folder / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    damages: dict[str, Callable[[], Any]] = {
-        "flip": lambda: path.write_bytes(content),
-        "truncate": lambda: path.write_bytes(content[:-1]),
-        "empty": lambda: path.write_bytes(b""),
-        "remove": path.unlink,
-        "append": lambda: path.write_bytes(content + b"\0"),
-    }
-    damages[damage]()
-    with pytest.raises(RefusedError, match=name):
-        TokenStore.open(folder)
-
-
-def test_an_id_beyond_the_vocabulary_is_refused(folder: Path, tokenizer: TextTokenizer) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    facts = {key: manifest[key] for key in ("tokens", "documents", "vocabulary", "token_bytes")}
-    tokens = np.fromfile(folder / "tokens.bin", "<u2")
-    tokens[7] = tokenizer.vocabulary.size
-    tokens.tofile(folder / "tokens.bin")
-    write_manifest(folder, STORE_FILES, **facts)
-    with pytest.raises(RefusedError, match=rf"token {tokens[7]}, but the vocabulary ends"):
-        TokenStore.open(folder)
-    for wrong in ({"tokens": 1}, {"token_bytes": 3}, {"vocabulary": 9}, {"documents": "x"}):
-        write_manifest(folder, STORE_FILES, **(facts | wrong))
-        with pytest.raises(RefusedError, match="store"):
-            TokenStore.open(folder)
-
-
-def test_a_large_vocabulary_takes_four_bytes(tmp_path: Path) -> None:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(70_000))]
-    model = {
-        "type": "WordLevel",
-        "vocab": {w: i for i, w in enumerate(words)},
-        "unk_token": "[UNK]",
-    }
-    payload = {"version": "1.0", "added_tokens": [], "model": model,
-               "pre_tokenizer": {"type": "Whitespace"}}  # fmt: skip
-    large = TextTokenizer(json.dumps(payload).encode())
-    built = TokenStore.open(write(tmp_path / "store", large, ["w1 w69999", "w65536"]))
-    assert built.tokens.dtype == np.uint32
-    assert built.tokens.tolist() == [6, 70_004, 3, 65_541, 3]
-
-
-def test_two_bytes_are_enough_for_65536_tokens(tmp_path: Path) -> None:
-    for size, width in ((65_536, 2), (65_537, 4)):
-        vocabulary = Vocabulary(size, 0, 1, 2, 3, 4, (0, 1, 2, 3, 4))
-        with StoreWriter(tmp_path, vocabulary) as writer:
-            writer.close()
-        assert json.loads((tmp_path / "manifest.json").read_text())["token_bytes"] == width

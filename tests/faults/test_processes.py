@@ -1,7 +1,8 @@
-"""Runs as processes: killed, stopped, crashing, raced."""
+"""Rows 1, 3, 11, 16, 17 and 21: runs as processes that are killed, stopped, crash and race."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -24,9 +25,12 @@ FLAGS = [
 ]  # fmt: skip
 
 CRASHING = """
-import os, signal
+import os, signal, stat, time
 from typing import ClassVar
 import bench
+
+FLOOD = (b'\\xff\\n{"event": "ended"}\\n{"event": "progress", "share": "x", "step": 1, "nats": 1,'
+         b' "tokens": 1, "tokens_per_second": 1}\\n' + b"[" * 10_000 + b"half a line")
 
 class _Bad(bench.MaskedObjective):
     summary: ClassVar[str] = "ends its process"
@@ -36,9 +40,28 @@ class _Bad(bench.MaskedObjective):
 
 @bench.settings
 class Exits(_Bad):
+    # It leaves a child behind that has all its files open.
     name: ClassVar[str] = "exits"
     def end(self):
+        if os.fork() == 0:
+            os.setsid()
+            os.close(1)
+            os.close(2)
+            time.sleep(300)
         os._exit(0)
+
+@bench.settings
+class Floods(_Bad):
+    name: ClassVar[str] = "floods"
+    def end(self):
+        # One of these files is the channel of its reports.
+        for file in range(3, 64):
+            try:
+                if stat.S_ISFIFO(os.fstat(file).st_mode):
+                    os.write(file, FLOOD)
+            except OSError:
+                pass
+        raise ValueError("it wrote everywhere")
 
 @bench.settings
 class Segfaults(_Bad):
@@ -54,7 +77,7 @@ class Raises(_Bad):
 
 @bench.hookimpl
 def bench_objectives():
-    return [Exits, Segfaults, Raises]
+    return [Exits, Floods, Segfaults, Raises]
 """
 
 
@@ -94,6 +117,14 @@ def wait_for(folder: Path, pattern: str) -> None:
         time.sleep(0.02)
 
 
+def install(folder: Path) -> None:
+    """Make the plugin of `acme_crash.py` known."""
+    info = folder / "acme_crash-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-crash\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bench]\nacme = acme_crash\n")
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("whole")
@@ -103,7 +134,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 5])
-def test_kill_and_repeat_ends_in_the_same_encoder(
+def test_fault_01_kill_and_repeat_ends_in_the_same_encoder(
     times: int, tmp_path: Path, uninterrupted: str
 ) -> None:
     chance = random.Random(0)
@@ -120,7 +151,7 @@ def test_kill_and_repeat_ends_in_the_same_encoder(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_a_signal_saves_the_state_and_says_resumable(
+def test_fault_03_a_signal_saves_the_state_and_says_resumable(
     number: int, code: int, tmp_path: Path, uninterrupted: str
 ) -> None:
     process = start(tmp_path, *FLAGS, BENCH_CHECKPOINT_SECONDS="3600")
@@ -135,18 +166,22 @@ def test_a_signal_saves_the_state_and_says_resumable(
 
 
 @pytest.mark.slow
-def test_four_processes_do_one_run_once(tmp_path: Path, uninterrupted: str) -> None:
+def test_fault_21_four_processes_do_one_run_once(tmp_path: Path, uninterrupted: str) -> None:
     for process in [start(tmp_path, *FLAGS) for _ in range(4)]:
         finish(process)
     assert sha_of(tmp_path) == uninterrupted
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.slow
 def test_whoever_waits_for_the_run_of_another_process_is_not_taken_to_hang(tmp_path: Path) -> None:
     owner = start(tmp_path, *FLAGS)
     wait_for(tmp_path, "*/step-*")
-    children = Path(f"/proc/{owner.pid}/task/{owner.pid}/children").read_text().split()
-    worker = int(children[0])
+    (template,) = children_of(owner.pid)
+    worker = children_of(template)[0]
     os.kill(worker, signal.SIGSTOP)  # it keeps its lock
     waiter = start(tmp_path, *FLAGS, BENCH_SILENCE_SECONDS="20")  # a slow start takes as long
     time.sleep(45)
@@ -159,22 +194,57 @@ def test_whoever_waits_for_the_run_of_another_process_is_not_taken_to_hang(tmp_p
 
 
 @pytest.mark.slow
-def test_a_crashing_plugin_fails_alone(tmp_path: Path) -> None:
+def test_fault_17_a_crashing_plugin_fails_alone(tmp_path: Path) -> None:
     (tmp_path / "acme_crash.py").write_text(CRASHING)
-    info = tmp_path / "acme_crash-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-crash\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[bench]\nacme = acme_crash\n")
-    bad = [part for name in ("exits", "segfaults", "raises") for part in ("--objective", name)]
+    install(tmp_path)
+    bad = ["--objective", "exits,floods,segfaults,raises"]
     errors = finish(start(tmp_path, *bad, *FLAGS, "--budget", "5k"), 4)
     assert "token s0 finished" in errors
     assert "exits s0 failed" in errors
+    assert "floods s0 failed: ValueError: it wrote everywhere" in errors
     assert "segfaults s0 failed: the worker was killed by signal 11" in errors
     assert "raises s0 failed: ValueError: a plugin's own fault" in errors
+    # The child of the first one still lives, and keeps nobody waiting.
+    again = start(tmp_path, "--objective", "exits", *FLAGS, "--budget", "5k")
+    try:
+        assert "waiting" not in finish(again, 4)
+    finally:
+        for child in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.getsid(int(child.name)) == int(child.name) and str(tmp_path) in (
+                    os.readlink(child / "cwd")
+                ):
+                    os.kill(int(child.name), signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_a_full_disk_fails_the_run_and_keeps_what_was_good(tmp_path: Path) -> None:
+def test_fault_17_a_hanging_plugin_ends_with_its_children(tmp_path: Path) -> None:
+    (tmp_path / "acme_crash.py").write_text(
+        CRASHING.replace("os._exit(0)", "time.sleep(300)").replace("os.setsid()", "pass")
+    )
+    install(tmp_path)
+    flags = ["--objective", "exits", *FLAGS[2:], "--budget", "5k"]
+    errors = finish(start(tmp_path, *flags, BENCH_SILENCE_SECONDS="25"), 4)
+    assert "exits s0 failed: the worker was killed by signal 9 and reported no reason" in errors
+    left = [path for path in Path("/proc").glob("[0-9]*/cwd") if path.exists()]
+    assert str(tmp_path) not in [os.readlink(path) for path in left]
+
+
+@pytest.mark.slow
+def test_fault_03_workers_save_their_state_when_their_parent_dies(tmp_path: Path) -> None:
+    flags = [*FLAGS, "--objective", "causal", "--budget", "2M"]
+    process = start(tmp_path, *flags, BENCH_CHECKPOINT_SECONDS="3600")
+    wait_for(tmp_path, "token-*/identity.json")
+    wait_for(tmp_path, "causal-*/identity.json")
+    time.sleep(3)
+    process.kill()
+    process.communicate()
+    wait_for(tmp_path, "token-*/step-*/manifest.json")
+    wait_for(tmp_path, "causal-*/step-*/manifest.json")
+
+
+@pytest.mark.slow
+def test_fault_11_a_full_disk_fails_the_run_and_keeps_what_was_good(tmp_path: Path) -> None:
     code = (
         "import resource, runpy, sys\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
@@ -193,7 +263,7 @@ def test_a_full_disk_fails_the_run_and_keeps_what_was_good(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_plugin_runs_lists_and_compares(tmp_path: Path) -> None:
+def test_fault_16_a_plugin_runs_beside_a_broken_one(tmp_path: Path) -> None:
     """An objective and a task of another package, from list to table, beside a broken one."""
     (tmp_path / "acme.py").write_text(
         "from typing import ClassVar\n"
