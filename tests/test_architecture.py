@@ -43,7 +43,7 @@ def test_no_folder_has_too_many_modules() -> None:
 def test_tests_mirror_the_source() -> None:
     """`tests/ROOM/test_MODULE.py`: every folder of tests is a room, or says why it is none."""
     rooms = {path.name for path in (ROOT / "bench").rglob("*") if path.is_dir()}
-    others = {"objectives", "tasks", "helpers", "benchmarks", "fuzz", "golden", "docs"}
+    others = {"objectives", "tasks", "helpers", "benchmarks", "faults", "fuzz", "golden", "docs"}
     for folder in (path for path in (ROOT / "tests").rglob("*") if path.is_dir()):
         if not any(part.startswith((".", "__")) for part in folder.relative_to(ROOT).parts):
             assert folder.name in rooms | others, folder
