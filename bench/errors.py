@@ -73,7 +73,8 @@ def user_error(error: Exception) -> BenchError | None:
 
     Args:
         error: Any exception. Only an `OSError` that names a file and has a number of the table
-            above is the user's mistake, and a path with a character that no path may have.
+            above is the user's mistake, and a path with a character that no path may have, or
+            below the home of a user who does not exist.
     """
     if isinstance(error, OSError) and error.filename is not None:
         problem = _PATH_PROBLEMS.get(error.errno or 0)
@@ -85,6 +86,10 @@ def user_error(error: Exception) -> BenchError | None:
         )
     if isinstance(error, ValueError) and str(error).startswith("embedded null"):
         return BenchError("a path contains the character NUL, which no path may; remove it")
+    if isinstance(error, RuntimeError) and "determine home directory" in str(error):
+        return BenchError(
+            "a path begins with ~ and a name, and this system has no such user; write it in full"
+        )
     return None
 
 
@@ -127,7 +132,7 @@ def checked_keywords(function: Callable[P, R]) -> Callable[P, R]:
             raise BenchError(f"{name}: {error}; its arguments are {signature}") from None
         try:
             return function(*args, **kwargs)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             if (clear := user_error(error)) is None:
                 raise
             raise clear from error

@@ -36,6 +36,7 @@ def test_a_name_that_is_too_long_is_one_line_in_every_command(tmp_path: Path) ->
         *(f"{command} --out {LONG}" for command in ("report", "compare", "status", "list runs")),
         *(f"{plan} --{option} {LONG}" for option in ("tokenizer", "init", "corpus", "out")),
         f"{plan} --task classify:{LONG}",
+        f"{plan} --task classify:~no_such_user/x.csv",
         f"plan --objective token --tasks sst2 --data {LONG}",
         *(f"{command} {LONG}" for command in ("describe", "new objective", "work", "remove")),
     ]

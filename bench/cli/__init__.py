@@ -62,7 +62,7 @@ def main() -> None:
     except BrokenPipeError:  # `bench list | head`: the reader has seen enough
         _discard_stdout()
         sys.exit(0)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         if (clear := user_error(error)) is not None:
             _fail(clear)
         if not isinstance(error, OSError) or error.errno not in FULL or error.filename is not None:
