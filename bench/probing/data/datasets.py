@@ -203,6 +203,10 @@ def read_hub(table: Table, split: str) -> pd.DataFrame:
     return frame
 
 
+_DAMAGED_METADATA = (ValueError, KeyError, TypeError, AttributeError)
+"""What pandas raises where the metadata that it wrote itself are damaged."""
+
+
 def read_parquet(path: Path) -> pd.DataFrame:
     """The content of a parquet file.
 
@@ -215,7 +219,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         _refuse_parquet_bomb(path)
         return pd.read_parquet(path)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, *_DAMAGED_METADATA) as error:
         raise BenchError(f"{path} cannot be read as parquet ({error}); download it again") from None
 
 

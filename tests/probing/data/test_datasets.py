@@ -9,6 +9,8 @@ import types
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -100,6 +102,14 @@ def test_a_missing_column_is_named(folder):
 def test_a_file_that_is_not_parquet_is_refused(folder, payload):
     path = folder[0] / "glue/toy/test.parquet"
     path.write_bytes(payload)
+    with pytest.raises(BenchError, match=r"test\.parquet cannot be read as parquet"):
+        TABLE.load(DataRoot(folder[0]), "test")
+
+
+def test_a_parquet_file_with_damaged_metadata_of_pandas_is_refused(folder):
+    path = folder[0] / "glue/toy/test.parquet"
+    table = pa.table({"text": ["a"], "label": [0]}).replace_schema_metadata({"pandas": b"\xbb{"})
+    pq.write_table(table, path)
     with pytest.raises(BenchError, match=r"test\.parquet cannot be read as parquet"):
         TABLE.load(DataRoot(folder[0]), "test")
 
