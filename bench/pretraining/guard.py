@@ -48,7 +48,7 @@ def _state(batch: Batch) -> dict[str, Any]:
 
 
 def _content(tensor: torch.Tensor) -> Any:
-    """What changes with the values of a tensor; reading those of a GPU would wait for it."""
+    """A value that changes with those of a tensor, without waiting for a GPU."""
     if tensor.device.type != "cpu":
         return tensor._version
     return tensor._version, zlib.crc32(tensor.detach().contiguous().numpy().data)

@@ -224,7 +224,7 @@ def test_fault_17_a_hanging_plugin_ends_with_its_children(tmp_path: Path) -> Non
     )
     install(tmp_path)
     flags = ["--objective", "exits", *FLAGS[2:], "--budget", "5k"]
-    errors = finish(start(tmp_path, *flags, BENCH_SILENCE_SECONDS="25"), 4)
+    errors = finish(start(tmp_path, *flags, BENCH_SILENCE_SECONDS="25"), 1)  # no other one trains
     assert "exits s0 failed: the worker was killed by signal 9 and reported no reason" in errors
     left = [path for path in Path("/proc").glob("[0-9]*/cwd") if path.exists()]
     assert str(tmp_path) not in [os.readlink(path) for path in left]

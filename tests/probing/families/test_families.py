@@ -108,15 +108,6 @@ def test_classification_uses_the_information_of_the_features():
     pd.testing.assert_frame_equal(again.outcomes, score.outcomes)
 
 
-def test_shuffled_labels_are_at_chance():
-    train, test = text_frame(400, 1), text_frame(1_000, 2)
-    generator = np.random.default_rng(0)
-    for frame in (train, test):
-        frame["label"] = generator.permutation(frame["label"])
-    score = Classes().score(FakeReader(), splits(train, test), NOISE)
-    assert abs(score.value - 0.5) < 4 * score.stderr
-
-
 def test_baselines_of_classification():
     baselines = Classes().baselines(splits(text_frame(400, 1), text_frame(200, 2)), NOISE)
     assert list(baselines) == ["majority", "bag_of_words"]
@@ -129,15 +120,6 @@ def test_the_probe_is_capped_and_the_baselines_are_not():
     data = splits(train, text_frame(100, 4))
     assert Classes().score(FakeReader(), data, NOISE).details["train_labels"] == 5_000
     assert Classes().baselines(data, NOISE)["majority"].details["train_labels"] == 6_000
-
-
-def test_the_details_report_test_texts_that_are_in_train():
-    train, test = text_frame(200, 1), text_frame(100, 2)
-    test.loc[:24, "text"] = train["text"][:25]
-    score = Classes().score(FakeReader(), splits(train, test), NOISE)
-    assert score.details["leak"]["share"] == 0.25
-    clean = score.outcomes["outcome"][25:].mean()
-    assert score.details["leak"]["clean_value"] == pytest.approx(clean)
 
 
 @pytest.mark.parametrize(
