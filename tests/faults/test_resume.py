@@ -23,7 +23,7 @@ from bench.errors import BenchError, RefusedError, StoppedError
 from bench.pretraining.checkpoint import checkpoints
 from bench.pretraining.checkpoints.source import open_checkpoint
 from bench.pretraining.tensors import read_tensors, write_tensors
-from bench.records.run_folder import UNFINISHED, execute
+from bench.records.run_folder import UNFINISHED, execute, load_run
 from bench.spec import Budget, EncoderShape, Init, RunSpec, Training
 from bench.storage import file_sha256, write_manifest
 from tests.helpers.corpora import ListCorpus, numbered_sentences
@@ -302,6 +302,19 @@ def test_fault_07_another_dtype_or_shape_is_refused(
     write_manifest(folder, [path.name for path in folder.iterdir() if "manifest" not in path.name])
     with pytest.raises(RefusedError, match=rf"does not fit the model: expected .*got {shown}"):
         execute(*arguments, corpus, tmp_path, ignore_progress)
+
+
+def test_fault_07_a_record_of_a_huge_encoder_is_refused_at_once(
+    whole: Path, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / whole.name)
+    record = json.loads((folder / "run.json").read_text())
+    record["spec"]["encoder"]["num_layers"] = 10**5
+    (folder / "run.json").write_text(json.dumps(record))
+    names = [path.name for path in folder.iterdir() if path.name != "manifest.json"]
+    write_manifest(folder, names)
+    with pytest.raises(RefusedError, match=r"names an encoder of \d{3},\d{3},\d{3} parameters"):
+        load_run(folder, make_spec()[1])
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from bench.pretraining.checkpoints.source import ARCHITECTURE, OWN, read_config,
 from bench.pretraining.encoder import Encoder, SharedEncoder
 from bench.pretraining.encoder.initial_weights import initial_head
 from bench.pretraining.heads import TokenHead
+from bench.pretraining.ledger import encoder_parameters
 from bench.pretraining.tensors import load_weights, read_tensors
 
 if TYPE_CHECKING:
@@ -126,15 +127,29 @@ def write_architecture(encoder: SharedEncoder, folder: Path) -> list[str]:
 def empty_modules(
     folder: Path, shape: EncoderShape, has_head: bool
 ) -> tuple[SharedEncoder, nn.Module | None]:
-    """The encoder of a run, and a token head like its own, with weights of no meaning."""
+    """The encoder of a run, and a token head like its own, with weights of no meaning.
+
+    Raises:
+        RefusedError: The record names a larger encoder than the file of its weights can have.
+    """
     with torch.random.fork_rng(devices=[]):
         if not (folder / ARCHITECTURE).is_file():
+            _refuse_larger(folder / "encoder.safetensors", encoder_parameters(shape))
             return Encoder(shape), TokenHead(shape) if has_head else None
         config = read_config(folder, folder.name)
         family = family_named(config.get("model_type"), folder.name)
         cls = masked_model_class(family)
         encoder, head = adapted(cls(cls.config_class.from_dict(config)), family, shape)
         return encoder, head if has_head else None
+
+
+def _refuse_larger(weights: Path, num_parameters: int) -> None:
+    size = weights.stat().st_size
+    if size < 4 * num_parameters:
+        raise RefusedError(
+            f"{weights} has {size:,} bytes, but the record names an encoder of {num_parameters:,} "
+            "parameters, four bytes each"
+        )
 
 
 def encoder_costs(init: Init, shape: EncoderShape) -> SharedEncoder:
