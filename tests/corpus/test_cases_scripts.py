@@ -130,6 +130,7 @@ def test_rates_that_are_far_off_are_warnings() -> None:
     assert "12.0% of the tokens are unknown" in RealisedRate("span", None, 1.0, 0.12).warnings()[0]
 
 
+@pytest.mark.slow
 def test_the_record_and_compare_have_the_warning(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n\n".join(numbered_sentences(300)), encoding="utf-8")

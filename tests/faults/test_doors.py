@@ -75,6 +75,7 @@ def test_fault_06_a_door_would_be_found(line: str) -> None:
     assert not doors("torch.load(p, weights_only=True); model.eval(); np.load(p); x.compile()")
 
 
+@pytest.mark.slow
 def test_fault_29_the_default_run_completes_without_network(finished: Path) -> None:  # noqa: F811
     table = (finished / "stdout.txt").read_text()
     for row in ("span", "untrained", "bag_of_words", "majority", "window_of_words"):

@@ -131,6 +131,7 @@ def stop_at(steps: int) -> Callable[[], BaseException | None]:
     return lambda: StoppedError("stopped") if next(left) == 1 else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [3, 4, 6])  # before, at and after the first update
 def test_a_run_resumed_around_an_update_is_bit_equal(
     steps: int, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path

@@ -47,6 +47,7 @@ def loss_and_gradient(name: str) -> tuple[float, float]:
     return loss.sum.item(), weight.grad.abs().sum().item()
 
 
+@pytest.mark.slow
 def test_another_process_has_the_same_loss_and_gradient() -> None:
     script = (
         "import torch; torch.set_num_threads(1); "
@@ -125,6 +126,7 @@ def rows_with_topics(first: int, rows: int) -> Batch:
     return Batch(tokens, real, real, real, noise.example_ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tsdae", "retromae"])
 def test_the_vector_learns_the_topic_of_its_row(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the vector of another row, the decoder predicts the tokens of another topic."""

@@ -77,7 +77,7 @@ def assert_equal(late: Pretraining, now: Pretraining) -> None:
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4, nan_ok=True), name
 
 
-@pytest.mark.parametrize("name", ["token", "mixture"])
+@pytest.mark.parametrize("name", ["token", pytest.param("mixture", marks=pytest.mark.slow)])
 def test_a_late_run_is_the_run(
     name: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
