@@ -17,6 +17,12 @@ def test_tables_are_those_of_the_records(name, tmp_path):
     assert reference.with_results(shown, {name: found["tables.md"].decode()}) == shown
 
 
+def test_the_speed_in_readme_is_what_was_measured():
+    shown = (reference.ROOT / "README.md").read_text(encoding="utf-8")
+    assert "<!-- speed: made by" in shown
+    assert reference.with_speed(shown) == shown
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", reference.stores())
 def test_the_page_and_its_figures_are_those_of_the_records(name, tmp_path):

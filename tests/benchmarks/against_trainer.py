@@ -6,14 +6,13 @@
 Both have the same rows, tokenizer, shape, tokens per step, budget and one thread. The Trainer has
 what a person would give it: its data loader and collator for masking, its logging, the fused AdamW,
 a linear schedule with warm-up, and the better of several learning rates. Both are validated on the
-same held-out rows with the same masks, and no clock runs meanwhile. Prints one JSON object; the
-ratio is the Trainer's seconds at its final loss divided by the seconds of bench at that loss.
+same held-out rows with the same masks, and no clock runs meanwhile. `times_sooner` is the Trainer's
+seconds at its final loss, divided by the seconds of bench at that loss.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 import warnings
@@ -27,6 +26,7 @@ from bench.engines.execution import prepare
 from bench.experiment import resolve
 from bench.pretraining.loop import CURVE_POINTS, Pretraining
 from bench.registry import Registry
+from tests.benchmarks.figures import keep
 from tests.benchmarks.recipe import Peer
 
 Curve = list[tuple[float, float]]
@@ -77,7 +77,7 @@ def theirs(arguments: tuple[Any, ...], model: str, learning_rate: float) -> Curv
                 return
             now = time.perf_counter()
             with torch.no_grad():
-                curve.append((now - started - paused, run._validation_loss(run.objective)))
+                curve.append((now - started - paused, run.validation_loss(run.objective)))
             paused += time.perf_counter() - now
 
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +124,9 @@ def main() -> None:
     prepared = prepare(experiment)
     arguments = (experiment.specs(prepared)[0], experiment.objectives["token"], prepared, "cpu")
     own = ours(arguments)
-    result: dict[str, Any] = {"bench": {"seconds": own[-1][0], "nats": own[-1][1]}}
+    result: dict[str, Any] = {
+        "bench": {"seconds": round(own[-1][0], 1), "nats": round(own[-1][1], 3)}
+    }
     for model in options.model.split(","):
         curves = {
             rate: theirs(arguments, model, float(rate)) for rate in options.learning_rate.split(",")
@@ -134,13 +136,13 @@ def main() -> None:
         reached = seconds_to(nats, own)
         result[model] = {
             "learning_rate": rate,
-            "seconds": seconds,
-            "nats": nats,
-            "seconds_of_bench_to_these_nats": reached,
-            "times_sooner": None if reached is None else seconds / reached,
-            "times_the_tokens_per_second": seconds / own[-1][0],
+            "seconds": round(seconds, 1),
+            "nats": round(nats, 3),
+            "seconds_of_bench_to_these_nats": None if reached is None else round(reached, 1),
+            "times_sooner": None if reached is None else round(seconds / reached, 1),
+            "times_the_tokens_per_second": round(seconds / own[-1][0], 1),
         }
-    print(json.dumps(result, indent=1))
+    keep("trainer", result)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ update. The step of transformers is forward, backward and update on a batch mask
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from bench.pretraining.batch import Batch
 from bench.pretraining.loop import Pretraining
 from bench.pretraining.noise import Noise
 from bench.registry import Registry
+from tests.benchmarks.figures import keep
 
 HIDDEN, LAYERS, HEADS, LENGTH, ROWS, VOCABULARY = 128, 4, 4, 128, 64, 4096
 
@@ -165,20 +165,16 @@ def main(rounds: int) -> None:
                 for name in ("token", "whole_word")
             },
         }
-    print(
-        json.dumps(
-            {
-                "threads": torch.get_num_threads(),
-                "tokens_per_second": {name: round(value) for name, value in median.items()},
-                "ratio_to_bert": {name: round(median[name] / median["bert"], 2) for name in runs},
-                "ratio_to_modernbert": {
-                    name: round(median[name] / median["modernbert"], 2) for name in runs
-                },
-                "corruption": corrupting,
-            },
-            indent=1,
-        )
-    )
+    figures = {
+        "threads": torch.get_num_threads(),
+        "tokens_per_second": {name: round(value) for name, value in median.items()},
+        "ratio_to_bert": {name: round(median[name] / median["bert"], 2) for name in runs},
+        "ratio_to_modernbert": {
+            name: round(median[name] / median["modernbert"], 2) for name in runs
+        },
+        "corruption": corrupting,
+    }
+    keep("step", figures)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ the bytes. `test_reference.py` renders them, too, and compares the results byte 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import sys
 import tempfile
@@ -35,6 +36,8 @@ ARCHIVE = "records.zip"
 GENERATED = {"micro", "curves"}
 """Stores whose corpus is generated, so examples of corruption can be made on any machine."""
 HEAT_MAP = "{}/report/heat_map.svg"
+SPEED = REFERENCE / "speed.json"
+"""What `tests/benchmarks` measured (see `tests.benchmarks.figures`)."""
 LEFT_OUT = {"encoder.safetensors", "head.safetensors", "tokenizer.json"}
 BUILT_ON = (1980, 1, 1, 0, 0, 0)  # the earliest date of an archive; no real date is stored
 
@@ -131,6 +134,44 @@ def upright(table: str) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in transposed)
 
 
+def with_speed(readme: str) -> str:
+    """README with the measured figures between its markers."""
+    kept = json.loads(SPEED.read_text(encoding="utf-8"))
+    step, seconds = kept["step"], kept["commands"]["cpu seconds"]
+    small, large = (step["corruption"][size]["ratio"] for size in ("32x512", "256x512"))
+    rows = [
+        ("whole training step, `token`, tokens per second",
+         f"{step['ratio_to_bert']['token']} x transformers' BERT, "
+         f"{step['ratio_to_modernbert']['token']} x its ModernBERT"),
+        ("the same, `causal`",
+         f"{step['ratio_to_bert']['causal']} x BERT, "
+         f"{step['ratio_to_modernbert']['causal']} x ModernBERT"),
+        ("corruption of 32 x 512 and 256 x 512 tokens, `token`",
+         f"{small['token']} x and {large['token']} x transformers' collator"),
+        ("the same, `whole_word`",
+         f"{small['whole_word']} x and {large['whole_word']} x its whole-word collator"),
+    ]  # fmt: skip
+    for model, name in (("bert", "BERT"), ("modernbert", "ModernBERT")):
+        peer = kept["trainer"][model]
+        sooner = peer["times_sooner"]
+        rows.append(
+            (f"`Trainer` with {name}, to its final held-out loss of {peer['nats']:.2f} nats",
+             "not reached" if sooner is None else f"{sooner} x sooner")
+        )  # fmt: skip
+    rows.append(
+        ("CPU seconds of commands that only read",
+         ", ".join(f"`{name}` {value}" for name, value in seconds.items()))
+    )  # fmt: skip
+    lines = ["| what | bench |", "| --- | --- |", *(f"| {what} | {is_} |" for what, is_ in rows)]
+    text = "\n".join([*lines, "", f"Measured on {kept['machine']}."])
+    return re.sub(
+        r"(<!-- speed: made by `make reference` -->\n).*?(\n<!-- end of speed -->)",
+        lambda markers: f"{markers[1]}\n{text}\n{markers[2]}",
+        readme,
+        flags=re.DOTALL,
+    )
+
+
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["pack"] and len(arguments) == 3:
         pack(arguments[1], Path(arguments[2]))
@@ -152,6 +193,8 @@ def main(arguments: list[str]) -> int:
     readme = REFERENCE / "README.md"
     text = with_results(readme.read_text(encoding="utf-8"), shown)
     readme.write_text(text, encoding="utf-8")
+    front = ROOT / "README.md"
+    front.write_text(with_speed(front.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
