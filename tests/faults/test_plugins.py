@@ -20,10 +20,10 @@ from tests.test_registry import OBJECTIVE, by_provider, install
 
 BROKEN = {
     "interrupt": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
-    "leaves": ("import os\nos._exit(0)", r"it ends the process with os._exit(0)"),
+    "leaves": ("import os\nos._exit(7)", r"it ends the process with os._exit(7)"),
     "leaves_later": (
-        "import bench, os\n@bench.hookimpl\ndef bench_tasks():\n    os._exit(0)",
-        "it ends the process with os._exit(0)",
+        "import bench, os\n@bench.hookimpl\ndef bench_tasks():\n    os._exit(7)",
+        "it ends the process with os._exit(7)",
     ),
     "hangs": (
         "import time\nwhile True:\n    try:\n        time.sleep(60)\n"
