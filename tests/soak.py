@@ -1,6 +1,6 @@
 """Start, kill, damage and resume runs at random, and compare what survives with its twin.
 
-    python -m tests.soak --minutes 60 --out DIR [--seed 0] [--slots 2]
+    python -m tests.soak --minutes 60 --out DIR [--seed 0] [--slots 2] [--longest 900]
 
 Each experiment is one `bench run` of up to three objectives with a task. It is started again and
 again, and each time something happens to it: the command or one of its processes is killed, it
@@ -40,8 +40,6 @@ FLAGS = [
     "--set", "encoder.hidden_size=32", "--set", "encoder.num_layers=2",
 ]  # fmt: skip
 SEEDS = (0, 1)
-LONGEST = 900.0
-"""Seconds after which a command is said to hang."""
 KINDS = {
     "SIGKILL of the command": 5,
     "SIGTERM": 3,
@@ -61,10 +59,11 @@ class Soak:
     Args:
         out: A new folder for everything that is written.
         seed: Chooses what happens; when it happens depends on the machine.
+        longest: Seconds after which a command is said to hang.
     """
 
-    def __init__(self, out: Path, seed: int) -> None:
-        self.out, self.seed = out, seed
+    def __init__(self, out: Path, seed: int, longest: float) -> None:
+        self.out, self.seed, self._longest = out, seed, longest
         self.counts: collections.Counter[str] = collections.Counter()
         self.findings: list[str] = []
         self._twins: dict[str, dict[str, str]] = {}
@@ -110,9 +109,9 @@ class Soak:
     def end(self, process: subprocess.Popen[bytes], folder: Path, codes: set[int]) -> int:
         """Wait for the end of a command whose exit code must be one of `codes`."""
         try:
-            code = process.wait(LONGEST)
+            code = process.wait(self._longest)
         except subprocess.TimeoutExpired:
-            self.find(folder, f"hangs for {LONGEST:.0f} seconds")
+            self.find(folder, f"hangs for {self._longest:.0f} seconds")
             os.killpg(process.pid, signal.SIGKILL)
             return process.wait()
         if code not in codes:
@@ -274,9 +273,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--longest", type=float, default=900.0)
     options = parser.parse_args()
     out = options.out or Path(tempfile.mkdtemp()) / "soak"
-    soak = Soak(out.absolute(), options.seed)
+    soak = Soak(out.absolute(), options.seed, options.longest)
     started = time.monotonic()
     numbers = iter(range(10**9))
 
