@@ -17,7 +17,7 @@ import torch
 from bench.corpus.preparation import PreparedCorpus
 from bench.engines.execution import prepare
 from bench.engines.progress import log_corpus
-from bench.errors import BenchError
+from bench.errors import BenchError, FailedError
 from bench.experiment import resolve
 from bench.pretraining.batch import IGNORED, Attention, Batch, Example, Loss
 from bench.pretraining.loop import Diverged, Pretraining
@@ -236,17 +236,19 @@ def test_fault_14_out_of_memory_never_cuts_a_group_of_rows(
     assert run.gradient_accumulation_steps == 2
 
 
-@pytest.mark.slow
 def test_fault_13_steps_without_predictions_are_counted_and_do_not_divide_by_zero(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:
-    spec, objective = make_spec(rate=0.0)
-    folder = execute(spec, objective, corpus, tmp_path / "a", ignore_progress)
-    spent = json.loads((folder / "run.json").read_text())["spent"]
-    assert spent["empty_steps"] == spent["steps"] == 16
-    spec, objective = make_spec(rate=0.0, budget="100pred")
+    with pytest.raises(FailedError, match="asks for nothing"):  # before the first step
+        execute(*make_spec(rate=0.0), corpus, tmp_path, ignore_progress)
+    run = Pretraining(*make_spec(rate=0.0), corpus, "cpu")
+    before = {name: weight.clone() for name, weight in run.parameters.items()}
+    run.train(ignore_progress, lambda: None)
+    assert run.ledger.empty_steps == run.ledger.steps == 16
+    assert all(torch.equal(weight, before[name]) for name, weight in run.parameters.items())
+    run = Pretraining(*make_spec(rate=0.0, budget="100pred"), corpus, "cpu")
     with pytest.raises(BenchError, match="predicted nothing in 100 steps"):
-        execute(spec, objective, corpus, tmp_path / "b", ignore_progress)
+        run.train(ignore_progress, lambda: None)
 
 
 def test_fault_12_diverged_is_not_a_user_error() -> None:
