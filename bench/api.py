@@ -70,6 +70,7 @@ def run(
     observe: ObserverLike | Iterable[ObserverLike] = (),
     engine: str = "local",
     gpus_per_run: int = 1,
+    shard: bool = False,
     progress: bool = True,
 ) -> Comparison:
     """Pretrain with each objective, probe the encoders, and compare them, as `bench run` does.
@@ -116,6 +117,7 @@ def run(
         observe: Names or classes of observers (`bench list observers`), as `"tensorboard"`.
         engine: `"local"`, `"ray"` or `"slurm"`, with options after a colon.
         gpus_per_run: GPUs that share one run.
+        shard: Divide the weights of the encoder's layers among them.
         progress: Show progress bars (in a notebook too); False: show nothing.
 
     Returns:
@@ -140,7 +142,7 @@ def run(
         words=words, documents=documents,
         device=device, limit=limit, probe=probe, curve=curve, tune=tune, tune_on=tune_on,
         ladder=ladder, init=init, encoder=encoder, forget=forget,
-        gpus_per_run=gpus_per_run, records=folder,
+        gpus_per_run=gpus_per_run, shard=shard, records=folder,
     )  # fmt: skip
     from bench.engines.running import run_experiment, unfinished_jobs
 

@@ -243,6 +243,13 @@ GpusPerRun = Annotated[
         help="GPUs that share one run, each with a part of every batch.",
     ),
 ]
+Shard = Annotated[
+    bool,
+    typer.Option(
+        "--shard",
+        help="With --gpus-per-run: divide the encoder's layers too, where they do not fit one GPU.",
+    ),
+]
 Engine = Annotated[
     str,
     typer.Option(

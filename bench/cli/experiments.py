@@ -35,6 +35,7 @@ from bench.cli.experiment_options import (
     ProbeNames,
     RaceFlag,
     Seeds,
+    Shard,
     SizeName,
     Tasks,
     TextColumn,
@@ -72,6 +73,7 @@ def experiment_options(
     encoder: Encoders = None,
     forget: Forget = None,
     gpus_per_run: GpusPerRun = 1,
+    shard: Shard = False,
 ) -> dict[str, Any]:
     """The options that `run` and `plan` share, as `resolved` takes them.
 

@@ -138,6 +138,7 @@ def jobs_of(
             is_curve,
             _tuning(experiment, spec.display_name),
             experiment.processes if spec.display_name in trained else 1,
+            experiment.is_sharded and spec.display_name in trained,
         )
         for spec in specs
     ]

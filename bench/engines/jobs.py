@@ -118,6 +118,8 @@ class RunJob:
     """The trials that chose its settings, for the record."""
     processes: int = 1
     """The ranks that share the run."""
+    is_sharded: bool = False
+    """Whether the encoder's layers are divided among them."""
 
     @property
     def id(self) -> str:
@@ -155,6 +157,7 @@ class RunJob:
             "is_on_curve": self.is_on_curve,
             "tuning": None if self.tuning is None else dict(self.tuning),
             "processes": self.processes,
+            "is_sharded": self.is_sharded,
         }
 
 
@@ -245,7 +248,8 @@ def read_job(plain: Mapping[str, Any], out: Path) -> Job:
     if spec.init is not None:
         spec = dataclasses.replace(spec, init=_moved(spec.init, out))
     flags = plain["allow_inexact"], plain["is_on_curve"]
-    return RunJob(spec, evaluation, *flags, plain["tuning"], int(plain["processes"]))
+    ranks = int(plain["processes"]), bool(plain.get("is_sharded", False))
+    return RunJob(spec, evaluation, *flags, plain["tuning"], *ranks)
 
 
 def _moved(init: Init, out: Path) -> Init:

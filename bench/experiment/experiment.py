@@ -23,7 +23,7 @@ from bench.experiment.checkpoints import (
 )
 from bench.experiment.curve import check_steps, halvings
 from bench.experiment.objectives import own_classes, read_objectives, refuse_lone_rows
-from bench.experiment.options import Options, options_of
+from bench.experiment.options import Options, checked_shard, options_of
 from bench.experiment.tasks import (
     DEFAULT_CORPUS,
     from_suites,
@@ -101,6 +101,8 @@ class Experiment:
     """The word model of the corpus, or a segmented file."""
     processes: int = 1
     """Processes that share one run, each with a GPU of its own."""
+    is_sharded: bool = False
+    """Whether the encoder's layers are divided among them."""
 
     @property
     def budget(self) -> Budget:
@@ -217,6 +219,7 @@ def resolve(
     encoder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     forget: str | os.PathLike[str] | None = None,
     gpus_per_run: int = 1,
+    shard: bool = False,
     records: str | os.PathLike[str] = "results",
 ) -> Experiment:
     """Turn names into classes and text into settings, and check that everything is at hand.
@@ -294,6 +297,7 @@ def resolve(
         tokenizer=tokenizer_name,
         words=words,
         processes=_whole("gpus_per_run", gpus_per_run),
+        is_sharded=checked_shard(shard, gpus_per_run),
         device=choose_device(device),
         probes=read_probes(probe),
         probe_settings=read_probe_settings(overrides, task_classes),

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bench.errors import BenchError
+
 Options = tuple[tuple[str, str], ...]
 """Pairs of a flag and its value."""
 
@@ -22,6 +24,22 @@ _DEFAULTS = {
     "probe": "linear",
     "curve": 1,
 }
+
+
+def checked_shard(shard: Any, gpus_per_run: int) -> bool:
+    """Whether layers are divided among the processes of a run.
+
+    Raises:
+        BenchError: It is no truth value, or there is nobody to share them with.
+    """
+    if not isinstance(shard, bool):
+        raise BenchError(f"shard: give true or false, got {shard!r}")
+    if shard and gpus_per_run == 1:
+        raise BenchError(
+            "--shard divides the layers among the processes of a run, and this run has one; give "
+            "--gpus-per-run 2 or more with it"
+        )
+    return shard
 
 
 def options_of(arguments: Mapping[str, Any]) -> Options:

@@ -23,7 +23,6 @@ from bench.pretraining.loss_sums import Feedback, Mean
 from bench.pretraining.ranks import check_ranks
 from bench.pretraining.tensors import (
     describe_tensor,
-    load_weights,
     read_tensors,
     refuse_unlike,
     write_tensors,
@@ -85,18 +84,21 @@ def load_checkpoint(work: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
 
 
 def checkpoint_of(run: Pretraining) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """The state on which the rest of a run depends, as (tensors, JSON values)."""
+    """The state on which the rest of a run depends, as (tensors, JSON values).
+
+    All ranks must ask for it, and the first one gets it.
+    """
     moments: dict[str, Tensor] = {}
     for name, parameter in run.parameters.items():
         for key, value in run.optimizer.state.get(parameter, {}).items():
-            moments[f"{key}.{name}"] = value
+            moments[f"{key}.{name}"] = run.weights.whole(name, value)
     state = {
         "ledger": dataclasses.asdict(run.ledger),
         "curve": run.curve,
         "recent": {name: [mean.total, mean.divisor] for name, mean in run.recent.items()},
         "gradient_accumulation_steps": run.gradient_accumulation_steps,
     }
-    parts = {"encoder": run.encoder.state_dict(), "head": run.head.state_dict()}
+    parts = run.weights.state()
     if run.feedback is not None:
         parts |= {part: dict(getattr(run.feedback, part)) for part in _FEEDBACK}
     return {**parts, "optimizer": moments}, state
@@ -116,8 +118,7 @@ def restore(
     Raises:
         RefusedError: A tensor has another name, shape or type than in the run.
     """
-    load_weights(run.encoder, parts["encoder"], path)
-    load_weights(run.head, parts["head"], path)
+    run.weights.load(parts, path)
     moments = parts["optimizer"]
     keys = ("step", "exp_avg", "exp_avg_sq")
     if moments.keys() not in (set(), {f"{key}.{name}" for key in keys for name in run.parameters}):
@@ -127,13 +128,13 @@ def restore(
     for name, parameter in run.parameters.items() if moments else ():
         for key in keys:
             value = moments[f"{key}.{name}"]
-            shape = torch.Size() if key == "step" else parameter.shape
+            shape = torch.Size() if key == "step" else run.weights.shape(name)
             if value.shape != shape or value.dtype != torch.float32:
                 raise RefusedError(
                     f"{path} does not fit the model: expected torch.float32 {tuple(shape)} for "
                     f"{key} of {name}, got {describe_tensor(value)}"
                 )
-            run.optimizer.state[parameter][key] = value.to(parameter.device)
+            run.optimizer.state[parameter][key] = run.weights.own(name, value).to(parameter.device)
     if run.feedback is not None:
         statistics, counters = (
             {name: tensor.to(run.device) for name, tensor in parts.get(part, {}).items()}

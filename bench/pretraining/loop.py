@@ -18,10 +18,12 @@ import torch
 
 from bench.corpus.order import Order
 from bench.errors import FailedError
+from bench.pretraining.accelerator.divided import weights_of
 from bench.pretraining.accelerator.masked_update import MaskedUpdate
 from bench.pretraining.accelerator.memory import StepMemory
 from bench.pretraining.accelerator.pending import PendingStep
 from bench.pretraining.accelerator.prefetch import RowsKey, TrainingRows
+from bench.pretraining.accelerator.weights import gradients_of
 from bench.pretraining.batch import Batch, Loss
 from bench.pretraining.batch_reader import BatchReader
 from bench.pretraining.checkpoints.modules import initial_modules
@@ -96,13 +98,9 @@ class Pretraining:
         check_ranks(ranks, self.num_groups, objective.display_name)
         self.order = Order(corpus.train.num_rows(self.length), self.rows_per_step, spec.seed)
         self.encoder, self.head = initial_modules(spec, objective, self.vocabulary)
-        self.encoder.to(self.device)
-        self.head.to(self.device)
+        self.weights = weights_of(self.encoder, self.head, ranks, self.device)
+        self.parameters = self.weights.parameters
         self.cost = objective.extra_cost(spec.encoder)
-        self.parameters = {
-            **{f"encoder.{name}": p for name, p in self.encoder.named_parameters()},
-            **{f"head.{name}": p for name, p in self.head.named_parameters()},
-        }
         self.optimizer = build_optimizer(self.parameters, spec.training)
         self.ledger = Ledger()
         self.curve: list[dict[str, float]] = []
@@ -112,7 +110,7 @@ class Pretraining:
         self.rows = TrainingRows(
             self.order, self.reader, corpus.train, objective.rows_together, ranks
         )
-        self._masked_update = MaskedUpdate(self.optimizer, spec.training.clip_norm, ranks)
+        self._masked_update = MaskedUpdate(self.optimizer, spec.training.clip_norm, self.weights)
         self._pending: PendingStep | None = None
         # Where the next step depends on the sums of this one, they are read at once.
         is_needed = spec.budget.axis == "predictions" or self.feedback is not None
@@ -179,7 +177,7 @@ class Pretraining:
         """
         read_before = self.encoder.tokens_read
         if self.ledger.steps == 0:
-            self._fit_memory(torch.cuda.mem_get_info()[0])
+            self._fit_memory(torch.cuda.mem_get_info()[0] + self.weights.saved_bytes)
         self._gradient(0.0)
         self._gradient(1.0)
         self.optimizer.zero_grad(set_to_none=True)
@@ -249,7 +247,7 @@ class Pretraining:
             The sums of the own micro-batches, and (tokens, slots) of those of all ranks.
         """
         while True:
-            if self.device.type == "cuda":
+            if self.device.type == "cuda" and not self.ranks.is_sharded:
                 self.encoder.compile_forward(self.micro_batch_rows)
             read_before = self.encoder.tokens_read
             own = range(self.ranks.rank, self.gradient_accumulation_steps, self.ranks.size)
@@ -259,10 +257,11 @@ class Pretraining:
                 sums = [self._backward(micro, share) for micro in own]
             except torch.OutOfMemoryError as error:
                 shortage = error
+                self.weights.report(error)
             costs = [(one.tokens, one.slots) for one in sums]
             reports = self.ranks.gather((shortage is not None, costs))
             if not any(is_short for is_short, _ in reports):
-                self.ranks.add_gradients(list(self.parameters.values()))
+                self.weights.add_gradients()
                 return sums, in_order([part for _, part in reports])
             if self.gradient_accumulation_steps * 2 > self.num_groups:
                 raise shortage or FailedError("the memory of another rank is exhausted")
@@ -280,7 +279,7 @@ class Pretraining:
             batch = dataclasses.replace(batch, statistics=self.feedback.statistics)
         noise = Noise(self.spec.seed, self.reader.to_device(epochs), batch.example_ids)
         loss, slots = self._loss(self.objective, batch, noise)
-        loss.sum.backward()  # type: ignore[no-untyped-call]
+        self.weights.backward(loss.sum)
         return MicroBatchSums.of(loss, slots, rows.num_tokens)
 
     def _loss(self, objective: Objective, batch: Batch, noise: Noise) -> tuple[Loss, float]:
@@ -292,6 +291,7 @@ class Pretraining:
             example = bounded(objective.corrupt(batch, self.vocabulary, noise), batch.documents)
             encoder = cast("Encoder", self.encoder)  # plugins name it so; the methods are the same
             loss = objective.loss(encoder, self.head, example, noise)
+            loss = dataclasses.replace(loss, sum=self.weights.joined(loss.sum))
         return loss, float(example.labels.numel() if loss.slots is None else loss.slots)
 
     def _update_now(self, own: Sequence[MicroBatchSums], share: float) -> float:
@@ -307,19 +307,18 @@ class Pretraining:
 
     def _update(self, divisor: float, share: float) -> None:
         """Divide the gradient by the divisor, clip its norm and update the weights."""
-        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients) / divisor
+        norm = self.weights.norm() / divisor
         if not math.isfinite(float(norm)):
             raise Diverged(f"gradient norm {float(norm)} at step {self.ledger.steps}")
         scale = torch.clamp(self.spec.training.clip_norm / (norm + 1e-6), max=1.0) / divisor
-        torch._foreach_mul_(gradients, scale)
+        torch._foreach_mul_(gradients_of(self.parameters.values()), scale)
         self._set_learning_rate(share)
         self.optimizer.step()
 
     def _update_late(self, own: Sequence[MicroBatchSums], share: float) -> float:
         """Update the weights while the sums are on their way; count the step before this one."""
         self._set_learning_rate(share)
-        norm = self._masked_update(self.parameters.values(), own)
+        norm = self._masked_update(own)
         self.optimizer.zero_grad(set_to_none=True)
         late = self._pending
         self._pending = PendingStep(own, norm, dataclasses.replace(self.ledger))

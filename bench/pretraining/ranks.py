@@ -35,6 +35,8 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    is_sharded: bool = False
+    """Whether each has a part of the layers only (`bench.pretraining.accelerator.divided`)."""
 
     @property
     def is_first(self) -> bool:
@@ -119,8 +121,12 @@ def _control_group() -> Any:
     return _CONTROL[0] if _CONTROL else None
 
 
-def join(device: str) -> Ranks:
+def join(device: str, is_sharded: bool = False) -> Ranks:
     """Join the ranks that RANK and WORLD_SIZE describe, as torchrun and our launcher set them.
+
+    Args:
+        device: The device of the run.
+        is_sharded: Divide the layers among them.
 
     Raises:
         BenchError: The variables are incomplete.
@@ -142,4 +148,4 @@ def join(device: str) -> Ranks:
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
     if device == "cuda" and not _CONTROL:
         _CONTROL.append(dist.new_group(backend="gloo", timeout=TIMEOUT))
-    return Ranks(dist.get_rank(), size)
+    return Ranks(dist.get_rank(), size, is_sharded)

@@ -35,7 +35,7 @@ from bench.spec import EncoderShape, RunSpec
 from bench.storage import exclusive, new_folder, verify_manifest, write_manifest
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from bench.corpus.preparation import PreparedCorpus
     from bench.pretraining.encoder import SharedEncoder
@@ -58,6 +58,7 @@ def execute(
     allow_inexact: bool = False,
     facts: Mapping[str, Any] | None = None,
     forget: PreparedCorpus | None = None,
+    is_sharded: bool = False,
 ) -> Path:
     """Do a run, or the rest of it, and return its folder.
 
@@ -73,6 +74,7 @@ def execute(
         allow_inexact: Resume although the thread count or the version of torch changed.
         facts: Further facts for the record: the options of the command, the trials of tuning.
         forget: A second corpus, whose held-out loss is measured before and after.
+        is_sharded: Divide the encoder's layers among the processes of the run.
 
     Raises:
         RefusedError: Unfinished work was started from something else, or is damaged.
@@ -93,7 +95,7 @@ def execute(
         if stop is not None:
             raise stop
 
-    ranks = join(spec.device)
+    ranks = join(spec.device, is_sharded)
 
     def open_run() -> Pretraining:
         torch.set_num_threads(spec.training.threads)
@@ -105,7 +107,9 @@ def execute(
 
     if not ranks.is_first:  # the first rank has the lock and writes all files
         if ranks.from_first(None):
-            train(open_run(), work, lambda progress: None, should_stop)
+            run = open_run()
+            train(run, work, lambda progress: None, should_stop)
+            run.weights.state()
         return final
     with exclusive(lock, wait):
         is_needed = ranks.from_first(not final.exists())
@@ -118,6 +122,7 @@ def execute(
                 for warning in rate.warnings():
                     on_note(f"WARNING: {warning}")
             status, reason = train(run, work, on_progress, should_stop)
+            weights = run.weights.state()
             _refuse_no_predictions(run, status)
             outcome = {
                 "status": status,
@@ -125,9 +130,10 @@ def execute(
                 "is_inexact": is_inexact,
                 "realised_rates": [rate.to_json() for rate in rates],
                 "processes": ranks.size,
+                "is_sharded": ranks.is_sharded,
                 "micro_batches": run.gradient_accumulation_steps,
             }
-            _finish(run, final, outcome | dict(facts or {}))
+            _finish(run, weights, final, outcome | dict(facts or {}))
         verify_run(final, spec)
         shutil.rmtree(work, ignore_errors=True)
         lock.unlink(missing_ok=True)  # a process that still waits for it finds the finished run
@@ -183,7 +189,12 @@ def load_run(
     return encoder.to(device).eval(), head.to(device).eval(), tokenizer
 
 
-def _finish(run: Pretraining, final: Path, outcome: dict[str, Any]) -> None:
+def _finish(
+    run: Pretraining,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    final: Path,
+    outcome: dict[str, Any],
+) -> None:
     """Write the finished folder; it appears complete or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -195,7 +206,7 @@ def _finish(run: Pretraining, final: Path, outcome: dict[str, Any]) -> None:
         names = dict.fromkeys(name for point in run.curve for name in point)
         curve = pa.Table.from_pylist([{**names, **point} for point in run.curve])
         pq.write_table(curve, folder / "curve.parquet")
-        write_tensors(folder / "encoder.safetensors", run.encoder.state_dict())
-        write_tensors(folder / "head.safetensors", run.head.state_dict())
+        write_tensors(folder / "encoder.safetensors", weights["encoder"])
+        write_tensors(folder / "head.safetensors", weights["head"])
         run.corpus.tokenizer.save(folder / "tokenizer.json")
         write_manifest(folder, [*FILES, *write_architecture(run.encoder, folder)])

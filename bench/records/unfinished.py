@@ -55,8 +55,9 @@ def train(
         stop = (asked or StoppedError("another rank was stopped")) if is_stopped else None
         if is_stopped or is_due:
             run.settle()
+            checkpoint = checkpoint_of(run)
             if run.ranks.is_first:
-                save_checkpoint(work, run.ledger.steps, *checkpoint_of(run))
+                save_checkpoint(work, run.ledger.steps, *checkpoint)
             saved_at = time.monotonic()
         if stop is not None:
             raise stop

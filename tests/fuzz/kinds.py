@@ -188,7 +188,7 @@ _OPTIONS = """
 --objective --corpus --tasks --task --size --budget --seeds --set --out --json --format --baseline
 --only --fail-if --transpose --limit --data --device --engine --words --documents --tokenizer --init
 --encoder --curve --ladder --tune --race --detect --for --verify --help -h --gpus-per-run --probe
---spam -x
+--shard --spam -x
 """.split()  # noqa: SIM905
 
 

@@ -1,12 +1,15 @@
 """A program that trains objectives as one of several ranks and prints a hash of each encoder.
 
-Its arguments are the stores, a folder for checkpoints, and a scenario:
+Its arguments are the stores, a folder for checkpoints and encoders, a scenario, the names of the
+objectives (none: all), and whether layers are divided among the ranks. The scenarios are:
 
     plain      train without interruption
     first      stop after half of the steps and write a checkpoint
     rest       resume from the checkpoint
     late       read the sums of a step a step late, as on a GPU
-    shortage   the memory of the last rank is exhausted once
+    shortage   the memory of the last rank is exhausted once, before it reads its rows
+    inside     the memory of the last rank is exhausted inside a layer
+    uneven     a mixture of which a rank may have no rows of a component
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ from typing import Any
 import torch
 
 from bench.corpus.preparation import open_prepared
+from bench.pretraining.accelerator.divided import DividedWeights
 from bench.pretraining.checkpoint import checkpoint_of, load_checkpoint, restore, save_checkpoint
 from bench.pretraining.loop import Pretraining
 from bench.pretraining.objective import Objective
 from bench.pretraining.ranks import join
+from bench.pretraining.tensors import write_tensors
 from bench.registry import Registry
 from bench.settings import as_mapping, from_mapping
 from bench.spec import Budget, EncoderShape, RunSpec, Training
@@ -33,6 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adaptive_mlm": {"update_steps": 2},
     "simcse": {"group_rows": 4},
 }
+UNEVEN = "0.6*token+0.2*replaced_token+0.2*retromae"
 
 
 def spec_of(objective: Objective, corpus: Any) -> RunSpec:
@@ -57,13 +63,16 @@ def spec_of(objective: Objective, corpus: Any) -> RunSpec:
     )  # fmt: skip
 
 
-def main(stores: str, work: str, scenario: str, only: str = "") -> None:
+def main(stores: str, work: str, scenario: str, only: str = "", shard: str = "") -> None:
     torch.set_num_threads(1)
-    ranks = join("cpu")
+    ranks = join("cpu", bool(shard))
     corpus = open_prepared(Path(stores))
     for name, cls in sorted(Registry().of("objective").items()):
-        objective = from_mapping(cls, SETTINGS.get(name, {}), name)
-        if not objective.trains or (only and name != only):
+        settings = SETTINGS.get(name, {})
+        if scenario == "uneven" and name == "mixture":
+            settings = {"components": UNEVEN}
+        objective = from_mapping(cls, settings, name)
+        if not objective.trains or (only and name not in only.split(",")):
             continue
         run = Pretraining(spec_of(objective, corpus), objective, corpus, "cpu", None, ranks)
         run.gradient_accumulation_steps = MICRO_BATCHES
@@ -73,19 +82,46 @@ def main(stores: str, work: str, scenario: str, only: str = "") -> None:
         run.is_late = scenario == "late" and run.feedback is None
         if scenario == "shortage":
             fail_once(run, is_mine=ranks.rank == ranks.size - 1)
+        if scenario == "inside" and ranks.rank == ranks.size - 1:
+            run.encoder.layers[1].mlp.register_forward_pre_hook(fail)
+        if isinstance(run.weights, DividedWeights):
+            check_division(run)
         while run.ledger.steps < (STEPS // 2 if scenario == "first" else STEPS):
             run.step()
         run.settle()
-        if scenario == "first" and ranks.is_first:
-            folder.mkdir(parents=True)
-            save_checkpoint(folder, run.ledger.steps, *checkpoint_of(run))
-        tensors = [*run.encoder.state_dict().values(), *run.head.state_dict().values()]
+        checkpoint = checkpoint_of(run)
+        weights = [checkpoint[0]["encoder"], checkpoint[0]["head"]]
+        tensors = [one for part in weights for one in part.values()]
         digest = hashlib.sha256(b"".join(one.numpy().tobytes() for one in tensors)).hexdigest()
         ledger = run.ledger
         figures = (ledger.tokens, ledger.predictions, ledger.flops, run.recent["train_nats"].total)
         if ranks.is_first:
             print(name, digest, *figures, run.gradient_accumulation_steps)
-        assert len({*ranks.gather(digest)}) == 1, f"{name}: the ranks have different weights"
+            write_tensors(Path(work) / f"{name}.safetensors", weights[0])
+            if scenario == "first":
+                folder.mkdir(parents=True)
+                save_checkpoint(folder, ledger.steps, *checkpoint)
+        if isinstance(run.weights, DividedWeights):
+            check_division(run)
+        if not shard:  # only the first of sharded ranks gets the whole weights
+            assert len({*ranks.gather(digest)}) == 1, f"{name}: the ranks have different weights"
+
+
+def fail(*_: Any) -> None:
+    raise torch.OutOfMemoryError("pretended")
+
+
+def check_division(run: Pretraining) -> None:
+    """Each rank has its share of the layers, in one memory with FSDP2."""
+    layers = {n: p for n, p in run.parameters.items() if n.startswith("encoder.layers.")}
+    own = sum(p.numel() for p in layers.values())
+    assert own * run.ranks.size == sum(run.weights.shape(name).numel() for name in layers) > 0
+    for name, kept in run.encoder.named_parameters():
+        parameter: Any = kept
+        if f"encoder.{name}" in layers:
+            own_part = parameter.to_local()
+            assert own_part.data_ptr() == layers[f"encoder.{name}"].data_ptr()
+            assert own_part.untyped_storage().nbytes() == own_part.numel() * 4
 
 
 def fail_once(run: Pretraining, is_mine: bool) -> None:

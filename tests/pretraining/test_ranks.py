@@ -23,23 +23,7 @@ from bench.storage import file_sha256
 from tests.conftest import MakeSpec
 from tests.helpers.by_hand import write_text
 from tests.helpers.paths import ROOT
-
-PROGRAM = (
-    "import sys; from bench.engines.worker.rank_launcher import is_rank, launch\n"
-    "from tests.helpers.rank_program import main\n"
-    "count, *arguments = sys.argv[1:]\n"
-    "sys.exit(launch(int(count)) if int(count) > 1 and not is_rank() else main(*arguments))"
-)
-
-
-def encoders(corpus: PreparedCorpus, count: int, work: Path, *scenario: str) -> dict[str, str]:
-    """Objective -> hash of its weights and its figures."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(count), str(corpus.folder), str(work), *scenario],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, capture_output=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.count(" ") == 6)
+from tests.helpers.ranks import encoders
 
 
 @pytest.mark.slow

@@ -172,6 +172,7 @@ def _run(job: RunJob, report: Report, stop: Stop) -> None:
         on_note=lambda text: report(events.Note(text)),
         allow_inexact=job.allow_inexact,
         forget=None if evaluation.forget is None else open_prepared(evaluation.forget),
+        is_sharded=job.is_sharded,
         facts={"options": [list(pair) for pair in evaluation.options], "tuning": job.tuning},
     )
     if not is_first():

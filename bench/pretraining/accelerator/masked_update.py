@@ -8,16 +8,18 @@ the weights are still those before that step, as on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from bench.pretraining.accelerator.weights import gradients_of
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.pretraining.accelerator.weights import Weights
     from bench.pretraining.loss_sums import MicroBatchSums
-    from bench.pretraining.ranks import Ranks
 
 
 class MaskedUpdate:
@@ -26,23 +28,23 @@ class MaskedUpdate:
     Args:
         optimizer: A fused optimizer, whose learning rates are set.
         clip_norm: Norm to which larger gradients are scaled down.
-        ranks: The processes that share the run.
+        weights: The weights of the run.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, clip_norm: float, ranks: Ranks) -> None:
-        self.optimizer, self.clip_norm, self.ranks = optimizer, clip_norm, ranks
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, clip_norm: float, weights: Weights
+    ) -> None:
+        self.optimizer, self.clip_norm, self.weights = optimizer, clip_norm, weights
         self._is_lost: Tensor | None = None
 
-    def __call__(
-        self, parameters: Iterable[nn.Parameter], micro_batches: Sequence[MicroBatchSums]
-    ) -> Tensor:
+    def __call__(self, micro_batches: Sequence[MicroBatchSums]) -> Tensor:
         """Update the weights, or not, and return the norm of the gradient."""
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        gradients = gradients_of(self.weights.parameters.values())
         sums = [micro.scalars for micro in micro_batches]
         nats = torch.stack([scalars[0].float() for scalars in sums]).sum()
         divisor = torch.stack([scalars[2].float() for scalars in sums]).sum()
-        nats, divisor = self.ranks.add(torch.stack((nats, divisor))).unbind()
-        norm = torch.nn.utils.get_total_norm(gradients) / divisor
+        nats, divisor = self.weights.ranks.add(torch.stack((nats, divisor))).unbind()
+        norm = self.weights.norm() / divisor
         is_empty = divisor == 0
         is_bad = ~nats.isfinite() | (~norm.isfinite() & ~is_empty)
         self._is_lost = is_bad if self._is_lost is None else self._is_lost | is_bad
