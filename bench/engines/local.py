@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.engines import refuse_options
 from bench.engines.events import Ended, Event, Note, Started
+from bench.engines.job_files import processes_of
 from bench.engines.jobs import JobState, Resources
 from bench.engines.worker.template import Template
 from bench.engines.worker.worker_process import (
@@ -134,13 +135,16 @@ class _Machine:
             lambda event: self._receive(state, event),
             lambda: self.reports.put((state, Ended())),
             {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {},
-            None if needed.gpus else self._template(needed),
+            self._template(needed) if self._may_fork(state) else None,
         )
 
-    def _template(self, resources: Resources) -> Template | None:
+    def _may_fork(self, state: JobState) -> bool:
+        """Whether a fork can do the job: a process that starts ranks repeats its command line."""
+        is_plain = not state.job.resources.gpus and processes_of(state.file) == 1
+        return is_plain and sys.platform == "linux"
+
+    def _template(self, resources: Resources) -> Template:
         """The template of workers with these cores, as libraries read their number at import."""
-        if sys.platform != "linux":
-            return None
         if resources.cpus not in self._templates:
             self._templates[resources.cpus] = Template(worker_environment(resources))
         return self._templates[resources.cpus]

@@ -280,6 +280,15 @@ def test_runs_on_cores_start_as_far_as_cores_reach(machine: Any) -> None:
     assert machine.next_of([more]) is more
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_a_process_that_starts_ranks_is_not_forked(machine: Any, tmp_path: Path) -> None:
+    state = state_of(_Job("a", 2))
+    for processes, may_fork in ((1, True), (2, False)):
+        state.__dict__["file"] = tmp_path / "job.json"
+        state.file.write_text(json.dumps({"processes": processes}))
+        assert machine._may_fork(state) is may_fork
+
+
 def test_a_job_is_found_again_where_its_folder_lies_now(
     make_spec: Any, corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
