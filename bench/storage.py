@@ -208,7 +208,7 @@ def write_manifest(folder: Path, names: Iterable[str], **facts: Any) -> dict[str
         name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
         for name in sorted(names)
     }
-    manifest = {"format": 1, **facts, "files": files}
+    manifest = {"format": 2, **facts, "files": files}
     manifest["sha256"] = _own_sha256(manifest)
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
     return manifest
@@ -235,10 +235,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise RefusedError(
             f"{path} is damaged: it has no table of files; remove {folder} and repeat the command"
         ) from None
-    own = _own_sha256(manifest)
-    if manifest.get("sha256", own) != own:  # those of earlier versions have none
+    own, expected = _own_sha256(manifest), manifest.get("sha256")
+    has_none = expected is None and manifest.get("format", 1) == 1  # as in earlier versions
+    if expected != own and not has_none:
         raise RefusedError(
-            f"{path} was changed after it was written: sha256 expected {manifest['sha256']}, found "
+            f"{path} was changed after it was written: sha256 expected {expected}, found "
             f"{own}; remove {folder} and repeat the command"
         )
     for name in files:

@@ -83,6 +83,35 @@ def test_a_damaged_manifest_is_refused(sealed: Path, text: str) -> None:
         verify_manifest(sealed)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"a test"', '"b test"'),
+        ('"bytes": 4', '"bytes": 5'),
+        ('"purpose"', '"purposf"'),
+        ('"sha256": "', '"sha257": "'),
+        ('"format": 2', '"format": 1'),
+        ('"format": 2', '"format": 3'),
+    ],
+)
+def test_a_changed_manifest_is_refused(sealed: Path, old: str, new: str) -> None:
+    path = sealed / "manifest.json"
+    own = json.loads(path.read_text())["sha256"]
+    old, new = (f"{old}{own}", f"{new}{own}") if "sha" in old else (old, new)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(RefusedError, match=r"manifest\.json was changed after it was written"):
+        verify_manifest(sealed)
+
+
+def test_a_manifest_of_the_first_format_has_no_hash_of_its_own(sealed: Path) -> None:
+    path = sealed / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["sha256"]
+    path.write_text(json.dumps(manifest | {"format": 1}))
+    verify_manifest(sealed)
+
+
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "", "inner/../../secret"])
 def test_a_manifest_cannot_point_outside(sealed: Path, name: str) -> None:
     manifest = {"files": {name: {"bytes": 0, "sha256": ""}}}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -53,13 +55,13 @@ class Progress(Event):
     """The state of the pretraining loop."""
 
     name = "progress"
-    share: float
+    share: Annotated[float, Field(ge=0.0, le=1.0)]
     """Share of the budget spent, 0..1."""
     step: int
     nats: float
     """Training loss per prediction, in nats."""
     tokens: int
-    tokens_per_second: float
+    tokens_per_second: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -144,7 +146,7 @@ class Failure(Event):
 
     name = "error"
     message: str
-    exit_code: int
+    exit_code: Annotated[int, Field(ge=1, le=255)]
 
 
 @dataclasses.dataclass(frozen=True)

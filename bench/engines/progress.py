@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from bench.corpus.partition import one_text
 from bench.engines import events
+from bench.reporting.formatting import printable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,7 +26,12 @@ _LOG_SHARE = 0.25  # without a terminal: one line per quarter of a run
 
 def log(text: str) -> None:
     """Write one line for the person, on standard error."""
-    STDERR.print(text, markup=False)
+    STDERR.print(_shown(text), markup=False)
+
+
+def _shown(text: str) -> str:
+    """Text of a plugin, or with a name, without escape codes; lines stay lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 class ProgressBars:
@@ -67,7 +73,7 @@ class ProgressBars:
                 attention = "" if event.attention == "native" else f", {event.attention}"
                 self._note(state, f"scoring {event.task}{attention}")
             case events.Note():
-                self._progress.console.print(f"{title}: {event.text}", markup=False)
+                self._progress.console.print(_shown(f"{title}: {event.text}"), markup=False)
             case events.Ended():
                 self._end(state)
 
@@ -88,7 +94,7 @@ class ProgressBars:
             self._progress.remove_task(self._bars.pop(state.job.id))
         reason = f": {state.message}" if state.message else ""
         line = f"[{self._num_ended}/{self._num_jobs}] {state.job.title} {state.status}{reason}"
-        self._progress.console.print(line, markup=False)
+        self._progress.console.print(_shown(line), markup=False)
 
 
 class LogLines:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MAX_ROWS = 5_000_000
 _MAX_COLUMNS = 200
 _MAX_NAMES = 1 << 28
-"""Bytes of all names of examples."""
+"""Bytes of all names of examples, each with the room of the longest."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,12 +60,10 @@ def _read(payload: bytes) -> Outcomes | None:
     table = file.read(use_threads=False)
     if "example" in table.column_names and pa.types.is_dictionary(table.column("example").type):
         column = table.column("example")
-        size = sum(
-            pc.sum(pc.take(pc.binary_length(chunk.dictionary), chunk.indices)).as_py() or 0
-            for chunk in column.chunks
-        )
-        if size > _MAX_NAMES:  # a small file can repeat a long name very often
-            raise ValueError(f"names of examples of {size} bytes")
+        longest = [pc.max(pc.binary_length(chunk.dictionary)).as_py() for chunk in column.chunks]
+        size = max(filter(None, longest), default=0) * table.num_rows
+        if size > _MAX_NAMES:  # in an array every name takes the room of the longest
+            raise ValueError(f"names of examples that take {size} bytes")
         table = table.set_column(
             table.column_names.index("example"), "example", column.cast(pa.string())
         )

@@ -71,7 +71,12 @@ def make_store(out: Path) -> Path:
         BenchError: It cannot be written there.
     """
     try:
+        str(out.resolve()).encode()  # job files name it
         (out / "runs").mkdir(parents=True, exist_ok=True)
+    except UnicodeEncodeError:
+        raise BenchError(
+            f"--out {str(out)!r}: the name of the folder is not UTF-8; name another folder"
+        ) from None
     except OSError as error:
         raise BenchError(
             f"--out {out}: records cannot be written there ({error.strerror}); name another folder"

@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import BenchError, RefusedError
 from bench.records.scores import read_baselines, score_key, write_score
-from bench.records.store import read_runs
+from bench.records.store import make_store, read_runs
 from bench.settings import sha256_json
 from bench.storage import write_manifest
 
@@ -176,6 +176,12 @@ def test_a_hostile_selection_selects_nothing(tmp_path: Path, name: str) -> None:
 def test_no_folder_is_no_runs(tmp_path: Path) -> None:
     assert read_runs(tmp_path / "none") == []
     assert read_baselines(tmp_path / "none") == []
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="not UTF-8"):
+        make_store(tmp_path / "half\udcf0")
+    assert not list(tmp_path.iterdir())
 
 
 def test_incomplete_files_are_ignored(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.engines.events import Done, Event, Failure, read_event
-from bench.engines.jobs import JobState, Resources
+from bench.engines.jobs import Job, JobState, Resources, RunJob
 from bench.engines.worker.template import ForkedWorker, Template
 
 RESUMABLE = 75
@@ -146,8 +146,15 @@ def receive(state: JobState, event: Event) -> None:
     match event:
         case Failure():
             state.message, state.exit_code = event.message, event.exit_code
-        case Done():
+        case Done() if _is_there(state.job, event.run_id):
             state.status, state.run_id = event.status, event.run_id
+
+
+def _is_there(job: Job, run_id: str | None) -> bool:
+    """Whether a job has left its run; a plugin may have reported what is not there."""
+    if not isinstance(job, RunJob):
+        return run_id is None
+    return run_id == job.id and (job.evaluation.out / "runs" / run_id).is_dir()
 
 
 def count_memory_kills(root: Path = Path("/")) -> int:
