@@ -156,6 +156,18 @@ def test_a_flipped_byte_in_a_result_is_refused(finished: Path, tmp_path: Path) -
     assert "encoder.safetensors was changed" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_a_damaged_score_is_left_out_and_named(
+    finished: Path, tmp_path: Path, command: str
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    (score,) = (tmp_path / "results" / "runs").glob("span-*/scores/sense_left-*.json")
+    score.write_text(score.read_text().replace('"chance": ', '"chance": 0'))
+    arguments = ["run", "--objective", "span", *SMALL] if command == "run" else ["compare"]
+    _, errors = said(*arguments, cwd=tmp_path, check=4)
+    assert f"left out: results/runs/{score.parent.parent.name}/scores/{score.name}" in errors
+
+
 @pytest.mark.parametrize("what", ["objectives", "tasks", "suites", "corpora", "sizes"])
 def test_list(what: str, tmp_path: Path) -> None:
     found = json.loads(said("list", what, "--json", cwd=tmp_path)[0])

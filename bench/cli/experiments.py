@@ -44,7 +44,7 @@ from bench.cli.experiment_options import (
     TuneOn,
     Words,
 )
-from bench.cli.output import print_comparison
+from bench.cli.output import name_damaged, print_comparison
 from bench.cli.record_options import RESULTS, Json, Out
 
 
@@ -159,6 +159,8 @@ def show_result(result: Any, out: Path, as_json: bool) -> None:
         print_comparison(comparison, "json" if as_json else "table")
         again = f"bench compare --out {shown}"
         log(f"records: {shown}/runs; compare them again at any time: {again}")
+        damaged = name_damaged(comparison)
+        raise typer.Exit(result.exit_code or damaged)
     raise typer.Exit(result.exit_code)
 
 

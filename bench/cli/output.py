@@ -24,6 +24,15 @@ def print_comparison(
     sys.stdout.flush()
 
 
+def name_damaged(comparison: Comparison) -> int:
+    """Name the damaged records that were left out, and return the exit code: 4, or 0 for none."""
+    from bench.engines.progress import log
+
+    for sentence in comparison.damaged:
+        log(f"left out: {sentence}")
+    return 4 if comparison.damaged else 0
+
+
 def print_lines(lines: Iterable[Text]) -> None:
     """Print styled lines, in colour on a terminal that supports it."""
     from rich.console import Console

@@ -10,7 +10,7 @@ import typer
 
 from bench._startup import leave, paused_collection
 from bench.cli.app import app
-from bench.cli.output import print_comparison
+from bench.cli.output import name_damaged, print_comparison
 from bench.cli.record_options import (
     RESULTS,
     Baseline,
@@ -76,12 +76,8 @@ def compare(
 
 def _end(comparison: Comparison) -> None:
     """End the command: with exit code 4 and their names if damaged records were left out."""
-    from bench.engines.progress import log
-
-    for sentence in comparison.damaged:
-        log(f"left out: {sentence}")
-    if comparison.damaged:
-        raise typer.Exit(4)
+    if code := name_damaged(comparison):
+        raise typer.Exit(code)
     leave()
 
 
