@@ -140,12 +140,25 @@ class Sample:
         heapq.heappush(self._largest_first, -own_hash)
         self._kept_bytes += size
         while self._kept_bytes > self._most:
-            self.highest = -heapq.heappop(self._largest_first) - 1
-            self._kept_bytes -= len(self._texts.pop(self.highest + 1)[0].encode(*_UTF8))
+            self.highest = self._drop_largest() - 1
 
-    def add_part(self, num_bytes: int, entries: Iterable[tuple[int, int, str]]) -> None:
-        """Take in what the sample of a part has: a hash, a number and a text each."""
+    def _drop_largest(self) -> int:
+        """Drop the text with the largest hash, and return the hash."""
+        own_hash = -heapq.heappop(self._largest_first)
+        self._kept_bytes -= len(self._texts.pop(own_hash)[0].encode(*_UTF8))
+        return own_hash
+
+    def add_part(
+        self, num_bytes: int, entries: Iterable[tuple[int, int, str]], highest: int
+    ) -> None:
+        """Take in what the sample of a part has: a hash, a number and a text each.
+
+        What had no room in a part has none in the whole, and neither has any larger hash.
+        """
         self.num_bytes += num_bytes
+        self.highest = min(self.highest, highest)
+        while self._largest_first and -self._largest_first[0] > self.highest:
+            self._drop_largest()
         for own_hash, number, text in entries:
             self._keep(own_hash, len(text.encode(*_UTF8)), number, text)
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.corpus import partition
@@ -86,6 +86,7 @@ documents = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=
 
 
 @settings(max_examples=150, deadline=None)
+@example([*[(0, 2)] * 11, (1, 1)], 2, 11, 0)  # what has no room in a part has none in the whole
 @given(documents, st.integers(1, 60), st.integers(1, 60), st.integers(0, 40))
 def test_a_sample_is_that_of_its_parts(
     documents: list[tuple[int, int]], most: int, cut: int, threshold: int
@@ -100,7 +101,7 @@ def test_a_sample_is_that_of_its_parts(
         own_sample = Sample(most, joined.highest)
         for own, number, text in part:
             own_sample.add(own, len(text), number, text)
-        joined.add_part(own_sample.num_bytes, own_sample.entries())
+        joined.add_part(own_sample.num_bytes, own_sample.entries(), own_sample.highest)
     texts = whole.training_texts(threshold, most)
     assert texts == joined.training_texts(threshold, most)
     training = [text for own, _, text in rows if own >= threshold]

@@ -105,7 +105,8 @@ class DividedCorpus(PartitionedCorpus):
         arrays = read_scan(folder)
         self.held_out.add(arrays["hashes"], arrays["characters"])
         if self.sample is not None:
-            self.sample.add_part(result["num_bytes"], sample_entries(arrays, first))
+            entries = sample_entries(arrays, first)
+            self.sample.add_part(result["num_bytes"], entries, result["highest"])
         for kind, count in result["skipped"].items():
             self.corpus.count_skipped(kind, count)
         shutil.rmtree(folder)

@@ -114,7 +114,8 @@ def _scan(folder: Path, corpus: Corpus, highest: int | None) -> dict[str, Any]:
         sample_sizes=np.array([len(text) for text in texts], dtype=np.int64),
         sample_text=np.frombuffer(b"".join(texts), dtype=np.uint8),
     )
-    return {"num_bytes": 0 if sample is None else sample.num_bytes, "skipped": corpus.skipped}
+    num_bytes, highest = (0, 0) if sample is None else (sample.num_bytes, sample.highest)
+    return {"num_bytes": num_bytes, "highest": highest, "skipped": corpus.skipped}
 
 
 def _hash_file(path: Path, spans: list[tuple[int, int]]) -> dict[str, Any]:
