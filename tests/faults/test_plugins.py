@@ -82,6 +82,8 @@ def test_fault_16_prints_of_a_plugin_are_not_in_the_output(
         '{"event": "ended"}', '{"event": "started"}', '{"event": []}', '{"event": "none"}',
         '{"event": "progress", "share": "x", "step": 1, "nats": 1, "tokens": 1,'
         ' "tokens_per_second": 1}',
+        '{"event": "progress", "share": "0.5", "step": "1", "nats": "1", "tokens": "1",'
+        ' "tokens_per_second": "1"}',
         '{"event": "progress", "share": 0.5}',
         '{"event": "done", "run_id": 3, "status": "finished"}',
         '{"event": "done", "run_id": null, "status": "splendid"}',
