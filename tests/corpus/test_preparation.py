@@ -231,4 +231,4 @@ def test_building_a_large_store_takes_little_memory(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert prepared.train.num_tokens > 8_000_000
-    assert peak < 120_000_000  # the same for twice as long a corpus; all at once would be 300 MB
+    assert peak < 150_000_000  # 10 MB of it are the text; all at once would be 300 MB

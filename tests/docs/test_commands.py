@@ -22,7 +22,7 @@ import pytest
 
 from bench.cli import main
 from tests.docs.pages import REFERENCE, Block, blocks, commands
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import ROOT, SHARED
 
 pytestmark = [  # the pipe to a worker is closed by the collector
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -31,6 +31,7 @@ pytestmark = [  # the pipe to a worker is closed by the collector
 SMALL = [
     "--budget", "20k", "--seeds", "0", "--limit", "60",
     "--set", "encoder.hidden_size=32", "--set", "encoder.num_layers=2",
+    "--set", "encoder.num_heads=2",
 ]  # fmt: skip
 SLOW = {"run", "check", "report", "show", "fill", "export"}
 """Commands that train, prepare a corpus, draw, or need weights."""
@@ -94,6 +95,12 @@ def test_a_command_that_trains_or_draws_runs(words: list[str], folder: Path, res
         words = [*words, *SMALL]
         if "--curve" in words:  # its shortest run has a least number of steps
             words = [*words, "--budget", "100k"]
+        if "--race" in words:  # it needs seeds to spend
+            words = [*words, "--seeds", "0-2"]
+        if "task_data/" in words:
+            words = [str(SHARED / "tasks") if word == "task_data/" else word for word in words]
+            if not SHARED.is_dir():
+                pytest.skip("no task data here")
         if "finetune" in " ".join(words):
             words = [*words, "--tasks", "word_class"]
     if words[1] in ("fill", "export"):

@@ -125,12 +125,15 @@ def test_printed_lines_run_by_xargs(place: tuple[Path, dict[str, str]]) -> None:
 
 
 @pytest.mark.slow
-def test_ray_with_a_killed_worker_and_a_killed_node(place: tuple[Path, dict[str, str]]) -> None:
+def test_ray_with_a_killed_worker_and_a_killed_node(
+    place: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     folder, expected = place
     out = folder / "ray"
+    monkeypatch.setenv("BENCH_CACHE", str(folder / "cache"))  # that of the nodes
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
     try:
@@ -138,7 +141,7 @@ def test_ray_with_a_killed_worker_and_a_killed_node(place: tuple[Path, dict[str,
         process = bench(folder, "run", *FLAGS, "--out", "ray", "--engine", "ray", env=env)
         until(lambda: workers(out) or process.poll() is not None)
         os.kill(workers(out)[0], signal.SIGKILL)
-        until(lambda: len(list(out.glob("runs/[a-z]*"))) > 0)
+        until(lambda: list(out.glob("runs/[a-z]*")) or process.poll() is not None)
         cluster.remove_node(nodes[1], allow_graceful=False)
         done(process)
     finally:
