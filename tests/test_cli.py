@@ -159,6 +159,7 @@ def test_a_flipped_byte_in_a_result_is_refused(finished: Path, tmp_path: Path) -
     assert "encoder.safetensors was changed" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "compare"])
 def test_a_damaged_score_is_left_out_and_named(
     finished: Path, tmp_path: Path, command: str
@@ -253,6 +254,7 @@ def test_a_user_s_mistake_is_one_line_and_exit_2(
     assert not (tmp_path / "results" / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_an_output_without_room_is_one_line(tmp_path: Path) -> None:
     make_score(make_run(tmp_path / "results"))
@@ -266,6 +268,7 @@ def test_an_output_without_room_is_one_line(tmp_path: Path) -> None:
         assert "could not be written completely" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no shell")
 def test_a_closed_output_is_no_error(tmp_path: Path) -> None:
     make_score(make_run(tmp_path / "results"))

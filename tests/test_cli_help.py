@@ -98,6 +98,7 @@ def test_version() -> None:
     assert re.fullmatch(r"bench \d+\.\d+\.\d+\n", done.stdout)
 
 
+@pytest.mark.slow
 def test_completion_knows_the_names(tmp_path: Path) -> None:
     def complete(*words: str) -> list[str]:
         program = "import sys; sys.argv[0] = 'bench'; from bench.cli import main; main()"

@@ -23,6 +23,7 @@ from tests.helpers.paths import ROOT
 LONG = "x" * 400
 
 
+@pytest.mark.slow
 def test_a_name_that_is_too_long_is_one_line_in_every_command(tmp_path: Path) -> None:
     program = (
         "import sys; from bench.cli import main\n"

@@ -64,6 +64,7 @@ def test_times_are_in_a_unit_that_a_person_would_choose(tmp_path: Path) -> None:
     assert " minutes of pretraining with " in render(plan(tmp_path, budget="20M"))
 
 
+@pytest.mark.slow
 def test_the_seeds_of_a_difference_come_from_the_reference_results(tmp_path: Path) -> None:
     found = plan(tmp_path, 10.0, tasks="micro").detection
     assert found.source == "the reference results (micro)"

@@ -187,6 +187,7 @@ def test_hostile_names_are_only_names(name: str) -> None:
 REGISTRY = Registry()
 
 
+@pytest.mark.slow
 def test_another_package_named_tasks_is_not_imported(tmp_path: Path) -> None:
     for package in ("tasks", "objectives"):
         (tmp_path / package).mkdir()

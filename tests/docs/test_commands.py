@@ -96,7 +96,8 @@ def test_a_command_that_trains_or_draws_runs(words: list[str], folder: Path, res
         if "--curve" in words:  # its shortest run has a least number of steps
             words = [*words, "--budget", "100k"]
         if "--race" in words:  # it needs seeds to spend
-            words = [*words, "--seeds", "0-2"]
+            words = ["token,span" if word == "all" else word for word in words]
+            words += ["--seeds", "0-2"]
         if "task_data/" in words:
             words = [str(SHARED / "tasks") if word == "task_data/" else word for word in words]
             if not SHARED.is_dir():

@@ -50,6 +50,7 @@ def bench_objectives():
 """
 
 
+@pytest.mark.slow
 def test_a_worker_refuses_other_code_than_was_submitted(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:

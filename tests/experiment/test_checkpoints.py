@@ -26,6 +26,7 @@ def resolved(init: Any, **options: Any) -> Experiment:
     return resolve("span", Registry(), tasks="none", init=init, device="cpu", **options)
 
 
+@pytest.mark.slow
 def test_a_run_brings_tokenizer_shape_and_the_learning_rate_of_continuing(
     run: Path, results: Path
 ) -> None:

@@ -180,6 +180,7 @@ def test_the_card_names_the_model_and_its_revision(
     assert str(tmp_path) not in text
 
 
+@pytest.mark.slow
 def test_the_card_shows_a_standard_error_for_one_seed_and_an_interval_for_several(
     finished_run: FinishedRun, tmp_path: Path
 ) -> None:
@@ -234,6 +235,7 @@ def test_the_embedding_is_what_the_tasks_chose(finished_run: FinishedRun) -> Non
     assert chosen(finished_run("prefix_lm"), classes, attention="bidirectional") == (1, "mean")
 
 
+@pytest.mark.slow
 def test_the_modules_leave_out_the_special_tokens(
     finished_run: FinishedRun, tmp_path: Path
 ) -> None:

@@ -390,6 +390,7 @@ def test_fault_10_inexact_run_stays_inexact(
     assert json.loads((folder / "run.json").read_text())["is_inexact"] is True
 
 
+@pytest.mark.slow
 def test_fault_01_dropout_is_resumed_exactly_and_leaves_validation_alone(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:

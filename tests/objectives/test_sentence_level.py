@@ -104,6 +104,7 @@ def test_micro_batches_give_the_same_gradient(
         torch.testing.assert_close(added, whole, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_short_run_lowers_the_validation_loss(
     name: str, make_spec: MakeSpec, corpus: PreparedCorpus

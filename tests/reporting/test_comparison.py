@@ -66,6 +66,7 @@ def test_public_methods_are_documented(name: str) -> None:
         assert "Examples:" in text
 
 
+@pytest.mark.slow
 def test_the_examples_run(comparison: Comparison, folder: Path, tmp_path: Path) -> None:
     """`comparison` and `folder` are known to every example."""
     records = tmp_path / "records"

@@ -124,6 +124,7 @@ def test_another_type_and_a_missing_folder_are_refused() -> None:
         data_root(Path("nowhere"), None, None)
 
 
+@pytest.mark.slow
 def test_a_task_of_a_user_file_is_checked(tmp_path: Path) -> None:
     rows = "".join(f"text {i} of mine,{'ab'[i % 2]}\n" for i in range(120))
     (tmp_path / "mine.csv").write_text("text,label\n" + rows)

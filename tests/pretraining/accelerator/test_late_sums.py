@@ -102,6 +102,7 @@ def test_a_step_without_a_gradient_is_skipped_and_reported_with_its_number(
     assert_equal(late, now)
 
 
+@pytest.mark.slow
 def test_a_late_run_resumes_from_a_checkpoint_with_all_of_its_sums(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:

@@ -111,6 +111,7 @@ def test_an_error_of_the_thread_is_raised_in_its_step_and_ends_the_thread(
     assert not row_threads()
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_thread_and_the_rest_is_the_same_to_the_bit(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:

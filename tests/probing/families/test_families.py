@@ -196,6 +196,7 @@ def test_selectivity_exposes_a_probe_that_memorises_words():
     assert details["selectivity"] < 0.2
 
 
+@pytest.mark.slow
 def test_tagging_is_fitted_on_at_most_8000_words():
     data = splits(tag_frame(3_000, 1), tag_frame(20, 2))
     details = Tags().score(FakeReader(), data, NOISE).details

@@ -111,6 +111,7 @@ def test_the_label_of_a_pair_is_predicted_from_shared_features():
     pd.testing.assert_frame_equal(again.outcomes, score.outcomes)
 
 
+@pytest.mark.slow
 def test_random_features_are_at_chance():
     data = pair_splits(test=600)
     score = Same().score(PairReader(vector), data, NOISE)

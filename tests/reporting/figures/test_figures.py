@@ -164,6 +164,7 @@ def test_a_wide_interval_does_not_set_the_limits_of_an_axis() -> None:
     assert style.axis_limits([], [], [])[0] < style.axis_limits([], [], [])[1]
 
 
+@pytest.mark.slow
 def test_layers_take_the_best_pooling_and_the_mean_of_seeds(tmp_path: Path) -> None:
     for seed, best in ((0, 0.6), (1, 0.8)):
         details = {"grid": [[0.5, 0.4], [0.1, best]], "criterion": "matthews"}
@@ -183,6 +184,7 @@ def test_an_empty_grid_is_left_out(tmp_path: Path, grid: object) -> None:
     assert figure_of(compare(tmp_path, None), "layers") is None
 
 
+@pytest.mark.slow
 def test_each_objective_has_its_own_panel_of_loss(table_set: TableSet) -> None:
     figure = figure_of(table_set, "curves")
     assert figure is not None

@@ -257,7 +257,9 @@ class Passages(SpanExtraction):
         )
 
 
-@pytest.mark.parametrize("cls", [Tags, Couples, Alike, Documents, Gaps, Passages])
+@pytest.mark.parametrize(
+    "cls", [pytest.param(Tags, marks=pytest.mark.slow), Couples, Alike, Documents, Gaps, Passages]
+)
 def test_every_family_can_be_planted(cls: type[Task]) -> None:
     task = cls()
     assert run_check(CHECKS["planted_features"], task).status == "passed"
