@@ -93,7 +93,7 @@ class _Stage(Record):
 class _Choice(Record):
     """What was chosen on dev."""
 
-    grid: list[list[float]] | None = None
+    grid: list[list[float]] = []
     poolings: list[str] = []
     embedding: str | None = None
     embeddings: dict[str, float] = {}
