@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -81,6 +82,7 @@ def knobs(cls: type) -> list[Knob]:
     ]
 
 
+@functools.cache
 def _field_docs(cls: type) -> dict[str, str]:
     """The string under each field of one class, from the source of its module.
 

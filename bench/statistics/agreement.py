@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from bench.statistics.intervals import LEVEL
 
@@ -116,7 +116,7 @@ def extrapolate(
     variance = float(((means.T - design @ lines) ** 2).sum()) / freedom
     at = np.array([1.0, math.log2(target)])
     leverage = float(at @ np.linalg.inv(design.T @ design) @ at)
-    half = student_t.ppf((1 + LEVEL) / 2, freedom) * math.sqrt(variance * (1 + leverage))
+    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance * (1 + leverage))
     return [Estimate(value, value - half, value + half) for value in (at @ lines).tolist()]
 
 

@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student_t
+from scipy.special import ndtr, stdtr
 
 from bench.records.store import RunRecord
 from bench.settings import sha256_json
@@ -97,8 +96,8 @@ def _replicates(here: Sequence[RunRecord], there: Sequence[RunRecord]) -> Iterat
             if deviation == 0.0:
                 yield float(gap == 0.0)
             else:
-                tail = student_t(freedom) if freedom else norm
-                yield float(2 * tail.sf(gap / deviation))
+                below = -gap / deviation
+                yield float(2 * (stdtr(freedom, below) if freedom else ndtr(below)))
 
 
 def _key(score: Any) -> tuple[Any, ...]:
