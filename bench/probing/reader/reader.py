@@ -303,6 +303,9 @@ def _words_of(
 
     The first window of a text also has the words that no window contains, at the [CLS].
     """
+    if not any(spans):
+        none = np.empty(0, dtype=np.int64)
+        return [(none, none.reshape(0, 2))] * len(windows)
     chosen: list[tuple[np.ndarray, np.ndarray]] = []
     first_window = 0
     for i, window in enumerate(windows):
