@@ -98,6 +98,10 @@ def beat() -> None:
         _heart.call()
 
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""The signals that ask a process to stop."""
+
+
 class _Interrupted(KeyboardInterrupt):
     """A signal; a `KeyboardInterrupt`, so that no `except Exception` takes it for an error."""
 
@@ -106,12 +110,16 @@ class _Interrupted(KeyboardInterrupt):
         self.number = number
 
 
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise _Interrupted(number)
+
+
 @contextlib.contextmanager
 def stoppable(message: str) -> Iterator[None]:
     """Turn ^C and SIGTERM into a `StoppedError`, with exit code 130 or 75.
 
-    Only the main thread receives signals; elsewhere, and inside another `stoppable`, this does
-    nothing. Handlers that the caller installed stay as they are.
+    Only the main thread receives signals; elsewhere this does nothing. The innermost `stoppable`
+    says its message. Handlers that the caller installed stay as they are.
 
     Args:
         message: Says what was stopped and how it is done again.
@@ -119,12 +127,8 @@ def stoppable(message: str) -> Iterator[None]:
     own = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     if threading.current_thread() is not threading.main_thread():
         own = {}
-    ours = [number for number, usual in own.items() if signal.getsignal(number) is usual]
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise _Interrupted(number)
-
-    previous = {number: signal.signal(number, interrupt) for number in ours}
+    ours = [n for n, usual in own.items() if signal.getsignal(n) in (usual, _interrupt)]
+    previous = {number: signal.signal(number, _interrupt) for number in ours}
     try:
         yield
     except _Interrupted as error:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,17 @@ def test_a_new_task_on_old_runs_costs_its_probing_alone(finished: Path, tmp_path
     done = bench("run", "--objective", "span", *flags, cwd=tmp_path)
     assert "loss" not in done.stderr  # nothing was trained
     assert "word_class" in done.stdout
+
+
+def test_sigterm_before_the_engine_starts_is_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "bench.engines.running.run_experiment",
+        lambda *args, **options: os.kill(os.getpid(), signal.SIGTERM),
+    )
+    _, errors = said("run", "--objective", "token", "--tasks", "none", cwd=tmp_path, check=75)
+    assert errors == "bench: stopped; nothing is lost, and the same command goes on from here\n"
 
 
 def test_plan_takes_every_flag_of_run() -> None:

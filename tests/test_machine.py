@@ -68,6 +68,18 @@ def test_a_call_that_does_not_return_to_python_is_interrupted() -> None:
     end.set()
 
 
+def test_the_innermost_message_is_said() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    for is_inner in (True, False):
+        with pytest.raises(StoppedError) as raised, stoppable("outer"):  # noqa: PT012
+            with stoppable("inner"):
+                if is_inner:
+                    os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert str(raised.value) == ("inner" if is_inner else "outer")
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_errors_of_the_thread_are_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         in_thread(lambda until: 1 // 0)

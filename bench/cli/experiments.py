@@ -46,6 +46,9 @@ from bench.cli.experiment_options import (
 )
 from bench.cli.output import name_damaged, print_comparison
 from bench.cli.record_options import RESULTS, Json, Out
+from bench.machine import stoppable
+
+STOPPED = "stopped; nothing is lost, and the same command goes on from here"
 
 
 def experiment_options(
@@ -110,6 +113,7 @@ def takes_experiment(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @app.command()
+@stoppable(STOPPED)
 @takes_experiment
 def run(
     experiment: Any,

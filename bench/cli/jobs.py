@@ -10,8 +10,9 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.experiment_options import Engine
-from bench.cli.experiments import show_result, takes_experiment
+from bench.cli.experiments import STOPPED, show_result, takes_experiment
 from bench.cli.record_options import RESULTS, Json, Out
+from bench.machine import stoppable
 
 GridFile = Annotated[
     Path,
@@ -24,6 +25,7 @@ JobFile = Annotated[Path, typer.Argument(metavar="JOB.json", help="A file of OUT
 
 
 @app.command()
+@stoppable(STOPPED)
 def grid(
     file: GridFile, out: Out = RESULTS, engine: Engine = "local", as_json: Json = False
 ) -> None:

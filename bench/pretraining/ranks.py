@@ -9,6 +9,7 @@ waits for another one waits for ever.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -146,6 +147,8 @@ def join(device: str, is_sharded: bool = False) -> Ranks:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
+        # Its threads, where they outlive the interpreter, abort a process that has done its work.
+        atexit.register(dist.destroy_process_group)
     if device == "cuda" and not _CONTROL:
         _CONTROL.append(dist.new_group(backend="gloo", timeout=TIMEOUT))
     return Ranks(dist.get_rank(), size, is_sharded)

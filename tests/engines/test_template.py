@@ -75,3 +75,15 @@ def test_workers_end_when_their_template_is_killed(tmp_path: Path) -> None:
     os.kill(killed._process.pid, signal.SIGKILL)
     assert worker.wait() == -signal.SIGKILL
     killed.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_handlers_is_kept_for_them(
+    template: Template, tmp_path: Path, number: signal.Signals
+) -> None:
+    for _ in range(5):
+        worker = WorkerProcess(
+            tmp_path / "missing.json", Resources(1), lambda event: None, template=template
+        )
+        os.kill(worker._process.pid, number)
+        assert worker.wait() == 2  # as without a signal; before it was killed without a word

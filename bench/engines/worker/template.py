@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from bench.machine import STOPPING
+
 _POLL_SECONDS = 0.02
 _MODULES = ("bench.engines.worker.scoring", "bench.pretraining.loop", "bench.records.run_folder",
             "bench.probing.baselines", "sklearn.linear_model")  # fmt: skip
@@ -114,11 +116,13 @@ def serve(descriptor: int) -> None:
             if not file:
                 return
             report, events = socket.socket(fileno=descriptors[0]), descriptors[1]
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until the worker has handlers
             pid = os.fork()
             if pid == 0:
                 for other in (line, report, *workers.values()):
                     other.close()
                 _work(os.fsdecode(file), events)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             os.close(events)
             with contextlib.suppress(OSError):  # here too: a signal may come before the worker's
                 os.setpgid(pid, pid)

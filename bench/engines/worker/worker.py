@@ -22,7 +22,7 @@ from bench.engines import events
 from bench.engines.job_files import ProgressWriter, load_job, processes_of
 from bench.engines.worker.rank_launcher import is_first, is_rank, launch
 from bench.errors import BenchError, StoppedError, user_error
-from bench.machine import BEAT_SECONDS, die_with_parent, on_beat, silence_seconds
+from bench.machine import BEAT_SECONDS, STOPPING, die_with_parent, on_beat, silence_seconds
 
 if TYPE_CHECKING:
     from bench.engines.jobs import RunJob
@@ -42,8 +42,9 @@ class Stop:
     def __init__(self) -> None:
         self._signal: int | None = None
         self._received = 0.0
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
             signal.signal(number, self._receive)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # a forked worker begins with a block
 
     def _receive(self, number: int, _frame: Any) -> None:
         now = time.monotonic()

@@ -178,7 +178,7 @@ def test_layers_take_the_best_pooling_and_the_mean_of_seeds(tmp_path: Path) -> N
     assert "matthews" in figure.svg
 
 
-@pytest.mark.parametrize("grid", [None, [], [[]]])
+@pytest.mark.parametrize("grid", [[], [[]]])
 def test_an_empty_grid_is_left_out(tmp_path: Path, grid: object) -> None:
     make_score(make_run(tmp_path), details={"grid": grid})
     assert figure_of(compare(tmp_path, None), "layers") is None
