@@ -158,6 +158,7 @@ def test_mask_takes_the_space_before_it_in_the_export_only(
     assert len(spaced.ids) == len(own.ids) + 1
 
 
+@pytest.mark.slow
 def test_the_card_names_the_model_and_its_revision(
     finished_run: FinishedRun, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def test_another_process_has_the_same_loss_and_gradient() -> None:
     assert [float.fromhex(x) for x in done.stdout.split()] == here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_is_bit_equal(
     name: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path

@@ -115,6 +115,7 @@ def test_baselines_of_classification():
     assert 0.35 < baselines["majority"].value < 0.65
 
 
+@pytest.mark.slow
 def test_the_probe_is_capped_and_the_baselines_are_not():
     train = text_frame(6_000, 3)
     data = splits(train, text_frame(100, 4))
@@ -184,6 +185,7 @@ def test_with_one_label_per_sentence_the_bag_is_the_whole_sentence():
     assert baselines["window_of_words"].value < 0.7
 
 
+@pytest.mark.slow
 def test_selectivity_exposes_a_probe_that_memorises_words():
     """The word alone determines the label: features of word identity need no context."""
     frames = [tag_frame(300, 1), tag_frame(100, 2)]

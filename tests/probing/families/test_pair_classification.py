@@ -166,6 +166,7 @@ def test_a_label_about_one_word_of_each_text():
         Same().check(Splits(*frames, "0" * 64))
 
 
+@pytest.mark.slow
 def test_a_leak_is_a_pair_not_a_text():
     data = pair_splits(100, 50)
     data.test.loc[:9, "text"] = data.train["text"][:10]

@@ -78,6 +78,7 @@ def numbers_of(figure: Figure) -> pd.DataFrame:
     return data.assign(display_name=data["display_name"].str.removeprefix("'"))
 
 
+@pytest.mark.slow
 def test_a_figure_is_shown_inline_in_a_page(table_set: TableSet, rows: FigureData) -> None:
     figure = figures_of_scores.dots(rows)
     inline = figure.inline()
