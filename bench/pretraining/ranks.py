@@ -147,7 +147,7 @@ def join(device: str, is_sharded: bool = False) -> Ranks:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
-        # Its threads, where they outlive the interpreter, abort a process that has done its work.
+        # A rank that had done its work was aborted at exit, most likely by a thread of this group.
         atexit.register(dist.destroy_process_group)
     if device == "cuda" and not _CONTROL:
         _CONTROL.append(dist.new_group(backend="gloo", timeout=TIMEOUT))

@@ -154,7 +154,7 @@ def check_random_features(task: Task, data: DataRoot | None = None) -> None:
 
 
 def _in_random_order(task: Task, splits: Splits) -> float:
-    """The score of the right tags in random order; 0 for other tasks.
+    """The score of the right tags in random order; below any other for tasks that have none.
 
     Frequent spans of one word are hit by chance, so a probe that guesses by frequency is above the
     most frequent tag, which gives no span at all.
@@ -162,7 +162,7 @@ def _in_random_order(task: Task, splits: Splits) -> float:
     from bench.probing.families.tagging import Tagging, all_labels
 
     if not isinstance(task, Tagging):
-        return 0.0
+        return -math.inf
     labels = np.array(all_labels(splits.test), dtype=object)
     shuffled = labels[np.argsort(uniform(_noise(), "check.order", len(labels)), kind="stable")]
     return task.score_predictions(splits, shuffled.tolist(), {}).value
