@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -212,8 +213,17 @@ def test_a_finished_run_fills_in_and_is_described(finished: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["--help"], ["list"], ["describe", "span"], ["plan", "--objective", "span"], ["compare"]],
-)
+    [
+        ["--help"], ["list"], ["describe", "span"], ["compare"],
+        ["plan", "--objective", "span", "--device", "cpu"],
+        pytest.param(
+            ["plan", "--objective", "span"],
+            marks=pytest.mark.skipif(
+                not version("torch").endswith("+cpu"), reason="this torch has to look for a GPU"
+            ),
+        ),
+    ],
+)  # fmt: skip
 def test_light_commands_import_nothing_heavy(command: list[str], tmp_path: Path) -> None:
     heavy = ["torch._C", "sklearn.base", "seaborn.utils", "scipy.stats", "pandas.core"]
     if command == ["compare"]:
