@@ -182,14 +182,13 @@ def processes_of(pid: int) -> list[int]:
     return found
 
 
-def until_busy(process: subprocess.Popen[bytes], folder: Path, chance: random.Random) -> bool:
+def until_busy(process: subprocess.Popen[bytes], folder: Path, chance: random.Random) -> None:
     """Wait until a run has begun, and a moment more; sometimes only the moment."""
     is_patient = chance.random() < 0.75
     while is_patient and process.poll() is None and not list(folder.glob("runs/.unfinished/*/*")):
         time.sleep(0.05)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(chance.random() ** 2 * 12.0)
-    return is_patient
 
 
 def be_signalled(
@@ -197,7 +196,8 @@ def be_signalled(
 ) -> None:
     number = {"SIGTERM": signal.SIGTERM, "^C": signal.SIGINT}.get(kind, signal.SIGKILL)
     process = soak.start(folder, flags)
-    is_begun = until_busy(process, folder, chance)
+    until_busy(process, folder, chance)
+    has_spoken = (folder / "log.txt").stat().st_size > 0
     is_done = process.poll() is not None
     if kind == "SIGKILL of one of its processes":
         if others := processes_of(process.pid):
@@ -207,8 +207,8 @@ def be_signalled(
     else:
         process.send_signal(number)
         code = {signal.SIGTERM: 75, signal.SIGINT: 130}.get(number, -9)
-        # Before its handlers are installed a process ends as any other.
-        soak.end(process, folder, {0, code} | (set() if is_begun else {-number, 1}))
+        # Before its handlers are installed, and it has printed anything, it ends as any other.
+        soak.end(process, folder, {0, code} | (set() if has_spoken else {-number, 1}))
     soak.count("ended before it" if is_done else kind)
 
 
