@@ -20,14 +20,12 @@ import torch.fx.experimental.symbolic_shapes
 from jaxtyping import install_import_hook
 
 import bench
-import bench.registry
 
 # Annotations name what is imported for type checkers only; in tests they are checked for real.
 typing.TYPE_CHECKING = True
 with install_import_hook(["bench.pretraining", "bench.objectives"], "beartype.beartype"):
     import bench.records.run_folder
-
-    REGISTRY = bench.registry.Registry()
+    from tests.helpers.registry import REGISTRY
 typing.TYPE_CHECKING = False
 
 from bench.corpus.microworld import Micro  # noqa: E402

@@ -15,13 +15,13 @@ from bench.engines.execution import prepare
 from bench.errors import BenchError
 from bench.experiment import Experiment, resolve
 from bench.plan import make_plan, render
-from bench.registry import Registry
 from tests.helpers.by_hand import write_text
+from tests.helpers.registry import REGISTRY
 
 
 def plan(tmp_path: Path, detect: float | None = None, **options: Any) -> Any:
     known = {"tasks": "none", "device": "cpu"} | options
-    return make_plan(resolve("token", Registry(), **known), tmp_path, detect)
+    return make_plan(resolve("token", REGISTRY, **known), tmp_path, detect)
 
 
 def test_a_column_that_run_would_refuse_is_refused(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def of_file(folder: Path, budget: str) -> Experiment:
     """An experiment on a file of about 20,000 words."""
     write_text(folder)
     known: dict[str, Any] = {"corpus": str(folder / "text.txt"), "tasks": "none", "device": "cpu"}
-    return resolve("token", Registry(), budget=budget, **known)
+    return resolve("token", REGISTRY, budget=budget, **known)
 
 
 def test_epochs_of_a_corpus_that_is_not_prepared_are_unknown_tokens(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_the_trials_of_tuning_are_counted(
     tmp_path: Path, objectives: str, options: dict[str, Any], trials: int
 ) -> None:
     known = {"tasks": "none", "device": "cpu"} | options
-    found = make_plan(resolve(objectives, Registry(), **known), tmp_path)
+    found = make_plan(resolve(objectives, REGISTRY, **known), tmp_path)
     assert found.trials == trials
     line = f"tuning      {trials} trials at a tenth of the budget"
     assert (line in render(found).splitlines()) == (trials > 0)

@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.probing.task import DataRoot, Splits, Task
 from bench.registry import Registry
 from tests.helpers.paths import ROOT
+from tests.helpers.registry import REGISTRY
 
 OBJECTIVE = """
 from typing import ClassVar
@@ -182,9 +183,6 @@ def test_hostile_names_are_only_names(name: str) -> None:
     except BenchError:
         return
     assert objective.name == name.replace("-", "_")
-
-
-REGISTRY = Registry()
 
 
 @pytest.mark.slow

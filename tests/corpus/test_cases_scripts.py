@@ -26,8 +26,8 @@ from bench.pretraining.corruption.realised import RealisedRate, realised_rates, 
 from bench.pretraining.noise import Noise
 from bench.pretraining.objective import MaskedObjective, Objective
 from bench.probing.overlap import shares_words
-from bench.registry import Registry
 from tests.helpers.corpora import ListCorpus, numbered_sentences
+from tests.helpers.registry import REGISTRY
 
 ZH = (
     "我们 学生 老师 学校 北京 今天 天气 很好 读书 喜欢 山上 河流 大学 公园 春天 快乐 城市 经济 发展"
@@ -60,7 +60,7 @@ TEXTS = {
 }
 MASKED = sorted(
     name
-    for name, cls in Registry().of("objective").items()
+    for name, cls in REGISTRY.of("objective").items()
     if issubclass(cls, MaskedObjective) and name != "all_tokens_mlm"
 )
 
@@ -77,7 +77,7 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def objective_named(name: str) -> Objective:
-    objective: Objective = Registry().get("objective", name)()
+    objective: Objective = REGISTRY.get("objective", name)()
     return objective
 
 

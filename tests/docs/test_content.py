@@ -15,8 +15,8 @@ import yaml
 
 import bench
 from bench.cli import app
-from bench.registry import Registry
 from tests.helpers.paths import ROOT
+from tests.helpers.registry import REGISTRY
 
 DOCS = ROOT / "docs"
 
@@ -41,14 +41,14 @@ def test_the_page_of_objectives_is_that_of_the_installed_ones() -> None:
 
 def test_every_task_without_labels_is_described() -> None:
     text = page("your_data.md")
-    for name, task in Registry().of("task").items():
+    for name, task in REGISTRY.of("task").items():
         if "self" in task.suites:
             assert f"| `{name}` |" in text, name
 
 
 def test_every_generated_task_is_described() -> None:
     text = page("generated_corpus.md")
-    for name, task in Registry().of("task").items():
+    for name, task in REGISTRY.of("task").items():
         if "micro" in task.suites:
             assert f"| `{name}` |" in text, name
 

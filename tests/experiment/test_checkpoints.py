@@ -13,8 +13,8 @@ from bench.errors import BenchError
 from bench.experiment import resolve
 from bench.experiment.experiment import Experiment
 from bench.plan import make_plan, render
-from bench.registry import Registry
 from bench.reporting.directions import read_directions, verify
+from tests.helpers.registry import REGISTRY
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def run(results: Path) -> Path:
 
 
 def resolved(init: Any, **options: Any) -> Experiment:
-    return resolve("span", Registry(), tasks="none", init=init, device="cpu", **options)
+    return resolve("span", REGISTRY, tasks="none", init=init, device="cpu", **options)
 
 
 @pytest.mark.slow
@@ -37,7 +37,7 @@ def test_a_run_brings_tokenizer_shape_and_the_learning_rate_of_continuing(
     assert experiment.training.warmup == 0.06
     # 1e-4 x 768 / 64 x (8 x 64 / 131,072) ** (1 / 4)
     assert experiment.training.learning_rate == 3e-4
-    by_id = resolve("span", Registry(), tasks="none", init=run.name[:14], records=results)
+    by_id = resolve("span", REGISTRY, tasks="none", init=run.name[:14], records=results)
     assert by_id.init == experiment.init
     text = render(make_plan(experiment, results))
     assert f"continues   {run.name}" in text

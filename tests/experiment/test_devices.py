@@ -11,7 +11,7 @@ from bench.errors import BenchError
 from bench.experiment import resolve
 from bench.experiment.experiment import choose_device
 from bench.plan import make_plan
-from bench.registry import Registry
+from tests.helpers.registry import REGISTRY
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
@@ -53,11 +53,11 @@ def test_seconds_of_a_gpu_come_with_a_warning(
     device: str, budget: str, is_warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"tasks": "none", "device": "cpu", "budget": budget}
-    experiment = resolve("token", Registry(), **options)
+    experiment = resolve("token", REGISTRY, **options)
     warnings = make_plan(dataclasses.replace(experiment, device=device), tmp_path, None).warnings
     assert any("compares implementations" in text for text in warnings) == is_warned
 
 
 def test_an_apple_gpu_has_one_run_at_a_time() -> None:
-    experiment = resolve("token", Registry(), tasks="none", device="cpu")
+    experiment = resolve("token", REGISTRY, tasks="none", device="cpu")
     assert dataclasses.replace(experiment, device="mps").workers == 1

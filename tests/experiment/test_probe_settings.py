@@ -6,9 +6,9 @@ import pytest
 
 from bench.errors import BenchError
 from bench.experiment.tasks import read_probe_settings
-from bench.registry import Registry
+from tests.helpers.registry import REGISTRY
 
-TASKS = {name: Registry().get("task", name) for name in ("word_class", "entities", "agreement")}
+TASKS = {name: REGISTRY.get("task", name) for name in ("word_class", "entities", "agreement")}
 
 
 def test_every_combination_is_evaluated():

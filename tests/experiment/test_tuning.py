@@ -10,11 +10,10 @@ import pytest
 from bench.errors import BenchError
 from bench.experiment import resolve
 from bench.experiment.tuning import applied, choose, read_tuning
-from bench.registry import Registry
 from bench.sizes import SIZES
 from bench.spec import RunSpec
+from tests.helpers.registry import REGISTRY
 
-REGISTRY = Registry()
 TRAINING = SIZES["tiny"].training
 OBJECTIVES = {name: REGISTRY.get("objective", name)() for name in ("token", "span", "untrained")}
 RATES = "training.learning_rate=1e-3,2e-3,4e-3"

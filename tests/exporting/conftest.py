@@ -28,7 +28,7 @@ def finished_run(out: Path, corpus: PreparedCorpus, make_spec: MakeSpec) -> Fini
     """A finished run of an objective with some settings, loaded."""
 
     def make(objective: str = "token", seed: int = 0, **settings: Any) -> Run:
-        spec, built = make_spec(objective, seed, **settings)
+        spec, built = make_spec(objective, seed, "1024", **settings)
         folder = out / "runs" / spec.id
         if not folder.exists():
             execute(spec, built, corpus, out / "runs", lambda progress: None)

@@ -24,9 +24,9 @@ from bench.pretraining.loop import Diverged, Pretraining
 from bench.pretraining.noise import Noise
 from bench.pretraining.objective import Objective
 from bench.records.run_folder import execute, load_run
-from bench.registry import Registry
 from bench.settings import settings
 from tests.helpers.corpora import numbered_sentences
+from tests.helpers.registry import REGISTRY
 from tests.helpers.runs import MakeSpec, ignore_progress
 
 
@@ -209,7 +209,7 @@ def test_fault_25_epochs_of_a_small_corpus_are_shown(
 ) -> None:
     (tmp_path / "small.txt").write_text("\n\n".join(numbered_sentences(200)))  # 10 kB
     experiment = resolve(
-        "token", Registry(), corpus=tmp_path / "small.txt", tasks="none", budget="1M"
+        "token", REGISTRY, corpus=tmp_path / "small.txt", tasks="none", budget="1M"
     )
     with contextlib.redirect_stderr(io.StringIO()) as errors:
         log_corpus(experiment, prepare(experiment))
@@ -236,6 +236,7 @@ def test_fault_14_out_of_memory_never_cuts_a_group_of_rows(
     assert run.gradient_accumulation_steps == 2
 
 
+@pytest.mark.slow
 def test_fault_13_steps_without_predictions_are_counted_and_do_not_divide_by_zero(
     make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:

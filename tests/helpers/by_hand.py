@@ -12,11 +12,10 @@ from torch import Tensor
 from bench.corpus.microworld import Micro
 from bench.pretraining.batch import Batch
 from bench.pretraining.noise import Noise
-from bench.registry import Registry
 from bench.settings import from_mapping
 from bench.spec import EncoderShape
+from tests.helpers.registry import REGISTRY
 
-REGISTRY = Registry()
 SHAPE = EncoderShape(
     hidden_size=16, num_layers=2, num_heads=2, mlp_size=24, max_length=24, vocab_size=500
 )

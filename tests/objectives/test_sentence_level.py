@@ -20,12 +20,12 @@ from bench.pretraining.encoder.initial_weights import initial_head
 from bench.pretraining.loop import Pretraining
 from bench.pretraining.noise import Noise
 from bench.records.run_folder import execute
-from bench.registry import Registry
 from bench.storage import file_sha256
 from bench.testing import SAMPLE_VOCABULARY as VOCABULARY
 from bench.testing import sample_batch
 from tests.helpers.by_hand import SHAPE, build, noise_for, write_text
 from tests.helpers.paths import ROOT
+from tests.helpers.registry import REGISTRY
 
 NAMES = ("tsdae", "simcse", "retromae")
 MakeSpec = Callable[..., Any]
@@ -167,5 +167,5 @@ def test_steps_of_one_row_are_refused_for_an_objective_that_compares_rows(tmp_pa
         "settings": ["training.batch_tokens=64"],
     }  # fmt: skip
     with pytest.raises(BenchError, match=r"'simcse' compares .*batch_tokens=128 or more"):
-        resolve("simcse", Registry(), **arguments)
-    assert "tsdae" in resolve("tsdae", Registry(), **arguments).objectives
+        resolve("simcse", REGISTRY, **arguments)
+    assert "tsdae" in resolve("tsdae", REGISTRY, **arguments).objectives

@@ -8,15 +8,15 @@ from bench.errors import BenchError
 from bench.pretraining.encoder import Encoder
 from bench.pretraining.ledger import Ledger, check_passes, encoder_row_flops, step_flops
 from bench.pretraining.noise import Noise
-from bench.registry import Registry
 from bench.settings import from_mapping
 from bench.spec import Budget, EncoderShape
 from bench.testing import SAMPLE_VOCABULARY, sample_batch
+from tests.helpers.registry import REGISTRY
 
 SMALL = EncoderShape(
     hidden_size=32, num_layers=3, num_heads=4, mlp_size=48, max_length=64, vocab_size=500
 )
-OBJECTIVES = Registry().of("objective")
+OBJECTIVES = REGISTRY.of("objective")
 
 
 @pytest.mark.parametrize("name", [name for name, cls in OBJECTIVES.items() if cls.trains])

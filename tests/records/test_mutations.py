@@ -142,7 +142,7 @@ def refusals(store: Store, path: Path, content: Any) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_some_fields_with_wrong_values(store: Store) -> None:
-    drawn = random.Random(0).sample(cases(store), 8)
+    drawn = random.Random(0).sample(cases(store), 4)
     assert not {why: faults for path, one, why in drawn if (faults := refusals(store, path, one))}
 
 
@@ -179,7 +179,11 @@ def test_a_damaged_record_is_left_out_and_named(store: Store) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"example": ["x" * 10_000] * 30_000, "outcome": [0.5] * 30_000}, "names of examples"),
+        pytest.param(
+            {"example": ["x" * 10_000] * 30_000, "outcome": [0.5] * 30_000},
+            "names of examples",
+            marks=pytest.mark.slow,
+        ),
         # An array of strings gives all names the room of the longest, at four bytes a letter.
         ({"example": ["x" * 2_000_000, *map(str, range(200))], "outcome": [0.5] * 201}, "names of"),
         ({"example": [1, 2], "outcome": [0.5, float("inf")]}, "not finite"),

@@ -16,6 +16,7 @@ from bench.registry import Registry
 from bench.reporting import directions
 from bench.reporting.directions import Direction, read_directions, verify
 from bench.settings import as_mapping, from_mapping
+from tests.helpers.registry import REGISTRY
 from tests.helpers.store_generator import make_store
 from tests.records.test_store import make_run, make_score
 from tests.reporting.test_text import answers, compare
@@ -133,7 +134,7 @@ def test_a_star_is_every_trained_objective(tmp_path: Path) -> None:
 
 
 def test_the_directions_name_existing_objectives_and_tasks() -> None:
-    registry = Registry()
+    registry = REGISTRY
     tasks = registry.of("task")
     known = read_directions()
     assert len(known) >= 8
@@ -169,7 +170,7 @@ def _check_command(command: str, registry: Registry) -> None:
 
 def test_the_commands_make_the_runs_of_their_directions() -> None:
     """The settings of a command, with the defaults, are those of one of the two sides."""
-    registry = Registry()
+    registry = REGISTRY
     for one in read_directions():
         for side in (one.better, one.worse):
             if not side.settings:

@@ -24,12 +24,10 @@ from bench.cli import app
 from bench.errors import BenchError
 from bench.pretraining.noise import Noise
 from bench.probing.task import DataRoot
-from bench.registry import Registry
 from bench.scaffold import scaffold
 from bench.testing import SAMPLE_VOCABULARY, sample_batch
 from tests.helpers.paths import ROOT
-
-REGISTRY = Registry()
+from tests.helpers.registry import REGISTRY
 
 
 def load(folder: Path) -> Any:

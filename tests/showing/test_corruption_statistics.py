@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from bench.pretraining.noise import Noise
-from bench.registry import Registry
 from bench.settings import from_mapping
 from bench.showing.corruption_statistics import (
     CorruptionStatistics,
@@ -21,8 +20,7 @@ from bench.showing.corruption_statistics import (
 )
 from bench.showing.trace import trace
 from bench.testing.samples import SAMPLE_VOCABULARY, sample_batch
-
-REGISTRY = Registry()
+from tests.helpers.registry import REGISTRY
 
 
 def bits(*rows: str) -> np.ndarray:

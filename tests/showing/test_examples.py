@@ -13,14 +13,13 @@ from bench.cli import app
 from bench.corpus.preparation import PreparedCorpus
 from bench.errors import BenchError
 from bench.pretraining.objective import Objective
-from bench.registry import Registry
 from bench.settings import from_mapping, settings
 from bench.showing.examples import Demonstration, ShowOptions, select_objective, show
 from bench.showing.json_values import as_json
 from bench.showing.text import demonstration_lines
 from bench.sizes import SIZES
+from tests.helpers.registry import REGISTRY
 
-REGISTRY = Registry()
 SHAPE = dataclasses.replace(SIZES["tiny"].encoder, hidden_size=16, num_heads=2, max_length=32)
 
 

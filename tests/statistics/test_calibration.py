@@ -30,10 +30,9 @@ from bench.probing.families.tagging import texts_and_spans
 from bench.probing.reader.reader import RunReader
 from bench.probing.task import DataRoot
 from bench.records.run_folder import execute, load_run
-from bench.registry import Registry
 from bench.sizes import SIZES
+from tests.helpers.registry import REGISTRY
 
-REGISTRY = Registry()
 NOISE = Noise(0, 0, torch.arange(1))
 Row = examples.TaggedWords
 """Words and labels."""
@@ -189,7 +188,8 @@ def reader_of(objective, tokenizer, **shape):
     return RunReader(Encoder(shape, 1), TokenHead(shape), tokenizer, cls.scoring, cls.attention)
 
 
-@pytest.mark.parametrize("scale", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1, 4])
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.reader == "causal"], ids=str)
 def test_the_causal_features_of_a_twin_are_equal_to_the_bit(claim, scale, corpus):
     """So no training helps. Bidirectional features differ: the test can fail."""

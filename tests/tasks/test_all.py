@@ -16,13 +16,13 @@ from bench.pretraining.noise import Noise
 from bench.probing.data.generated import GeneratedTask
 from bench.probing.data.self_supervised import SelfSupervised
 from bench.probing.task import DataRoot
-from bench.registry import Registry
 from tests.helpers.paths import SHARED
+from tests.helpers.registry import REGISTRY
 
 REAL = SHARED / "tasks"
 TASKS = {
     name: cls
-    for name, cls in Registry().of("task").items()
+    for name, cls in REGISTRY.of("task").items()
     if not issubclass(cls, GeneratedTask | SelfSupervised)
 }
 NOISE = Noise(0, 0, torch.arange(1))
@@ -177,7 +177,7 @@ def test_no_suite_has_the_name_of_a_task() -> None:
     """`--tasks NAME` would mean the suite, and the task could not be named."""
     from bench.experiment.tasks import task_suites
 
-    assert not set(task_suites(Registry())) & set(Registry().of("task"))
+    assert not set(task_suites(REGISTRY)) & set(REGISTRY.of("task"))
 
 
 def test_negation_has_equally_many_pairs_of_its_phenomena(root: Path, tmp_path: Path) -> None:
@@ -288,12 +288,12 @@ def test_a_suite_goes_on_without_the_tasks_that_it_cannot_evaluate(
     (tmp_path / "glue").mkdir()
     (tmp_path / "glue" / "rte").symlink_to(root / "glue" / "rte")
     tasks = {name: TASKS[name] for name in ("sst2", "rte")}
-    optional = from_suites("glue", Registry())
+    optional = from_suites("glue", REGISTRY)
     assert {"sst2", "rte"} <= optional
     without = require_data(tasks, DataRoot(tmp_path), optional)
     assert list(without) == ["sst2"]
     assert "no train split" in without["sst2"]
-    named = from_suites("glue,sst2", Registry())
+    named = from_suites("glue,sst2", REGISTRY)
     assert "sst2" not in named  # who names a task wants it
     with pytest.raises(BenchError, match="no train split"):
         require_data(tasks, DataRoot(tmp_path), named)

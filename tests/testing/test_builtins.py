@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from bench.probing.task import DataRoot
-from bench.registry import Registry
 from bench.testing import (
     OBJECTIVE_CHECKS,
     check_light_import,
@@ -19,10 +18,11 @@ from bench.testing import (
 )
 from bench.testing.report import data_root
 from tests.helpers.paths import SHARED
+from tests.helpers.registry import REGISTRY
 
 TEXTS = SHARED / "corpora" / "wikitext"
-OBJECTIVES = Registry().of("objective")
-TASKS = Registry().of("task")
+OBJECTIVES = REGISTRY.of("objective")
+TASKS = REGISTRY.of("task")
 MODULES = {item.__module__: item for item in (*OBJECTIVES.values(), *TASKS.values())}
 
 

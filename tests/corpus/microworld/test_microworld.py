@@ -26,8 +26,8 @@ from bench.corpus.microworld.grammar import KINDS
 from bench.corpus.trainer import train_tokenizer
 from bench.errors import BenchError
 from bench.probing.task import DataRoot
-from bench.registry import Registry
 from bench.sizes import SIZES
+from tests.helpers.registry import REGISTRY
 
 CLASS_OF_VERB = {
     verb: name
@@ -196,7 +196,7 @@ STEMS = {place.removesuffix("e") for place in lexicon.PLACES}
 
 
 def task_named(name):
-    return Registry().get("task", name)()
+    return REGISTRY.get("task", name)()
 
 
 def test_data_grows_with_the_size_and_respects_the_limit():

@@ -77,7 +77,8 @@ def assert_equal(late: Pretraining, now: Pretraining) -> None:
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4, nan_ok=True), name
 
 
-@pytest.mark.parametrize("name", ["token", pytest.param("mixture", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["token", "mixture"])
 def test_a_late_run_is_the_run(
     name: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:

@@ -33,7 +33,8 @@ def trained(arguments: Any, corpus: PreparedCorpus, work: Path, is_ahead: bool) 
     return run
 
 
-@pytest.mark.parametrize("name", ["token", pytest.param("replaced_token", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["token", "replaced_token"])
 def test_rows_from_the_thread_give_the_same_run(
     name: str, make_spec: MakeSpec, corpus: PreparedCorpus, tmp_path: Path
 ) -> None:

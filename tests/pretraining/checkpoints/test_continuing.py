@@ -19,11 +19,11 @@ from bench.pretraining.checkpoints.modules import initial_modules, load_checkpoi
 from bench.pretraining.checkpoints.source import open_checkpoint
 from bench.pretraining.heads import TokenHead
 from bench.records.run_folder import execute, load_run
-from bench.registry import Registry
 from bench.spec import RunSpec
 from bench.storage import file_sha256
 from tests.helpers.checkpoints import FAMILIES, WORDS, saved_model
 from tests.helpers.corpora import ListCorpus
+from tests.helpers.registry import REGISTRY
 
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def continuing(
 ) -> tuple[RunSpec, Any, PreparedCorpus]:
     """A run of 20 steps of two rows: its specification, its objective and its corpus."""
     experiment = resolve(
-        name, Registry(), corpus=ListCorpus(TEXTS), tasks="none", budget=tokens, seeds=[seed],
+        name, REGISTRY, corpus=ListCorpus(TEXTS), tasks="none", budget=tokens, seeds=[seed],
         init=init, settings={"training": {"batch_tokens": 64, "threads": 1}}, device="cpu",
     )  # fmt: skip
     prepared = prepare_corpus(
@@ -128,7 +128,7 @@ def test_a_run_of_bench_is_continued_with_its_own_encoder(
 def test_the_untouched_checkpoint_is_a_run_of_no_steps_for_one_seed(tmp_path: Path) -> None:
     model, init = saved_model("modernbert", tmp_path)
     experiment = resolve(
-        "token", Registry(), corpus=ListCorpus(TEXTS), tasks="none", budget=640, seeds=3,
+        "token", REGISTRY, corpus=ListCorpus(TEXTS), tasks="none", budget=640, seeds=3,
         init=init, device="cpu",
     )  # fmt: skip
     prepared = prepare_corpus(

@@ -19,10 +19,10 @@ from bench.errors import BenchError
 from bench.pretraining.noise import Noise
 from bench.probing.data import self_supervised, sentence_tasks
 from bench.probing.task import DataRoot, Splits
-from bench.registry import Registry
 from bench.storage import write_manifest
+from tests.helpers.registry import REGISTRY
 
-TASKS = {name: task for name, task in Registry().of("task").items() if "self" in task.suites}
+TASKS = {name: task for name, task in REGISTRY.of("task").items() if "self" in task.suites}
 NOISE = Noise(0, 0, torch.arange(1))
 SYLLABLES = ["ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru"]
 WORDS = ["".join(pair) for pair in itertools.product(SYLLABLES, SYLLABLES, SYLLABLES)]

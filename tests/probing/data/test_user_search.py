@@ -21,10 +21,10 @@ from bench.probing.data.user_kinds import notes_of
 from bench.probing.data.user_tasks import reference_of, task_class, user_task
 from bench.probing.reader.reader import RunReader
 from bench.probing.task import DataRoot, Splits, Task
-from bench.registry import Registry
 from bench.spec import EncoderShape
 from tests.helpers.by_hand import write_text
 from tests.helpers.paths import ROOT
+from tests.helpers.registry import REGISTRY
 
 NOISE = Noise(0, 0, torch.arange(1))
 COUNT = 20
@@ -109,7 +109,7 @@ def test_three_files_of_any_format_are_the_same_collection(ending: str, tmp_path
     reordered = f"retrieve:name=mine,qrels={paths['qrels']},queries={paths['queries']}"
     assert load(f"{reordered},docs={paths['docs']}")[1].sha256 == splits.sha256
     reference = reference_of(type(task))
-    again = task_class(reference, Registry())
+    again = task_class(reference, REGISTRY)
     assert (again.name, reference_of(again)) == ("mine", reference)
     assert again().load(DataRoot()).sha256 == splits.sha256
 
@@ -121,7 +121,7 @@ def test_the_argument_of_a_worker_is_valid_in_any_folder(
     monkeypatch.chdir(tmp_path / "a")
     task = user_task("retrieve:docs=corpus.jsonl,queries=queries.jsonl,qrels=qrels/test.tsv")
     monkeypatch.chdir(tmp_path)
-    assert len(task_class(reference_of(task), Registry())().load(DataRoot()).test) == COUNT
+    assert len(task_class(reference_of(task), REGISTRY)().load(DataRoot()).test) == COUNT
 
 
 @pytest.mark.parametrize("name", ["test.tsv", "qrels.txt", "run.qrels"])

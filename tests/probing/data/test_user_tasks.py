@@ -19,9 +19,8 @@ from bench.pretraining.noise import Noise
 from bench.probing.data.user_files import safe_name
 from bench.probing.data.user_tasks import parse, reference_of, task_class, user_task
 from bench.probing.task import DataRoot, Splits, Task
-from bench.registry import Registry
+from tests.helpers.registry import REGISTRY
 
-REGISTRY = Registry()
 DATA = DataRoot()
 NOISE = Noise(0, 0, torch.arange(1))
 

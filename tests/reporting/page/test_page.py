@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.errors import BenchError
-from bench.registry import Registry
 from bench.reporting.commands import commands
 from bench.reporting.page import facts as page_facts
 from bench.reporting.page import page
@@ -22,6 +21,7 @@ from bench.reporting.page.corruption import Corruptions, corruptions
 from bench.reporting.rendering.blocks import table_blocks
 from bench.reporting.table_set import TableSet
 from bench.settings import code_sha256
+from tests.helpers.registry import REGISTRY
 from tests.records.test_store import make_run, make_score
 from tests.reporting.figures.test_figures import HOSTILE, compare, make_results
 
@@ -211,7 +211,7 @@ def test_all_differing_facts_are_in_the_provenance(tmp_path: Path) -> None:
 def test_missing_examples_have_a_reason(tmp_path: Path) -> None:
     make_run(tmp_path, "token")
     (table,) = compare(tmp_path, None).tables
-    result = corruptions(table, Registry(), lambda objective: "")
+    result = corruptions(table, REGISTRY, lambda objective: "")
     assert result.examples == []
     assert "not in the cache" in result.missing[0]
 
@@ -227,7 +227,7 @@ def test_examples_come_from_the_corpus_of_the_runs(
         make_run(tmp_path, name, 0, name, dict(spec.settings), spec=identity, **keys)
     make_run(tmp_path, "gone", spec=identity, **keys)
     (table,) = compare(tmp_path, None).tables
-    result = corruptions(table, Registry(), lambda objective: code_sha256([type(objective)]))
+    result = corruptions(table, REGISTRY, lambda objective: code_sha256([type(objective)]))
     shown = {example.display_name: example for example in result.examples}
     assert set(shown) == {"token", "causal", "t5_infilling"}
     assert "There is no example of gone" in " ".join(result.missing)
@@ -236,6 +236,6 @@ def test_examples_come_from_the_corpus_of_the_runs(
     assert "".join(piece.text for piece in shown["causal"].inputs).strip() == result.text
     assert shown["causal"].predicted == "every token, from the tokens to its left"
     assert "(15.0%)" in shown["token"].statistics["predicted"]
-    other = corruptions(table, Registry(), lambda objective: "another code")
+    other = corruptions(table, REGISTRY, lambda objective: "another code")
     assert other.examples == []
     assert isinstance(other, Corruptions)
