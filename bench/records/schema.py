@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NAME = r"[a-z][a-z0-9_]{0,63}"
 RUN_ID = rf"{NAME}-{NAME}-s[0-9]{{1,10}}-[0-9a-f]{{8}}"
 
 _Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+# Strict, because the records are used as they are read: "1" is no number and true is none either.
+_Number = Annotated[float, Field(strict=True)]
+_Amount = Annotated[float, Field(strict=True, ge=0)]
+_Whole = Annotated[int, Field(strict=True)]
+_Count = Annotated[int, Field(strict=True, ge=0)]
+_Flag = Annotated[bool, Field(strict=True)]
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -21,19 +27,19 @@ class Record(BaseModel):
 
 class _Budget(Record):
     axis: Literal["tokens", "predictions", "flops", "seconds"]
-    amount: NonNegativeFloat
+    amount: _Amount
 
 
 class _Spent(Record):
-    tokens: NonNegativeFloat
-    predictions: NonNegativeFloat
-    flops: NonNegativeFloat
-    seconds: NonNegativeFloat
+    tokens: _Amount
+    predictions: _Amount
+    flops: _Amount
+    seconds: _Amount
 
 
 class _Parameters(Record):
-    encoder: int
-    extra: int
+    encoder: _Whole
+    extra: _Whole
 
 
 class Tuning(Record):
@@ -41,11 +47,11 @@ class Tuning(Record):
 
     settings: list[str]
     on: Literal["loss", "self"]
-    trials: list[tuple[str, float | None]]
+    trials: list[tuple[str, _Number | None]]
     chosen: str
     edges: list[str]
-    tokens: NonNegativeFloat
-    seconds: NonNegativeFloat
+    tokens: _Amount
+    seconds: _Amount
 
 
 class Run(Record):
@@ -57,61 +63,61 @@ class Run(Record):
     objective: _Name
     settings: dict[str, Any]
     display_name: str
-    seed: int
+    seed: _Whole
     size: _Name
     spec: dict[str, Any]
     scoring: Literal["masked", "shifted", "causal"] | None
     budget: _Budget
     spent: _Spent
     parameters: _Parameters
-    tokens_per_second: NonNegativeFloat | None
+    tokens_per_second: _Amount | None
     corpus_sha256: str
     tokenizer_sha256: str
     comparison: str
-    validation_loss: float | None = None
-    unigram_loss: float | None = None
+    validation_loss: _Number | None = None
+    unigram_loss: _Number | None = None
     options: list[tuple[str, str]] = []
     tuning: Tuning | None = None
 
 
 class _Overlap(Record):
-    share: float | None = None
-    clean_value: float | None = None
+    share: _Number | None = None
+    clean_value: _Number | None = None
 
 
 class _FinetuningSeed(Record):
-    seed: int
-    dev: float
-    epochs: float
-    collapsed: bool
+    seed: _Whole
+    dev: _Number
+    epochs: _Number
+    collapsed: _Flag
 
 
 class _Stage(Record):
-    is_edge: bool | None = None
+    is_edge: _Flag | None = None
 
 
 class _Choice(Record):
     """What was chosen on dev."""
 
-    grid: list[list[float]] = []
+    grid: list[list[_Number]] = []
     poolings: list[str] = []
     embedding: str | None = None
-    embeddings: dict[str, float] = {}
+    embeddings: dict[str, _Number] = {}
 
 
 class Details(_Choice):
     """What is read of a score's details; a family may keep more."""
 
-    dev: float | None = None
-    selectivity: float | None = None
+    dev: _Number | None = None
+    selectivity: _Number | None = None
     leak: _Overlap | None = None
     corpus_overlap: _Overlap | None = None
-    collapsed_seeds: list[int] = []
+    collapsed_seeds: list[_Whole] = []
     seeds: list[_FinetuningSeed] = []
-    is_edge: bool | None = None
-    is_at_last_epoch: bool | None = None
-    texts: NonNegativeFloat = 0.0
-    truncated_texts: NonNegativeFloat = 0.0
+    is_edge: _Flag | None = None
+    is_at_last_epoch: _Flag | None = None
+    texts: _Amount = 0.0
+    truncated_texts: _Amount = 0.0
     data_notes: list[str] = []
     contrastive: _Stage | None = None
     cosine: _Choice | None = None
@@ -125,24 +131,24 @@ class Score(Record):
     task: _Name
     family: str
     metric: str
-    chance: float | None
+    chance: _Number | None
     run: Annotated[str, Field(pattern=f"^{RUN_ID}$")] | None
     baseline: _Name | None
     attention: Literal["native", "bidirectional"]
     status: Literal["ok", "not_applicable"]
-    value: float | None
-    stderr: NonNegativeFloat | None
-    metrics: dict[str, tuple[float, NonNegativeFloat]]
+    value: _Number | None
+    stderr: _Amount | None
+    metrics: dict[str, tuple[_Number, _Amount]]
     details: Details
     data_sha256: _Sha256
     probe_settings: dict[str, Any]
     task_code_sha256: _Sha256
-    seconds: NonNegativeFloat
-    examples: Annotated[int, Field(ge=0)]
+    seconds: _Amount
+    examples: _Count
     outcomes_sha256: _Sha256 | None = None
     sha256: _Sha256 | None = None
-    is_own: bool = False
-    is_diagnostic: bool = False
+    is_own: _Flag = False
+    is_diagnostic: _Flag = False
 
     @model_validator(mode="after")
     def _is_whole(self) -> Score:

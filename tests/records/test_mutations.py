@@ -30,7 +30,7 @@ from tests.helpers.store_generator import make_store
 
 ABSENT = object()
 VALUES = [
-    None, "", -1, 0, 3.5, 10**400, 1e308, -1e308, True, [], {}, "x" * 5_000, ["a"], {"a": 1},
+    None, "", "1", -1, 0, 3.5, 10**400, 1e308, -1e308, True, [], {}, "x" * 5_000, ["a"], {"a": 1},
     "\ud800", "Infinity", [[[[]]]], 2**63, ABSENT,
 ]  # fmt: skip
 
