@@ -10,12 +10,15 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 
 from bench import api
 from bench.cli import app, main
+from bench.cli.experiments import show_result
+from bench.errors import BenchError
 from bench.storage import exclusive
 from tests.helpers.by_hand import write_text
 from tests.helpers.paths import ROOT
@@ -183,6 +186,21 @@ def test_a_damaged_score_is_left_out_and_named(
     arguments = ["run", "--objective", "span", *SMALL] if command == "run" else ["compare"]
     _, errors = said(*arguments, cwd=tmp_path, check=4)
     assert f"left out: results/runs/{score.parent.parent.name}/scores/{score.name}" in errors
+
+
+@pytest.mark.parametrize("code", [4, 75, 130])
+def test_a_stop_before_the_first_score_keeps_its_code(
+    code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path)
+    result = SimpleNamespace(is_done=True, run_ids=[run.name], tasks=("sense",), exit_code=code)
+    with pytest.raises(typer.Exit) as end:
+        show_result(result, tmp_path, as_json=False)
+    assert end.value.exit_code == code
+    assert "no run has a score" in capsys.readouterr().err
+    result.exit_code = 0
+    with pytest.raises(BenchError, match="no run has a score"):
+        show_result(result, tmp_path, as_json=False)
 
 
 @pytest.mark.parametrize("what", ["objectives", "tasks", "suites", "corpora", "sizes"])

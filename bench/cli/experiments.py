@@ -46,6 +46,7 @@ from bench.cli.experiment_options import (
 )
 from bench.cli.output import name_damaged, print_comparison
 from bench.cli.record_options import RESULTS, Json, Out
+from bench.errors import BenchError
 from bench.machine import stoppable
 
 STOPPED = "stopped; nothing is lost, and the same command goes on from here"
@@ -159,7 +160,13 @@ def show_result(result: Any, out: Path, as_json: bool) -> None:
         )
     if result.run_ids:
         baseline = api.experiment_baseline(result.run_ids)
-        comparison = api.compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
+        try:
+            comparison = api.compare(result.run_ids, out=out, baseline=baseline, tasks=result.tasks)
+        except BenchError as error:
+            if not result.exit_code:
+                raise
+            log(str(error))  # stopped or failed before the first score: that is what the code says
+            raise typer.Exit(result.exit_code) from None
         print_comparison(comparison, "json" if as_json else "table")
         again = f"bench compare --out {shown}"
         log(f"records: {shown}/runs; compare them again at any time: {again}")
