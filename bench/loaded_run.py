@@ -131,7 +131,7 @@ def features(
     reader = RunReader(loaded.encoder, None, loaded.tokenizer, None, loaded.objective.attention)
     pooled = reader.features(listed).pooled
     return {
-        (layer, pooling): pooled[:, layer, place]
+        (layer, pooling): pooled[:, layer, place].copy()
         for layer in range(pooled.shape[1])
         for place, pooling in enumerate(POOLINGS)
     }

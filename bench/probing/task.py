@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.pretraining.noise import Noise
     from bench.probing.reader.batching import Row, Span
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Raise this number whenever the evaluation computes other values from the same features. The code
 of this module is part of every score's key, so a score of the old protocol is never mistaken for
 one of the new protocol."""
@@ -113,7 +113,10 @@ class Reader(Protocol):
     def features(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
     ) -> Features:
-        """Frozen features; `spans` requests words by character range [start, end)."""
+        """Frozen features; `spans` requests words by character range [start, end).
+
+        The arrays are read-only, because an equal call may get them again.
+        """
         ...
 
     def log_likelihood(

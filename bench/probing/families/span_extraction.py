@@ -224,7 +224,7 @@ def read_questions(reader: Reader, frame: pd.DataFrame, layer: int | None) -> Qu
         words=passages.vectors if layer is None else passages.vectors[:, 0],
         begin=passages.begin,
         texts=np.array([place[context] for context in frame["context"]]),
-        vectors=pooled if layer is None else pooled[:, layer],
+        vectors=(pooled if layer is None else pooled[:, layer]).copy(),  # `standardise` changes it
         answers=np.array([(own[0], own[-1]) for own in answers]),
     )
 

@@ -2,11 +2,14 @@
 
 A text is the row `[CLS] tokens [SEP]`; a text longer than the encoder reads is several rows that
 overlap by half, so that no word is lost. Rows go through the encoder sorted by length in batches of
-bounded size, and a text goes through once, however many tasks and layers use it. Pooling covers the
-text's own tokens: the states of [CLS] and [SEP] say little about the text, and averaging them in
-would favour the objectives that train them.
+bounded size, and a text goes through once, however many layers are used. Pooling covers the text's
+own tokens: the states of [CLS] and [SEP] say little about the text, and averaging them in would
+favour the objectives that train them.
 
-Features stay in memory between tasks, up to a bound; the least recently used are dropped first.
+Rounding depends on the other rows of a batch: the features of a text differ in their last bits from
+call to call, and a probe that has not converged turns that into another score. Therefore a call
+takes features over from an equal call only, and a score does not depend on what was scored before
+it. The features of such calls stay in memory, up to a bound; the least recently used go first.
 They are float32: half precision would lose 0.1 % of a feature's size, and a feature whose mean is
 far from zero carries its information in less than that.
 """
@@ -14,7 +17,6 @@ far from zero carries its information in less than that.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import tempfile
 from collections import OrderedDict
@@ -50,13 +52,14 @@ if TYPE_CHECKING:
     from bench.probing.reader.filling import FillResult
 
 MAX_BYTES = 2**29
-"""Texts are mostly used again within a task (its second metric, its other probes), seldom in
-another one."""
+"""Calls are mostly repeated within a task: by its second metric and its other probes."""
 
 LARGE_BYTES = 2**32
 """The features of a larger set lie in a temporary file: at `base`, those of 20,000 texts."""
 
 Words = tuple[Span, ...]
+Call = tuple[tuple[str, ...], tuple[Words, ...] | None]
+"""Texts, and the requested words of each."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,28 +72,32 @@ class TextFeatures:
 
 
 class FeatureCache:
-    """Features by text and requested words."""
+    """The features of the latest calls, by their texts and requested words."""
 
     def __init__(self) -> None:
-        self._features: OrderedDict[tuple[str, Words], TextFeatures] = OrderedDict()
+        self._features: OrderedDict[Call, Features] = OrderedDict()
         self.bytes = 0
 
-    def get(self, text: str, words: Words) -> TextFeatures | None:
+    def get(self, call: Call) -> Features | None:
         """The features, if they are still in memory."""
-        features = self._features.get((text, words))
+        features = self._features.get(call)
         if features is not None:
-            self._features.move_to_end((text, words))
+            self._features.move_to_end(call)
         return features
 
-    def put(self, text: str, words: Words, features: TextFeatures) -> None:
-        """Add features, and drop the least recently used beyond the bound."""
-        if (text, words) in self._features:
-            return
-        self._features[text, words] = features
-        self.bytes += _bytes(words, features)
+    def put(self, call: Call, features: Features) -> None:
+        """Add features, read-only from now on, and drop the least recently used over the bound."""
+        for array in _arrays(features):
+            array.flags.writeable = False
+        self._features[call] = features
+        self.bytes += sum(array.nbytes for array in _arrays(features))
         while self.bytes > MAX_BYTES:
-            (_, oldest_words), oldest = self._features.popitem(last=False)
-            self.bytes -= _bytes(oldest_words, oldest)
+            _, oldest = self._features.popitem(last=False)
+            self.bytes -= sum(array.nbytes for array in _arrays(oldest))
+
+
+def _arrays(features: Features) -> list[np.ndarray]:
+    return [array for array in (features.pooled, features.spans) if array is not None]
 
 
 def _room(shape: tuple[int, ...]) -> Float[np.ndarray, ...]:
@@ -99,11 +106,6 @@ def _room(shape: tuple[int, ...]) -> Float[np.ndarray, ...]:
         return np.empty(shape, dtype=np.float32)
     with tempfile.TemporaryFile() as file:
         return np.asarray(np.memmap(file, dtype=np.float32, mode="w+", shape=shape))
-
-
-def _bytes(words: Words, features: TextFeatures) -> int:
-    """All keys of a text share its pooled features, which count for the key without words."""
-    return features.words.nbytes if words else features.pooled.nbytes
 
 
 class RunReader:
@@ -143,29 +145,32 @@ class RunReader:
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None = None
     ) -> Features:
         """Frozen features; `spans` requests words by character range [start, end)."""
-        words = [()] * len(texts) if spans is None else [tuple(each) for each in spans]
-        keys = list(zip(texts, words, strict=True))
+        words = None if spans is None else tuple(tuple(each) for each in spans)
+        call = tuple(texts), words
+        found = self._cache.get(call)
+        if found is None:
+            found = self._read(*call)
+            self._cache.put(call, found)
+        return found
+
+    def _read(self, texts: Sequence[str], words: Sequence[Words] | None) -> Features:
+        spans = [()] * len(texts) if words is None else words
         places: dict[tuple[str, Words], list[int]] = {}
-        for place, key in enumerate(keys):
+        for place, key in enumerate(zip(texts, spans, strict=True)):
             places.setdefault(key, []).append(place)
-        in_memory = {key: self._cache.get(*key) for key in places}
-        known = [(key, features) for key, features in in_memory.items() if features is not None]
-        new = [key for key, features in in_memory.items() if features is None]
-        first_word = np.cumsum([0, *map(len, words)])
+        first_word = np.cumsum([0, *map(len, spans)])
         pooled = of_words = np.empty(0, dtype=np.float32)
         truncated = 0
         # One text at a time goes to its place, so that a large set is never twice in memory.
-        for (text, own_words), features in itertools.chain(known, self._encode(new)):
+        for key, features in self._encode(list(places)):
             if not len(pooled):
-                pooled = _room((len(keys), *features.pooled.shape))
+                pooled = _room((len(texts), *features.pooled.shape))
                 of_words = _room((int(first_word[-1]), *features.pooled.shape))
-            for place in places[text, own_words]:
+            for place in places[key]:
                 pooled[place] = features.pooled
                 of_words[first_word[place] : first_word[place + 1]] = features.words
                 truncated += features.truncated
-            self._cache.put(text, (), features)
-            self._cache.put(text, own_words, features)
-        return Features(pooled, None if spans is None else of_words, truncated)
+        return Features(pooled, None if words is None else of_words, truncated)
 
     def log_likelihood(
         self, texts: Sequence[str], policy: Literal["original", "word_l2r"] = "original"

@@ -156,28 +156,42 @@ def test_every_text_is_encoded_once(parts, tokenizer):
     encoder = parts[0]
     run = make(parts, tokenizer)
     spans = [[(0, 1)] if text else [] for text in TEXTS]
+    before = encoder.tokens_read
     first = run.features(TEXTS, spans)
     read = encoder.tokens_read
-    again = run.features(TEXTS[::-1] + TEXTS[:2])
-    same = run.features(TEXTS, spans)
+    assert run.features(list(TEXTS), [list(each) for each in spans]) is first
     assert encoder.tokens_read == read
-    np.testing.assert_array_equal(again.pooled[: len(TEXTS)], first.pooled[::-1])
-    np.testing.assert_array_equal(same.spans, first.spans)
-    run.features(TEXTS[:1], [[(4, 7)]])
-    assert encoder.tokens_read > read  # another word was requested
+    twice = run.features(TEXTS + TEXTS, spans + spans)
+    assert encoder.tokens_read - read == read - before  # no text twice in a call
+    np.testing.assert_array_equal(twice.pooled[: len(TEXTS)], twice.pooled[len(TEXTS) :])
+    with pytest.raises(ValueError, match="read-only"):
+        first.pooled[:] = 0.0
+
+
+def test_features_do_not_depend_on_what_was_read_before(parts, tokenizer):
+    """To the bit: texts in other batches are rounded otherwise."""
+    rest = [f"{text} {text} the crane" for text in TEXTS for _ in range(3)]
+    run = make(parts, tokenizer)
+    run.features(TEXTS[:2] + rest)
+    run.features(TEXTS[2:])
+    fresh = make(parts, tokenizer)
+    np.testing.assert_array_equal(run.features(TEXTS).pooled, fresh.features(TEXTS).pooled)
 
 
 def test_the_cache_is_bounded(parts, tokenizer, monkeypatch):
     encoder, run = parts[0], make(parts, tokenizer)
     one = run.features(TEXTS[:1]).pooled.nbytes
     monkeypatch.setattr(reader_module, "MAX_BYTES", 3 * one)
-    first = run.features(TEXTS)
+    for text in TEXTS:
+        run.features([text])
     assert run._cache.bytes <= 3 * one
     read = encoder.tokens_read
-    run.features([text for text, _ in run._cache._features])  # the last ones to be read
+    run.features(TEXTS[-1:])
     assert encoder.tokens_read == read
-    np.testing.assert_allclose(run.features(TEXTS).pooled, first.pooled, atol=1e-6)
+    run.features(TEXTS[:1])
     assert encoder.tokens_read > read
+    assert len(run.features(TEXTS * 4).pooled) == 4 * len(TEXTS)  # more than there is room for
+    assert run._cache.bytes == 0
 
 
 @pytest.mark.parametrize("large_bytes", [2**32, 0])
