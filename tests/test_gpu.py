@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from bench.corpus.preparation import PreparedCorpus
-from tests.benchmarks import gpu
 from tests.helpers.paths import ROOT
 
 CHECKS = ("masks", "losses", "recompiles", "resume", "kernels")
@@ -36,6 +35,8 @@ def test_the_checks_run_on_a_cpu(name: str, corpus: PreparedCorpus) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_benchmark_runs_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.benchmarks import gpu  # not above: it loads the compiler, a second of every test run
+
     monkeypatch.setattr(gpu, "QUICK", {"tiny": ("token",)})
     found = gpu.measure("cpu", quick=True, peak=1e12)
     figures = found["sizes"]["tiny"]["token"]
