@@ -54,11 +54,15 @@ def _read(payload: bytes) -> Outcomes | None:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(pa.BufferReader(payload), read_dictionary=["example"])
-    if file.metadata.num_rows > _MAX_ROWS or file.metadata.num_columns > _MAX_COLUMNS:
-        raise ValueError(f"{file.metadata.num_rows} rows x {file.metadata.num_columns} columns")
+    metadata = pq.read_metadata(pa.BufferReader(payload))
+    if metadata.num_rows > _MAX_ROWS or metadata.num_columns > _MAX_COLUMNS:
+        raise ValueError(f"{metadata.num_rows} rows x {metadata.num_columns} columns")
+    if "example" not in metadata.schema.names or metadata.num_rows < 2:
+        return None
+    source = pa.BufferReader(payload)
+    file = pq.ParquetFile(source, metadata=metadata, read_dictionary=["example"])
     table = file.read(use_threads=False)
-    if "example" in table.column_names and pa.types.is_dictionary(table.column("example").type):
+    if pa.types.is_dictionary(table.column("example").type):
         column = table.column("example")
         longest = [pc.max(pc.binary_length(chunk.dictionary)).as_py() for chunk in column.chunks]
         size = max(filter(None, longest), default=0) * table.num_rows
@@ -67,8 +71,6 @@ def _read(payload: bytes) -> Outcomes | None:
         table = table.set_column(
             table.column_names.index("example"), "example", column.cast(pa.string())
         )
-    if "example" not in table.column_names or table.num_rows < 2:
-        return None
     names = table.column("example").to_numpy()
     is_integer = names.dtype.kind in "iu"
     names = names.astype(np.int64) if is_integer else np.asarray(names, dtype=str)

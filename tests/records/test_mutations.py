@@ -196,3 +196,10 @@ def test_outcomes_are_bounded(columns: dict[str, Any], message: str, tmp_path: P
     assert (tmp_path / "x.parquet").stat().st_size < 1_000_000
     with pytest.raises(RefusedError, match=message):
         read_outcomes((tmp_path / "x.parquet").read_bytes(), tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("columns", [{"exbmple": [1, 2], "outcome": [0.0, 1.0]}, {"example": [1]}])
+def test_outcomes_without_names_cannot_be_paired(columns: dict[str, Any], tmp_path: Path) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    payload = (tmp_path / "x.parquet").read_bytes()
+    assert read_outcomes(payload, tmp_path / "x.parquet") is None
