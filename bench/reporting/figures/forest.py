@@ -1,4 +1,8 @@
-"""The forest plot: differences to the baseline row with intervals, own tasks first, cost beside."""
+"""The forest plot: differences to the baseline row with intervals, and the cost beside.
+
+Your own tasks come first, then those whose objectives differ most beside their seeds: of many tasks
+only a few have a panel, and most tasks do not tell small encoders apart.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +32,17 @@ _ROW_INCHES = 0.19
 def drawings(table: Table, prefix: str = "") -> Iterator[Drawing]:
     """The forest plot of a table, not drawn yet."""
     if table.columns and table.difference_to is not None:
-        yield partial(forest, figure_data.scores(table), table.difference_to, f"{prefix}{FOREST}")
+        signal = tuple(table.signal.items())
+        data = figure_data.scores(table)
+        yield partial(forest, data, table.difference_to, signal, f"{prefix}{FOREST}")
 
 
-def forest(data: FigureData, baseline: str, name: str = FOREST) -> Figure | None:
+def forest(
+    data: FigureData,
+    baseline: str,
+    signal: tuple[tuple[str, float], ...] = (),
+    name: str = FOREST,
+) -> Figure | None:
     """The difference of each row to the baseline row, with a panel for each task.
 
     Returns None if no difference is known.
@@ -39,13 +50,16 @@ def forest(data: FigureData, baseline: str, name: str = FOREST) -> Figure | None
     Args:
         data: From `figures.data.scores`.
         baseline: The row that differences are taken to.
+        signal: The signal-to-noise ratio of columns, by which tasks of one kind are ordered.
         name: Stem of the file names.
     """
     cells = data.frame()
     cells = cells[(cells["display_name"] != baseline) & cells["difference_mean"].notna()]
     if cells.empty:
         return None
-    cells = cells.sort_values("is_own", ascending=False, kind="stable")
+    ratio = cells["column"].map(dict(signal)).fillna(0.0)
+    order = ["is_own", "ratio"]
+    cells = cells.assign(ratio=ratio).sort_values(order, ascending=False, kind="stable")
     columns = list(dict.fromkeys(cells["column"]))
     rows = list(dict.fromkeys(data.frame()["display_name"]))
     rows = [row for row in rows if row in set(cells["display_name"])]
@@ -60,8 +74,9 @@ def forest(data: FigureData, baseline: str, name: str = FOREST) -> Figure | None
         _finish(axes[-1], len(shown), rows, "cost of one pretraining")
         caption = (
             f"Difference to {short_text(baseline)} with its 95 % interval, paired by seed and test "
-            "example; your own tasks first. Filled dots: pretrained objectives; hollow diamonds: "
-            "baselines. Dashed line: no difference. Bars: seconds of one pretraining."
+            "example; your own tasks first, then by signal/noise. Filled dots: pretrained "
+            "objectives; hollow diamonds: baselines. Dashed line: no difference. Bars: seconds of "
+            "one pretraining."
         )
         if len(shown) < len(columns):
             caption += f" {len(columns) - len(shown)} more tasks are in {name}.csv."

@@ -10,7 +10,7 @@ import pytest
 
 from bench.records.scores import read_baselines
 from bench.records.store import read_runs
-from bench.reporting.figures import cost, style
+from bench.reporting.figures import cost, forest, style
 from bench.reporting.figures import data as figure_data
 from bench.reporting.figures import scores as figures_of_scores
 from bench.reporting.figures.data import FigureData
@@ -126,6 +126,14 @@ def test_a_heat_map_draws_the_differences_of_the_comparison(
     of_scores = figures_of_scores.heat_map(rows, None)
     assert of_scores is not None
     assert of_scores.title.endswith("score")
+
+
+def test_tasks_that_tell_objectives_apart_have_the_first_panels(rows: FigureData) -> None:
+    for signal, first in (({}, "task_0"), ({"task_0": 0.5, "task_1": 2.0}, "task_1")):
+        figure = forest.forest(rows, "untrained", tuple(signal.items()))
+        assert figure is not None
+        assert numbers_of(figure)["column"][0] == first
+        assert f"rows. {first}:" in figure.alt
 
 
 def test_the_front_has_points_of_rising_cost_and_score() -> None:
