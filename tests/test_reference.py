@@ -15,6 +15,10 @@ def test_tables_are_those_of_the_records(name, tmp_path):
     shown = (reference.REFERENCE / "README.md").read_text(encoding="utf-8")
     assert f"<!-- {name}: made by" in shown or name == "curves"
     assert reference.with_results(shown, {name: found["tables.md"].decode()}) == shown
+    if name == reference.FRONT:
+        front = (reference.ROOT / "README.md").read_text(encoding="utf-8")
+        assert f"<!-- {name}: made by" in front
+        assert reference.with_verdict(front, found["tables.md"].decode()) == front
 
 
 def test_the_speed_in_readme_is_what_was_measured():

@@ -35,6 +35,8 @@ REFERENCE = ROOT / "results" / "reference"
 ARCHIVE = "records.zip"
 GENERATED = {"micro", "curves"}
 """Stores whose corpus is generated, so examples of corruption can be made on any machine."""
+FRONT = "real"
+"""The store whose forest plot and verdict stand at the top of README."""
 HEAT_MAP = "{}/report/heat_map.svg"
 SPEED = REFERENCE / "speed.json"
 """What `tests/benchmarks` measured (see `tests.benchmarks.figures`)."""
@@ -105,21 +107,22 @@ def page(name: str, comparison: Comparison, into: Path) -> dict[str, bytes]:
 
 
 def with_results(readme: str, texts: dict[str, str]) -> str:
-    """README with the heat map, first table and legend of each store between its markers."""
+    """README with the verdict, heat map, first table and legend of each store in its part."""
     for name, text in texts.items():
-        title = re.search(r"^### (.*)$", text, re.MULTILINE)
         table, legend = text.split("**scores**")[1].strip().split("\n\n")[:2]
         shown = (
+            f"{verdict(text)}\n\n"
             f"![difference to untrained, objectives by tasks]({HEAT_MAP.format(name)})\n\n"
-            f"{title[1] if title else name}:\n\n{upright(table)}\n\n{legend}"
+            f"{upright(table)}\n\n{legend}"
         )
-        readme = re.sub(
-            rf"(<!-- {name}: made by `make reference` -->\n).*?(\n<!-- end of {name} -->)",
-            lambda markers, shown=shown: f"{markers[1]}\n{shown}\n{markers[2]}",
-            readme,
-            flags=re.DOTALL,
-        )
+        readme = between(readme, name, shown)
     return readme
+
+
+def verdict(text: str) -> str:
+    """The title of the first table of `tables.md`, and the sentences below it."""
+    title, sentences = (part.strip("# ") for part in text.split("\n\n")[:2])
+    return f"*{title[0].upper()}{title[1:]}.* {sentences}"
 
 
 def upright(table: str) -> str:
@@ -132,6 +135,22 @@ def upright(table: str) -> str:
     transposed = [list(column) for column in zip(head, *rows, strict=True)]
     transposed.insert(1, ["---", *["---:"] * len(rows)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in transposed)
+
+
+def with_verdict(readme: str, text: str) -> str:
+    """README with the forest plot and the verdict of the store on real text."""
+    figure = f"results/reference/{FRONT}/report/forest.svg"
+    shown = (
+        "![Difference of each objective to the untrained encoder on the tasks that tell objectives "
+        f"apart, with intervals]({figure})\n\n{verdict(text)}"
+    )
+    return between(readme, FRONT, shown)
+
+
+def between(readme: str, name: str, text: str) -> str:
+    """README with other text between the markers of a part."""
+    pattern = rf"(<!-- {name}: made by `make reference` -->\n).*?(\n<!-- end of {name} -->)"
+    return re.sub(pattern, lambda found: f"{found[1]}\n{text}\n{found[2]}", readme, flags=re.DOTALL)
 
 
 def with_speed(readme: str) -> str:
@@ -164,12 +183,7 @@ def with_speed(readme: str) -> str:
     )  # fmt: skip
     lines = ["| what | bench |", "| --- | --- |", *(f"| {what} | {is_} |" for what, is_ in rows)]
     text = "\n".join([*lines, "", f"Measured on {kept['machine']}."])
-    return re.sub(
-        r"(<!-- speed: made by `make reference` -->\n).*?(\n<!-- end of speed -->)",
-        lambda markers: f"{markers[1]}\n{text}\n{markers[2]}",
-        readme,
-        flags=re.DOTALL,
-    )
+    return between(readme, "speed", text)
 
 
 def main(arguments: list[str]) -> int:
@@ -194,7 +208,8 @@ def main(arguments: list[str]) -> int:
     text = with_results(readme.read_text(encoding="utf-8"), shown)
     readme.write_text(text, encoding="utf-8")
     front = ROOT / "README.md"
-    front.write_text(with_speed(front.read_text(encoding="utf-8")), encoding="utf-8")
+    text = with_verdict(with_speed(front.read_text(encoding="utf-8")), shown[FRONT])
+    front.write_text(text, encoding="utf-8")
     return 0
 
 
