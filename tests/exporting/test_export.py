@@ -172,7 +172,7 @@ def test_the_card_names_the_model_and_its_revision(
     assert facts["name"] == exported.name == f"bench/{run.id}"
     assert facts["revision"] == file_sha256(run.record.folder / "manifest.json")
     assert facts["settings"]["rate"] == 0.3
-    assert facts["budget"] == {"axis": "tokens", "amount": 4096}
+    assert facts["budget"] == {"axis": "tokens", "amount": 1024}
     text = (exported.folder / "README.md").read_text()
     assert 'pipeline("fill-mask", model="model")' in text
     assert "span[rate=0.3]" in text
