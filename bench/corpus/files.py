@@ -297,6 +297,7 @@ class Files(Corpus):
                 if not isinstance(column, pa.DictionaryArray):
                     column = column.cast(pa.large_binary()).dictionary_encode()
                 values = column.dictionary.cast(pa.large_binary())
+                pa.DictionaryArray.from_arrays(column.indices, values)  # checks the indices
                 for index in column.indices.to_pylist():
                     value = None if index is None else values[index].as_py()
                     num_bytes += len(value or b"")
@@ -304,7 +305,7 @@ class Files(Corpus):
                     yield from self._if_text(
                         None if value is None else value.decode("utf-8", "surrogateescape")
                     )
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:
             raise BenchError(
                 f"{path}: column {self.text_column!r} cannot be read as text ({error})"
             ) from None

@@ -18,6 +18,7 @@ from bench.errors import BenchError
 from bench.probing.data.datasets import read_parquet
 from bench.probing.data.label_files import formats
 from bench.probing.data.label_files.formats import read_rows
+from bench.records.outcomes import read_outcomes
 from tests.helpers.paths import ROOT
 
 READ = """
@@ -157,3 +158,30 @@ def test_a_label_file_of_text_has_a_stated_limit(
     (tmp_path / name).write_text("x" * 11)
     with pytest.raises(BenchError, match=rf"{name} is larger than .* the limit of a label file"):
         read_rows(tmp_path / name, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["corpus", "examples", "outcomes"])
+def test_a_flipped_bit_of_a_parquet_file_is_read_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A row may point beyond the texts of its dictionary, and a name be no text."""
+    monkeypatch.setattr("bench.probing.data.datasets.SMALL_BYTES", 0)
+    path = tmp_path / "a.parquet"
+    table = pa.table({"text": ["one", "two", "three"], "example": ["one", "two", "three"]})
+    pq.write_table(table.select([int(kind == "outcomes")]), path, compression="none")
+    whole = path.read_bytes()
+    read = {
+        "corpus": lambda: list(Files([path]).documents()),
+        "examples": lambda: read_parquet(path),
+        "outcomes": lambda: read_outcomes(path.read_bytes(), path),
+    }[kind]
+    refused = 0
+    for place in range(len(whole)):
+        for bit in range(8):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            try:
+                read()
+            except BenchError:
+                refused += 1
+    assert refused > 100
