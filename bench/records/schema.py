@@ -124,6 +124,12 @@ class Details(_Choice):
     meaning: str | None = None
 
 
+class _PublicEncoder(Record):
+    name: str
+    sha256: _Sha256
+    stage: dict[str, str] | None = None
+
+
 class Score(Record):
     """A score of a run or of a baseline."""
 
@@ -134,6 +140,7 @@ class Score(Record):
     chance: _Number | None
     run: Annotated[str, Field(pattern=f"^{RUN_ID}$")] | None
     baseline: _Name | None
+    encoder: _PublicEncoder | None = None
     attention: Literal["native", "bidirectional"]
     status: Literal["ok", "not_applicable"]
     value: _Number | None

@@ -101,6 +101,8 @@ def _overlap(scores: list[dict[str, Any]], metric_key: str | None) -> dict[str, 
     """Means over seeds of the recorded overlap; it is recorded for the first metric only."""
     overlaps: dict[str, Overlap] = {}
     for source, key in (("train", "leak"), ("corpus", "corpus_overlap")):
+        if source == "corpus" and any(score["run"] is None for score in scores):
+            continue  # a baseline has read no corpus
         details = [score["details"].get(key) for score in scores]
         is_known = all(isinstance(one, dict) for one in details)
         if is_known and all(next(iter(s["metrics"]), metric_key) == metric_key for s in scores):

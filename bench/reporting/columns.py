@@ -124,6 +124,17 @@ def baselines_of(column: Column, baselines: Sequence[ScoreRecord]) -> dict[str, 
     return matching
 
 
+def is_of_corpus(score: ScoreRecord, run: RunRecord) -> bool:
+    """Whether a baseline may stand beside a run: a public encoder may have had a stage on a corpus.
+
+    Other baselines, and public encoders as they are, do not depend on the corpus.
+    """
+    if not is_public(score) or score.data["probe_settings"].get("probe") != "contrastive":
+        return True
+    stage = score.data["encoder"].get("stage")
+    return stage == {key: run.data[key] for key in ("corpus_sha256", "tokenizer_sha256")}
+
+
 def is_public(score: ScoreRecord) -> bool:
     """Whether a score is that of a public encoder (`--encoder`), which has probes as runs have."""
     return "encoder" in score.data

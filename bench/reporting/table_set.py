@@ -20,7 +20,7 @@ from bench.records.scores import ScoreRecord
 from bench.records.store import RunRecord
 from bench.reporting.aggregates import aggregates_of
 from bench.reporting.annotations import annotate
-from bench.reporting.columns import Column, baselines_of, columns_of, is_public
+from bench.reporting.columns import Column, baselines_of, columns_of, is_of_corpus, is_public
 from bench.reporting.commands import compare_command
 from bench.reporting.conclusions.learning import judged_by_features
 from bench.reporting.conclusions.machines import pools_of
@@ -100,7 +100,7 @@ class TableSet:
                     title,
                     rows_of([*group, *borrowed], baseline),
                     columns_of(group, tasks),
-                    baselines,
+                    [score for score in baselines if is_of_corpus(score, group[0])],
                     baseline,
                     intervals,
                 )

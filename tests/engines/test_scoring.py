@@ -13,6 +13,7 @@ from bench.engines.worker import scoring
 from bench.engines.worker.worker import Stop
 from bench.errors import BenchError, FailedError, StoppedError
 from bench.probing.task import DataRoot
+from bench.storage import write_manifest
 
 
 class _Task:
@@ -68,6 +69,20 @@ def test_tasks_that_fail_are_named_at_the_end(
     assert done(("good",), tmp_path, monkeypatch) == ["good", "done"]
     with pytest.raises(StoppedError):
         done(("stopped", "good"), tmp_path, monkeypatch)
+
+
+def test_a_score_after_a_stage_belongs_to_the_corpus(tmp_path: Path) -> None:
+    whose = {"baseline": "encoder_minilm_01234567", "encoder": {"name": "minilm", "sha256": "ab"}}
+    names = []
+    for corpus in ("a", "b"):
+        (tmp_path / corpus).mkdir()
+        hashes = {"corpus_sha256": corpus, "tokenizer_sha256": "t"}
+        write_manifest(tmp_path / corpus, [], **hashes)
+        keys = scoring._after_stage(whose, tmp_path / corpus)
+        assert keys["encoder"] == {**whose["encoder"], "stage": hashes}
+        names.append(keys["baseline"])
+    assert names[0] != names[1]
+    assert all(name.startswith("encoder_minilm_01234567_") for name in names)
 
 
 def test_signals_close_together_are_one_wish(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from bench.probing.overlap import (
 )
 from bench.probing.task import Score, Splits
 from bench.probing.validation import leak_mask
+from bench.records.scores import read_baselines
 from bench.records.store import read_runs
 from bench.reporting.long_form import long_form
 from bench.reporting.table_set import TableSet
@@ -189,7 +190,11 @@ def test_a_comparison_reports_the_overlap(tmp_path: Path) -> None:
             details["corpus_overlap"] = {"share": share, "clean_value": 0.5 + seed / 10}
             folder = make_run(tmp_path, objective, seed)
             make_score(folder, "sense", answers(0.6, "sense", objective, seed), details=details)
-    compared = TableSet.from_records(read_runs(tmp_path))
+    make_score(tmp_path, "sense", baseline="majority", details=details)
+    compared = TableSet.from_records(read_runs(tmp_path), read_baselines(tmp_path))
+    (majority,) = [row for row in long_form(compared) if row["display_name"] == "majority"]
+    assert majority["corpus_overlap"] is None, "it may have been made beside another corpus"
+    assert majority["train_overlap"] == 0.001
     (row,) = [row for row in long_form(compared) if row["display_name"] == "span"]
     assert (row["train_overlap"], row["train_overlap_clean_mean"]) == (0.001, 0.6)
     assert (row["corpus_overlap"], row["corpus_overlap_clean_mean"]) == (0.04, 0.6)

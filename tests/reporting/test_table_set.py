@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.records.scores import read_baselines
 from bench.records.store import read_runs
 from bench.reporting.long_form import long_form
 from bench.reporting.table_set import TableSet
@@ -297,6 +298,25 @@ def test_a_baseline_on_other_data_is_left_out(tmp_path: Path) -> None:
     make_score(tmp_path, "sense", baseline="majority", data_sha256="cd" * 32)
     make_score(tmp_path, "sense", baseline="bag_of_words", probe_settings={"c": 3})
     assert [row.name for row in compare(tmp_path).tables[0].rows][1:] == ["bag_of_words"]
+
+
+def test_a_public_encoder_after_a_stage_on_another_corpus_is_left_out(tmp_path: Path) -> None:
+    hashes = {"corpus_sha256": HASH, "tokenizer_sha256": HASH}
+    encoder, probe = {"name": "minilm", "sha256": "ef" * 32}, {"probe": "contrastive"}
+    for seed in range(2):
+        make_score(make_run(tmp_path, seed=seed), probe_settings=probe)
+    stages = {"a": None, "b": hashes | {"corpus_sha256": "cd" * 32}, "c": hashes}
+    for name, stage in stages.items():
+        outcomes = (1.0, 1.0, 1.0, float(name == "c"))
+        make_score(
+            tmp_path, "sense", outcomes, baseline=f"encoder_{name}", probe_settings=probe,
+            encoder=encoder | {"stage": stage},
+        )  # fmt: skip
+    (table,) = TableSet.from_records(read_runs(tmp_path), read_baselines(tmp_path)).tables
+    (row,) = (row for row in table.rows if row.is_public)
+    interval = table.cells[row.name, table.columns[0].name].interval
+    assert interval is not None
+    assert interval.mean == 1.0
 
 
 def test_values_that_are_not_means_of_outcomes_are_compared_as_values(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.engines import events
 from bench.errors import FailedError
+from bench.settings import sha256_json
+from bench.storage import read_manifest
 
 if TYPE_CHECKING:
     from bench.engines.jobs import BaselinesJob, EncoderJob, Evaluation
@@ -156,6 +158,8 @@ def score(
         for task.probe, attention in itertools.product(probes, subject.attentions):
             check()
             whose = {"attention": attention, **subject.whose}
+            if task.probe == "contrastive" and not subject.is_pretrained_here:
+                whose |= _after_stage(whose, evaluation.data.prepared)
             file = ScoreFile(task, splits, evaluation.data.limit, whose)
             if file.path(subject.folder).is_file():
                 continue
@@ -183,6 +187,15 @@ def score(
         with failures.of(reference):
             score_one(reference, settings)
     failures.raise_all()
+
+
+def _after_stage(whose: Mapping[str, Any], prepared: Path | None) -> dict[str, Any]:
+    """The keys of a public encoder's score after a stage on a corpus, which another corpus lacks."""
+    assert prepared is not None
+    manifest = read_manifest(prepared)
+    stage = {key: manifest[key] for key in ("corpus_sha256", "tokenizer_sha256")}
+    name = f"{whose['baseline'][:48]}_{sha256_json([whose['encoder'], stage])[:8]}"
+    return {"baseline": name, "encoder": {**whose["encoder"], "stage": stage}}
 
 
 def score_encoder(job: EncoderJob, report: Report, check: Callable[[], None]) -> None:
@@ -213,8 +226,7 @@ def score_baselines(job: BaselinesJob, report: Report, check: Callable[[], None]
         seconds = (time.perf_counter() - started) / max(len(scores), 1)
         for baseline in sorted(scores, key=lambda name: name == MAJORITY):
             file = ScoreFile(task, splits, limit, {"baseline": baseline})
-            answer = _with_corpus_overlap(scores[baseline], splits, evaluation, registry)
-            file.write(evaluation.out, answer, seconds)
+            file.write(evaluation.out, scores[baseline], seconds)
 
     for reference in evaluation.tasks:
         check()
