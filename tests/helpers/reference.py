@@ -181,6 +181,14 @@ def with_speed(readme: str) -> str:
         ("CPU seconds of commands that only read",
          ", ".join(f"`{name}` {value}" for name, value in seconds.items()))
     )  # fmt: skip
+    default, probing = kept["answer"]["default run"], kept["answer"]["probing"]
+    rows += [
+        ("`bench run --objective span` with nothing cached: three seeds, two workers",
+         f"{default['seconds']} s; significantly above untrained on "
+         f"{len(default['above untrained'])} of {default['columns']} columns"),
+        (f"probing {probing['tasks']} tasks beside pretraining `token`, {probing['budget']} tokens",
+         f"{probing['share']} x the time of pretraining"),
+    ]  # fmt: skip
     lines = ["| what | bench |", "| --- | --- |", *(f"| {what} | {is_} |" for what, is_ in rows)]
     text = "\n".join([*lines, "", f"Measured on {kept['machine']}."])
     return between(readme, "speed", text)
