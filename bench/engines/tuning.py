@@ -7,9 +7,8 @@ again by the same command and never stand in a table.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.engines.execution import check_tasks, evaluation_of, run_all, watcher, without_tasks
@@ -17,8 +16,12 @@ from bench.engines.jobs import Job, RunJob
 from bench.engines.progress import log
 from bench.errors import FailedError, StoppedError
 from bench.experiment.tuning import TRIAL_SHARE, Choice, applied, choose
+from bench.records.scores import ScoreRecord
+from bench.records.store import RunRecord, read_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.corpus.preparation import PreparedCorpus
     from bench.engines import Engine
     from bench.experiment import Experiment
@@ -42,6 +45,8 @@ def tune(
         FailedError: A trial crashed.
         StoppedError: The trials were stopped; the same command resumes them.
     """
+    from bench.records.score_file import task_code
+
     tuning = experiment.tuning
     assert tuning is not None  # the caller asked
     tasks = _self_tasks() if tuning.on == "self" else {}
@@ -78,8 +83,14 @@ def tune(
     failed = [state for state in states if state.run_id is None]
     if failed:
         raise FailedError(f"a trial failed: {failed[0].job.title}: {failed[0].message}")
+    codes = {task_code(task) for task in judged.tasks.values()}
     choices = [
-        _chosen(experiment, objective, [out / TRIALS / "runs" / i for i in trials[name]])
+        _chosen(
+            experiment,
+            objective,
+            [read_run(out / TRIALS / "runs" / i) for i in trials[name]],
+            codes,
+        )
         for objective in trained
         for name in [objective.display_name]
     ]
@@ -89,15 +100,16 @@ def tune(
     return experiment.tuned(choices)
 
 
-def _chosen(experiment: Experiment, objective: Objective, folders: list[Path]) -> Choice:
+def _chosen(
+    experiment: Experiment, objective: Objective, trials: list[RunRecord], codes: set[str]
+) -> Choice:
     assert experiment.tuning is not None  # as above
-    records = [json.loads((folder / "run.json").read_text("utf-8")) for folder in folders]
     is_loss = experiment.tuning.on == "loss"
     values = [
-        _loss(record) if is_loss else _dev_loss(folder, experiment.data.limit)
-        for record, folder in zip(records, folders, strict=True)
+        _loss(trial.data) if is_loss else _dev_loss(trial.scores, experiment.data.limit, codes)
+        for trial in trials
     ]
-    spent = [record["spent"] for record in records]
+    spent = [trial.data["spent"] for trial in trials]
     return choose(
         experiment.tuning,
         objective,
@@ -113,18 +125,21 @@ def _loss(record: dict[str, Any]) -> float:
     return loss if record["status"] == "finished" and loss is not None else math.inf
 
 
-def _dev_loss(folder: Path, limit: int | None) -> float:
+def _dev_loss(scores: Sequence[ScoreRecord], limit: int | None, codes: set[str]) -> float:
     """1 - the mean score on the dev parts of the self-supervised tasks.
 
-    Scores with another `--limit` are of an earlier command, and other trials may lack them.
+    Scores with another `--limit`, or of other code, are of an earlier command: they are not on one
+    scale with those of today, and other trials may lack them.
     """
-    devs = []
-    for path in sorted((folder / "scores").glob("*.json")):
-        score = json.loads(path.read_text("utf-8"))
-        is_native = score["status"] == "ok" and score["attention"] == "native"
-        if is_native and score["probe_settings"].get("limit") == limit:
-            devs.append(score["details"].get("dev", math.nan))
-    known = [dev for dev in devs if math.isfinite(dev)]
+    devs = [
+        score.data["details"].get("dev")
+        for score in scores
+        if score.data["status"] == "ok"
+        and score.data["attention"] == "native"
+        and score.data["probe_settings"].get("limit") == limit
+        and score.data["task_code_sha256"] in codes
+    ]
+    known = [dev for dev in devs if dev is not None]
     return 1.0 - sum(known) / len(known) if known else math.inf
 
 

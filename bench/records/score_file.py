@@ -11,6 +11,11 @@ from bench.records.scores import score_key, score_path, write_score
 from bench.settings import code_sha256
 
 
+def task_code(task: type[Task]) -> str:
+    """The hash of a task's code: that of all its classes."""
+    return code_sha256(task.__mro__[:-2])  # without ABC and object
+
+
 class ScoreFile:
     """One score of a run or of a baseline.
 
@@ -38,7 +43,7 @@ class ScoreFile:
             "attention": "native",
             "data_sha256": splits.sha256,
             "probe_settings": task.identity() | ({} if limit is None else {"limit": limit}),
-            "task_code_sha256": code_sha256(type(task).__mro__[:-2]),  # without ABC and object
+            "task_code_sha256": task_code(type(task)),
             **whose,
         }
         names = ("task", "data_sha256", "probe_settings", "task_code_sha256", "attention")

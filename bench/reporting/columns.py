@@ -132,7 +132,7 @@ def is_of_corpus(score: ScoreRecord, run: RunRecord) -> bool:
     if not is_public(score) or score.data["probe_settings"].get("probe") != "contrastive":
         return True
     stage = score.data["encoder"].get("stage")
-    return stage == {key: run.data[key] for key in ("corpus_sha256", "tokenizer_sha256")}
+    return bool(stage == {key: run.data[key] for key in ("corpus_sha256", "tokenizer_sha256")})
 
 
 def is_public(score: ScoreRecord) -> bool:

@@ -15,13 +15,13 @@ from bench.corpus.preparation import PreparedCorpus
 from bench.engines import tuning
 from bench.engines.jobs import JobState
 from bench.engines.tuning import TRIALS, _chosen, _dev_loss, _loss
-from bench.errors import BenchError, StoppedError
+from bench.errors import BenchError, RefusedError, StoppedError
 from bench.experiment import Experiment, resolve
 from bench.experiment.tuning import Choice
-from bench.records.store import RunRecord, read_runs
+from bench.records.store import RunRecord, read_run, read_runs
 from bench.reporting.comparison import Comparison
 from tests.conftest import REGISTRY
-from tests.records.test_store import make_run, make_score
+from tests.records.test_store import HASH, make_run, make_score
 
 RATES = (1e-3, 2e-3, 4e-3)
 
@@ -37,7 +37,12 @@ def trial(out: Path, rate: float = 2e-3, **keys: Any) -> Path:
 
 def chosen(folders: list[Path], on: str = "loss") -> Choice:
     tuned = experiment(on)
-    return _chosen(tuned, tuned.objectives["token"], folders)
+    trials = [read_run(folder) for folder in folders]
+    return _chosen(tuned, tuned.objectives["token"], trials, {HASH})
+
+
+def dev_loss(folder: Path, limit: int | None = None) -> float:
+    return _dev_loss(read_run(folder).scores, limit, {HASH})
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,7 @@ def test_the_dev_loss_is_one_less_the_mean_dev_score(tmp_path: Path) -> None:
     folder = trial(tmp_path)
     make_score(folder, "one", details={"dev": 0.5})
     make_score(folder, "two", details={"dev": 0.75})
-    assert _dev_loss(folder, None) == 1 - 0.625
+    assert dev_loss(folder) == 1 - 0.625
 
 
 def test_the_dev_loss_counts_fitted_native_scores_alone(tmp_path: Path) -> None:
@@ -65,7 +70,7 @@ def test_the_dev_loss_counts_fitted_native_scores_alone(tmp_path: Path) -> None:
     make_score(folder, "one", details={"dev": 0.9}, attention="bidirectional")
     make_score(folder, "two", outcomes=None, details={"reason": "no head", "dev": 0.9})
     make_score(folder, "three")  # nothing is fitted, so there is no dev part
-    assert _dev_loss(folder, None) == 0.5
+    assert dev_loss(folder) == 0.5
 
 
 def test_the_dev_loss_counts_scores_with_the_limit_of_the_command(tmp_path: Path) -> None:
@@ -73,12 +78,28 @@ def test_the_dev_loss_counts_scores_with_the_limit_of_the_command(tmp_path: Path
     folder = trial(tmp_path)
     make_score(folder, "one", details={"dev": 0.5}, probe_settings={"limit": 60})
     make_score(folder, "one", details={"dev": 0.75})
-    assert _dev_loss(folder, 60) == 0.5
-    assert _dev_loss(folder, None) == 0.25
+    assert dev_loss(folder, 60) == 0.5
+    assert dev_loss(folder) == 0.25
+
+
+def test_the_dev_loss_counts_scores_of_the_code_of_today(tmp_path: Path) -> None:
+    """A raised protocol leaves the id of a trial, so its old scores lie beside the new ones."""
+    folder = trial(tmp_path)
+    make_score(folder, "one", details={"dev": 0.25})
+    make_score(folder, "one", details={"dev": 0.75}, task_code_sha256="cd" * 32)
+    assert dev_loss(folder) == 0.75
+
+
+def test_a_changed_score_of_a_trial_is_refused(tmp_path: Path) -> None:
+    folder = trial(tmp_path)
+    path = make_score(folder, "one", details={"dev": 0.25})
+    path.write_text(path.read_text().replace("0.25", "0.95"))
+    with pytest.raises(RefusedError, match="was changed after it was written"):
+        dev_loss(folder)
 
 
 def test_a_trial_without_scores_has_an_infinite_dev_loss(tmp_path: Path) -> None:
-    assert _dev_loss(trial(tmp_path, status="diverged"), None) == math.inf
+    assert dev_loss(trial(tmp_path, status="diverged")) == math.inf
 
 
 def test_the_trial_with_the_lowest_loss_is_chosen(tmp_path: Path) -> None:

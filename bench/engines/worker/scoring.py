@@ -190,7 +190,7 @@ def score(
 
 
 def _after_stage(whose: Mapping[str, Any], prepared: Path | None) -> dict[str, Any]:
-    """The keys of a public encoder's score after a stage on a corpus, which another corpus lacks."""
+    """The keys of a public encoder's score after a stage, which belongs to the stage's corpus."""
     assert prepared is not None
     manifest = read_manifest(prepared)
     stage = {key: manifest[key] for key in ("corpus_sha256", "tokenizer_sha256")}
