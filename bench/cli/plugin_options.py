@@ -20,7 +20,8 @@ DescribedName = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="An objective, task, suite, corpus, size, `encoder`, `training`, or a run.",
+        help="An objective, task, suite, corpus, size, `encoder`, `training`, `probe`, "
+        "`finetune`, `contrastive`, or a run.",
     ),
 ]
 ShownObjective = Annotated[
@@ -66,7 +67,10 @@ NewName = Annotated[str, typer.Argument(metavar="NAME", help="Its name, as my_ob
 Parent = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where to make its folder.")]
 CheckedName = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="An objective, a task, or KIND:FILE as for --task."),
+    typer.Argument(
+        metavar="NAME",
+        help="An objective, a task, KIND:FILE as for --task, a run, or a folder of records.",
+    ),
 ]
 CheckCorpus = Annotated[
     list[str] | None,

@@ -39,6 +39,7 @@ from bench.cli.plugin_options import (
     ShownText,
 )
 from bench.cli.record_options import RESULTS, Json, Out
+from bench.errors import RefusedError
 
 
 @app.command("list")
@@ -153,6 +154,16 @@ def new(
     typer.echo("\n    ".join([f"{folder} is ready; next:", *steps]))
 
 
+def _check_records(name: str, out: Path, as_json: bool) -> None:
+    from bench.records.verification import verify_records
+
+    verified = verify_records(name, out)
+    typer.echo(json.dumps(verified.to_json(), indent=1) if as_json else str(verified))
+    if verified.problems:
+        reasons = "\n  ".join(verified.problems)
+        raise RefusedError(f"{len(verified.problems)} records are damaged:\n  {reasons}")
+
+
 @app.command()
 def check(
     name: CheckedName,
@@ -160,15 +171,21 @@ def check(
     data: DataFolder = None,
     corpus: CheckCorpus = None,
     limit: Limit = None,
+    out: Out = RESULTS,
     as_json: Json = False,
 ) -> None:
-    """Check that an objective or a task keeps its contract.
+    """Check that an objective or a task keeps its contract, or that records are as written.
 
-    The checks are those of the conformance kit. Exit 0 if every check that applies passes, 1 if one
-    fails, 4 if one could not run.
+    The checks of objectives and tasks are those of the conformance kit. Exit 0 if every check that
+    applies passes, 1 if one fails, 4 if one could not run. Of records every file is hashed; exit 3
+    if one is damaged.
     """
-    from bench.testing.report import data_root, exit_code, items_named, render, report
+    from bench.records.verification import names_records
+    from bench.testing.report import data_root, exit_code, is_plugin, items_named, render, report
 
+    if not is_plugin(name) and names_records(name, out):
+        _check_records(name, out, as_json)
+        return
     found = report(items_named(name, settings or ()), data_root(data, corpus, limit))
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else render(found))
     raise typer.Exit(exit_code(found))

@@ -102,6 +102,11 @@ def data_root(folder: Path | None, corpus: Sequence[str] | None, limit: int | No
     return DataRoot(folder, limit, prepared=prepared)
 
 
+def is_plugin(name: str) -> bool:
+    """Whether a name is that of a plugin, or KIND:FILE."""
+    return ":" in name or any(p.name == name.replace("-", "_") for p in Registry().plugins)
+
+
 def items_named(name: str, overrides: Sequence[str] = ()) -> list[Objective | Task]:
     """The installed objective or task of a name (or both), or the task of KIND:FILE.
 
