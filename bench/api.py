@@ -87,7 +87,8 @@ def run(
             Default: the tasks of the generated corpus, if that is the corpus.
         task: Your own labels, each `"KIND:FILE,text=COLUMN,label=COLUMN"`.
         size: `"tiny"`, `"mini"`, `"small"` or `"base"`.
-        budget: Tokens per run (2_000_000 or `"2M"`), `"300kpred"`, `"1e15flop"` or `"60s"`.
+        budget: Tokens per run (2_000_000 or `"2M"`), `"300kpred"`, `"1e15flop"`, `"60s"` or
+            `"10epochs"`.
         seeds: The number of seeds (3), a list ([0, 1]) or text (`"0-2"`).
         settings: Settings by owner: `{"encoder": {"num_layers": 6}, "span": {"rate": 0.3}}`.
         data: Folder of task data, `NAME/SPLIT.parquet`; default: the hub.
@@ -144,8 +145,14 @@ def run(
         ladder=ladder, init=init, encoder=encoder, forget=forget,
         gpus_per_run=gpus_per_run, shard=shard, records=folder,
     )  # fmt: skip
+    from bench.engines import read_engine
     from bench.engines.running import run_experiment, unfinished_jobs
 
+    if not read_engine(engine).waits:
+        raise BenchError(
+            f"engine={engine!r} waits for no run, so there is nothing to compare; use the command "
+            "bench run --engine print, or 'local', 'ray' or 'slurm' here"
+        )
     result = run_experiment(
         experiment, folder, progress, allow_inexact, race, detect, observe, engine
     )

@@ -82,7 +82,7 @@ BudgetText = Annotated[
     typer.Option(
         "--budget",
         metavar="AMOUNT",
-        help="Budget of each run: 2M (tokens), 300kpred (predictions), 1e15flop or 60s.",
+        help="Budget of each run: 2M (tokens), 300kpred (predictions), 1e15flop, 60s or 10epochs.",
         show_default="set by --size",
     ),
 ]

@@ -183,15 +183,20 @@ def plan(
     race: RaceFlag = False,
     detect: Detect = None,
     observe: Observe = None,
+    allow_inexact: AllowInexact = False,
+    engine: Engine = "local",
     as_json: Json = False,
 ) -> None:
     """Show what `run` would do and cost, without doing it.
 
-    With --race it is the cost of the full grid, which a race never exceeds.
+    With --race it is the cost of the full grid, which a race never exceeds. The seconds are those
+    of this machine, with every engine.
     """
     from bench.engines.observers.watching import observer_classes
+    from bench.engines.running import checked_engine
     from bench.plan import make_plan, render
 
-    observer_classes(observe or ())  # as `run`, it refuses an unknown one
+    observer_classes(observe or ())  # as `run`, it refuses what cannot be done
+    checked_engine(experiment, engine, race)
     found = make_plan(experiment, out, detect)
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else render(found))

@@ -39,6 +39,21 @@ class Race:
     """Pretraining runs so far; untrained encoders cost none."""
 
 
+def check_race(experiment: Experiment) -> list[str]:
+    """The objectives of a race.
+
+    Raises:
+        BenchError: Too few seeds, no task, or fewer than two objectives.
+    """
+    trained = [name for name, one in experiment.objectives.items() if one.trains]
+    if len(experiment.seeds) <= FIRST_SEEDS or not experiment.tasks or len(trained) < 2:
+        raise BenchError(
+            f"--race needs two objectives, a task, and more than {FIRST_SEEDS} seeds, which say "
+            "how many runs it may spend: --seeds 0-4"
+        )
+    return trained
+
+
 def run_race(
     experiment: Experiment,
     prepared: PreparedCorpus,
@@ -64,12 +79,7 @@ def run_race(
     Raises:
         BenchError: Too few seeds, no task, or fewer than two objectives.
     """
-    trained = [name for name, one in experiment.objectives.items() if one.trains]
-    if len(experiment.seeds) <= FIRST_SEEDS or not experiment.tasks or len(trained) < 2:
-        raise BenchError(
-            f"--race needs two objectives, a task, and more than {FIRST_SEEDS} seeds, which say "
-            "how many runs it may spend: --seeds 0-4"
-        )
+    trained = check_race(experiment)
     race = Race(alive=trained, dropped={})
     grid = len(trained) * len(experiment.seeds)
     following = [*experiment.seeds, *range(max(experiment.seeds) + 1, 10**6)]

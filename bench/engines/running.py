@@ -8,7 +8,7 @@ from bench.engines import read_engine
 from bench.engines.execution import RunResult, execute, prepare, watcher
 from bench.engines.observers.watching import observing
 from bench.engines.progress import log, log_corpus, log_stages
-from bench.engines.racing import run_race
+from bench.engines.racing import check_race, run_race
 from bench.engines.tuning import tune
 from bench.errors import BenchError, FailedError, StoppedError
 
@@ -47,12 +47,14 @@ def run_experiment(
         BenchError: An observer or the engine is unknown or lacks a package, the corpus or the
             examples of a task cannot be used, or every trial of an objective diverged.
     """
-    chosen = read_engine(engine)
-    if not chosen.waits and (race or experiment.tuning is not None):
+    chosen = checked_engine(experiment, engine, race)
+    if detect is not None and not race:
         raise BenchError(
-            f"--engine {engine} does not wait for results, which --race and --tune need between "
-            "their steps; use local, ray or slurm"
+            "--detect is the difference at which a race may end, so it needs --race; bench plan "
+            "--detect says how many seeds show a difference"
         )
+    if detect is not None and not detect > 0:
+        raise BenchError(f"--detect {detect}: give a difference above 0, in points")
     with observing(observe, out) as watch:
         result = _run_one(experiment, out, progress, allow_inexact, race, detect, watch, chosen)
         for rung in experiment.rungs:
@@ -62,6 +64,32 @@ def run_experiment(
                 further = _run_one(rung, out, progress, allow_inexact, race, detect, watch, chosen)
                 result = RunResult([*result.states, *further.states], result.tasks)
         return result
+
+
+def checked_engine(experiment: Experiment, engine: str, race: bool) -> Engine:
+    """The engine of a command, if it can do what the command asks for; nothing is done yet.
+
+    Raises:
+        BenchError: It is unknown or lacks a package, a race or tuning does not go with it, a race
+            has nothing to choose from, or a run has more processes than rows in a batch.
+    """
+    chosen = read_engine(engine)
+    if not chosen.waits and (race or experiment.tuning is not None):
+        raise BenchError(
+            f"--engine {engine} does not wait for results, which --race and --tune need between "
+            "their steps; use local, ray or slurm"
+        )
+    if race:
+        check_race(experiment)
+    rows = experiment.training.batch_tokens // experiment.shape.max_length
+    for name, objective in experiment.objectives.items():
+        parts = -(-rows // objective.rows_together)
+        if experiment.processes > parts:
+            raise BenchError(
+                f"--gpus-per-run {experiment.processes}: a batch of {name} has {parts} parts to "
+                "share; lower it, or raise --set training.batch_tokens="
+            )
+    return chosen
 
 
 def _run_one(

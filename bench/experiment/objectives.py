@@ -64,8 +64,8 @@ def read_objectives(
     listed = _flattened(objectives)
     if not listed:
         raise BenchError("name an objective, for example span (bench list objectives shows all)")
-    if "all" in listed:
-        listed = [*registry.of("objective")]
+    every = [*registry.of("objective")]
+    listed = [one for item in listed for one in (every if item == "all" else [item])]
     instances: dict[str, Objective] = {}
     for item in [*listed, UNTRAINED]:
         for objective in _instances(item, overrides, registry):
