@@ -1,4 +1,4 @@
-"""The Python API: everything the command line does, for scripts and notebooks.
+"""The Python API: the main commands, for scripts and notebooks.
 
 `bench.run`, `bench.compare`, `bench.load_run`, `bench.features`, `bench.fill` and `bench.variants`
 are what researchers call. `bench.engines.execution` has the steps of a run, and `bench.loaded_run`

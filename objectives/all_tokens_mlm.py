@@ -1,10 +1,10 @@
-"""Masked language modelling that predicts every token, hidden or not (a control of ELECTRA).
+"""Masked language modelling that predicts every token, hidden or not (an ablation of ELECTRA).
 
     the   quick  brown  fox   jumps        original; 2 of 5 tokens are chosen at rate 0.4
     the   [MASK] brown  fox   lamp         input, as in `token`: 80/10/10
     the   quick  brown  fox   jumps        labels: all tokens
 
-This control separates the effect of the corruption from the effect of the number of predictions.
+This ablation separates the effect of the corruption from the effect of the number of predictions.
 The corruption is that of `token`, but every position has a loss. At most positions the input
 already shows the correct token and the encoder only has to copy it. A tenth of the chosen tokens
 are wrong, however, and nothing marks them.
@@ -36,7 +36,7 @@ class AllTokensMlm(Token):
     """Hide single tokens and predict all tokens."""
 
     name: ClassVar[str] = "all_tokens_mlm"
-    summary: ClassVar[str] = "control: token masking that predicts every token, hidden or not"
+    summary: ClassVar[str] = "ablation: token masking that predicts every token, hidden or not"
     source: ClassVar[str] = "Clark et al. 2020, sec. 3.4"
 
     def corrupt(self, batch: Batch, vocabulary: Vocabulary, noise: Noise) -> Example:

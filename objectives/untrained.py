@@ -1,4 +1,4 @@
-"""The untrained encoder: an ordinary objective of zero steps, and a control in every table.
+"""The untrained encoder: an ordinary objective of zero steps, and a baseline in every table.
 
     the  cat  sat        nothing is hidden, nothing is predicted
     the  cat  sat        the encoder keeps its initial weights
@@ -28,8 +28,8 @@ class Untrained(Objective):
     """Learn nothing."""
 
     name: ClassVar[str] = "untrained"
-    summary: ClassVar[str] = "control: the encoder with its initial weights, zero steps"
-    source: ClassVar[str] = "control (cf. Zhang and Bowman 2018)"
+    summary: ClassVar[str] = "baseline: the encoder with its initial weights, zero steps"
+    source: ClassVar[str] = "baseline (cf. Zhang and Bowman 2018)"
     scoring: ClassVar[Scoring | None] = "masked"
     trains: ClassVar[bool] = False
 

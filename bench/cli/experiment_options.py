@@ -60,9 +60,9 @@ LabelFiles = Annotated[
         "--task",
         metavar="KIND:FILE",
         help="Your own labels: classify:FILE, multilabel:FILE, score:FILE, pair:FILE, tag:FILE, "
-        "similarity:FILE, qa:FILE or cluster:FILE. FILE is .csv, .tsv, .jsonl, .parquet, or a "
-        "folder with train and test. Add as needed ,text=COLUMN ,label=COLUMN ,split=COLUMN "
-        ",group=COLUMN ,metric=NAME ,name=NAME. Your own search: "
+        "similarity:FILE, qa:FILE or cluster:FILE. FILE is .csv, .tsv, .jsonl, .json, .parquet, "
+        ".conllu or .conll, or a folder with train and test. Add as needed ,text=COLUMN "
+        ",label=COLUMN ,split=COLUMN ,group=COLUMN ,metric=NAME ,name=NAME. Your own search: "
         "retrieve:docs=FILE,queries=FILE,qrels=FILE, or retrieve:FOLDER in the layout of BEIR. "
         "Stereotype pairs, shown and never ranked: bias:FILE. "
         "Repeat the option for more tasks.",

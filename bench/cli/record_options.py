@@ -24,7 +24,9 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard outpu
 Runs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="RUN", help="Run ids, prefixes of ids, or folders.", show_default="all runs"
+        metavar="RUN",
+        help="Run ids, prefixes of ids, folders of runs, or folders of records.",
+        show_default="all runs",
     ),
 ]
 RunName = Annotated[

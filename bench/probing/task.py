@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bench.pretraining.noise import Noise
     from bench.probing.reader.batching import Row, Span
+    from bench.probing.reader.filling import FillResult
 
 PROTOCOL = 7
 """Raise this number whenever the evaluation computes other values from the same features. The code
@@ -139,6 +140,15 @@ class Reader(Protocol):
 
         Raises:
             NotApplicableError: The objective predicts no tokens.
+        """
+        ...
+
+    def fill(self, text: str, k: int = 5) -> FillResult:
+        """The likeliest tokens at each [MASK] of a text, or after the text for a causal run.
+
+        Raises:
+            NotApplicableError: The objective predicts no tokens.
+            BenchError: There is no [MASK], or the text is longer than the encoder reads.
         """
         ...
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from bench.machine import cores
+from bench.pretraining.encoder.compiled import is_compiled
 from bench.pretraining.loop import Pretraining
 from bench.records.unigram import unigram_loss
 
@@ -140,4 +141,6 @@ def _hardware(device: str) -> dict[str, Any]:
         pass
     gpu = torch.cuda.get_device_name() if device == "cuda" else None
     gpu = "MPS" if device == "mps" else gpu
-    return {"cpu": model, "cores": cores(), "gpu": gpu, "system": platform.system()}
+    hardware = {"cpu": model, "cores": cores(), "gpu": gpu, "system": platform.system()}
+    # A compiled encoder rounds otherwise, so a record must say whether its encoder was.
+    return hardware | ({"compiled": is_compiled()} if device == "cuda" else {})

@@ -73,7 +73,7 @@ class Comparison(TableSet):
             - `below_best`: significantly below the highest objective of the column
             - `minimum_detectable_difference`: between two objectives of the column (95 % level,
               50 % power)
-            - `selectivity`: score minus the score of the same probe on shuffled labels
+            - `selectivity`: score minus the score of the same probe on random labels
             - `train_overlap`, `train_overlap_clean_mean`: share of test examples that overlap with
               the training examples, and the mean on the others
             - `corpus_overlap`, `corpus_overlap_clean_mean`: the same for the pretraining corpus

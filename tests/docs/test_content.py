@@ -17,6 +17,7 @@ import bench
 from bench.cli import app
 from tests.helpers.paths import ROOT
 from tests.helpers.registry import REGISTRY
+from tests.records.test_store import make_run, make_score
 
 DOCS = ROOT / "docs"
 
@@ -92,11 +93,12 @@ def test_every_public_name_is_described() -> None:
         assert name == "__version__" or re.search(rf"\b{name}\b", text), name
 
 
-def test_the_columns_of_a_comparison_are_described() -> None:
-    from bench.reporting.comparison import Comparison
-
+def test_the_columns_of_a_comparison_are_described(tmp_path: Path) -> None:
     described = page("python.md").split("## The columns of to_dataframe")[1].split("\n## ")[0]
-    frame = Comparison([], None).to_dataframe()
+    folder = make_run(tmp_path)
+    make_score(folder)
+    frame = bench.compare(out=tmp_path).to_dataframe()
+    assert len(frame.columns) > 20
     for column in frame.columns:
         assert f"`{column}`" in described, column
 

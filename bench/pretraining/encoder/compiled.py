@@ -30,6 +30,11 @@ MAX_GRAPHS = 32
 PARTS = 4
 
 
+def is_compiled() -> bool:
+    """Whether the encoder is compiled on a GPU."""
+    return os.environ.get("BENCH_COMPILE") != "0"
+
+
 class Compiled:
     """Runs layers for training on a GPU.
 
@@ -41,7 +46,7 @@ class Compiled:
     def __init__(self, run: Callable[..., Tensor], rows: int) -> None:
         self.rows = rows
         self._run = run
-        if os.environ.get("BENCH_COMPILE") != "0":
+        if is_compiled():
             torch._dynamo.config.recompile_limit = MAX_GRAPHS
             self._run = torch.compile(run, dynamic=False, fullgraph=True)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from bench.pretraining.noise import Noise
+    from bench.probing.reader.filling import FillResult
     from bench.probing.task import Reader, TrainableEncoder
 
 WIDTH = 32
@@ -105,6 +106,17 @@ class SyntheticReader:
                 scores[list(candidates).index(text[start:end])] = -1.0
             rows.append(scores)
         return np.array(rows)
+
+    def fill(self, text: str, k: int = 5) -> FillResult:
+        """`k` words that are equally likely, at each [MASK] or after the text."""
+        from bench.probing.reader.filling import FillResult
+
+        self._demand_scoring()
+        words = [(f"word{number}", 1 / k) for number in range(k)]
+        if "[MASK]" in text:
+            filled = text.replace("[MASK]", words[0][0])
+            return FillResult([words] * text.count("[MASK]"), filled, is_continued=False)
+        return FillResult([words], f"{text} {words[0][0]}", is_continued=True)
 
     def joint_nats(self, texts: Sequence[str], spans: Sequence[Span]) -> Float[np.ndarray, "N 3"]:
         """Minus two nats for each of two tokens, in both ways: nothing is joint."""
