@@ -43,7 +43,7 @@ class Run:
     tokenizer: TextTokenizer
     objective: Objective
     head: Any
-    """What predicted tokens beside the encoder (a `torch.nn.Module`)."""
+    """The module that predicted tokens beside the encoder (a `torch.nn.Module`)."""
     record: RunRecord
     """The contents of run.json, and the scores."""
 

@@ -72,7 +72,7 @@ def silence_seconds() -> float:
 
 
 class _Heart:
-    """What is called while long work goes on."""
+    """The function that is called while long work goes on."""
 
     def __init__(self) -> None:
         self.call: Callable[[], None] | None = None

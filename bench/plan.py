@@ -38,7 +38,7 @@ class CurvePlan:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a `run` with the same options would do. None stands for a figure that is unknown."""
+    """The work of a `run` with the same options. None stands for a figure that is unknown."""
 
     runs: list[str]
     """Display names of the objectives."""
@@ -71,7 +71,7 @@ class Plan:
     corpus: str
     corpus_is_prepared: bool
     warnings: list[str]
-    """What `run` would warn about, or leave out."""
+    """The warnings of `run`, and the parts that it would leave out."""
     detection: Detection | None
     """The seeds that show the difference of `--detect`."""
     finished_runs: int | None
@@ -185,7 +185,7 @@ def _continued(experiment: Experiment) -> str | None:
 
 
 def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | None) -> list[str]:
-    """What `run` would warn about.
+    """The warnings of `run`.
 
     Raises:
         BenchError: What `run` would refuse: examples of a task that cannot be used.
@@ -195,11 +195,11 @@ def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | Non
     from bench.experiment.tasks import left_out, not_applicable
     from bench.probing.data.user_kinds import notes_of
 
-    found = dict(experiment.left_out)
+    missing = dict(experiment.left_out)
     warnings: list[str] = []
     if prepared is not None:
         corpus = open_prepared(prepared)
-        found |= check_tasks(experiment, corpus, warnings.append)
+        missing |= check_tasks(experiment, corpus, warnings.append)
         text = corpus.train.num_tokens
         if tokens is not None and tokens > 4 * text:
             times = f"{tokens / text:.1f} times"
@@ -218,7 +218,7 @@ def _warnings(experiment: Experiment, prepared: Path | None, tokens: float | Non
         left_out(errors, experiment.tasks, (), "cannot be evaluated")
     warnings += experiment.cautions
     warnings += not_applicable(experiment.tasks, experiment.probes)
-    warnings += [f"left out of the suite: {why}" for why in found.values()]
+    warnings += [f"left out of the suite: {why}" for why in missing.values()]
     needed, available = _memory(experiment)
     needed *= experiment.workers
     if available and needed > available:
@@ -259,10 +259,10 @@ def _detection(experiment: Experiment, out: Path, difference: float) -> Detectio
     tasks = list(experiment.tasks)
 
     def of(folder: Path, source: str, names: list[str]) -> Detection | None:
-        found = (
+        detections = (
             detection(table, difference, source, names) for table in api.compare(out=folder).tables
         )
-        return next((one for one in found if one is not None), None)
+        return next((one for one in detections if one is not None), None)
 
     if any((out / "runs").glob("*/scores")):
         own = of(out, f"the records under {out}", tasks)
@@ -344,13 +344,13 @@ def _number(value: float | None) -> str:
 
 
 def _detection_lines(plan: Plan) -> list[str]:
-    found = plan.detection
-    if found is None:
+    detection = plan.detection
+    if detection is None:
         return []
-    size = f"{found.difference:g} points"
-    if found.difference == 1:
+    size = f"{detection.difference:g} points"
+    if detection.difference == 1:
         size = "1 point"
-    lines = [f"detect      {size}, with the variances of {found.source}:"]
+    lines = [f"detect      {size}, with the variances of {detection.source}:"]
     per_seed = None
     if plan.pretraining_seconds is not None:
         per_seed = plan.pretraining_seconds / len(plan.seeds)
@@ -359,11 +359,11 @@ def _detection_lines(plan: Plan) -> list[str]:
         hours = "" if per_seed is None else f", {duration(per_seed * seeds)} of pretraining"
         return f"{seeds} seeds of each objective{hours}"
 
-    if found.together is not None:
-        lines.append(f"            all tasks together: {cost(found.together)}")
-    for task, seeds in found.seeds.items():
+    if detection.together is not None:
+        lines.append(f"            all tasks together: {cost(detection.together)}")
+    for task, seeds in detection.seeds.items():
         if seeds is None:
-            smallest = f"{found.smallest[task]:.1f}"
+            smallest = f"{detection.smallest[task]:.1f}"
             lines.append(f"            {task}: not with 1,000 seeds; 30 seeds show {smallest}")
         else:
             lines.append(f"            {task}: {cost(seeds)}")

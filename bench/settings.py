@@ -113,7 +113,7 @@ def _module_tree(module: str) -> ast.Module | None:
 
 def _helpers_of(module: str) -> list[str]:
     """The modules of a plugin's own package, or folder, that a module imports, and theirs."""
-    found, waiting = {module: None}, [module]
+    helpers, waiting = {module: None}, [module]
     while waiting:
         current = waiting.pop()
         package = getattr(sys.modules.get(current), "__package__", None) or ""
@@ -130,10 +130,10 @@ def _helpers_of(module: str) -> list[str]:
             else:
                 continue
             for name in names:
-                if name not in found and _is_beside(name, module):
-                    found[name] = None
+                if name not in helpers and _is_beside(name, module):
+                    helpers[name] = None
                     waiting.append(name)
-    return sorted(found)
+    return sorted(helpers)
 
 
 def _is_beside(name: str, module: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a run is: encoder, training, budget, seeds, and the identity of a run.
+"""The specification of a run: encoder, training, budget, seeds, and the identity of a run.
 
 Everything here is plain values. The identity of a run is the canonical JSON of everything that
 determines its weights, and of nothing about tasks. Its sha256 names the folder, so the same command
@@ -29,7 +29,7 @@ RECIPE = 6
 """The version of the training code: raised when the same settings give other weights."""
 
 Axis = Literal["tokens", "predictions", "flops", "seconds"]
-"""What a run may spend."""
+"""The axes of a budget."""
 _MAX_SEEDS = 1000
 
 

@@ -1,4 +1,4 @@
-"""What does filling two hidden words of the corpus at once lose against one token after the other?
+"""The loss from filling two hidden words of the corpus at once, not one token after the other.
 
 A diagnostic: higher says that the tokens of a unit depend on each other in a way that independent
 predictions miss. It compares a head with itself, so it ranks no objective.

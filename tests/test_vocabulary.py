@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 
@@ -60,6 +61,24 @@ def test_retired_words_are_found_nowhere() -> None:
         for name, number, line in known
         if re.search(pattern, line, re.IGNORECASE)
     ]
+    assert not hits, "\n".join(hits)
+
+
+PARTICIPLES = {"found", "told", "said", "asked", "kept"}
+"""A name says what a value is, not what happened to it."""
+
+
+def test_names_and_docstrings_are_nouns() -> None:
+    hits = []
+    for folder in ("bench", "objectives", "tasks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            for node in ast.walk(ast.parse(text)):
+                is_stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                name = node.id if is_stored else node.arg if isinstance(node, ast.arg) else ""
+                if name in PARTICIPLES:
+                    hits.append(f"{path}:{node.lineno}: the name {name}")
+            hits += [f"{path}: a docstring that begins with What"] * text.count('"""What ')
     assert not hits, "\n".join(hits)
 
 

@@ -198,5 +198,5 @@ def plan(
 
     observer_classes(observe or ())  # as `run`, it refuses what cannot be done
     checked_engine(experiment, engine, race)
-    found = make_plan(experiment, out, detect)
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else render(found))
+    made = make_plan(experiment, out, detect)
+    typer.echo(json.dumps(made.to_json(), indent=1) if as_json else render(made))

@@ -75,11 +75,11 @@ def describe(
     from bench.catalog import Item, render_item
     from bench.catalog import describe as find
 
-    found = find(name, out)
+    thing = find(name, out)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        typer.echo(json.dumps(thing.to_json(), indent=1))
     else:
-        typer.echo(render_item(found) if isinstance(found, Item) else found.to_text())
+        typer.echo(render_item(thing) if isinstance(thing, Item) else thing.to_text())
 
 
 @app.command()
@@ -186,6 +186,6 @@ def check(
     if not is_plugin(name) and names_records(name, out):
         _check_records(name, out, as_json)
         return
-    found = report(items_named(name, settings or ()), data_root(data, corpus, limit))
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else render(found))
-    raise typer.Exit(exit_code(found))
+    findings = report(items_named(name, settings or ()), data_root(data, corpus, limit))
+    typer.echo(json.dumps(findings.to_json(), indent=1) if as_json else render(findings))
+    raise typer.Exit(exit_code(findings))

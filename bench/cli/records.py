@@ -90,11 +90,11 @@ def remove(run: RunName, out: Out = RESULTS, yes: Yes = False) -> None:
     from bench.records.removal import remove_run
     from bench.reporting.run_summary import run_named
 
-    found = run_named(out, run)
+    record = run_named(out, run)
     if not yes:
-        typer.confirm(f"Remove {found.folder} with {len(found.scores)} scores?", abort=True)
-    remove_run(found, out)
-    typer.echo(f"removed {found.data['id']}")
+        typer.confirm(f"Remove {record.folder} with {len(record.scores)} scores?", abort=True)
+    remove_run(record, out)
+    typer.echo(f"removed {record.data['id']}")
 
 
 @app.command()

@@ -73,7 +73,7 @@ def list_files(path: Path) -> tuple[list[tuple[str, Path]], Counter[str]]:
 
 
 def choose_unit(setting: str, path: Path) -> tuple[Unit, str]:
-    """What one document of a text file is, and why `auto` chose it.
+    """The unit of a document of a text file, and the reason why `auto` chose it.
 
     Args:
         setting: One of `CHOICES`.

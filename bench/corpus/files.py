@@ -83,7 +83,7 @@ class Files(Corpus):
 
     @property
     def note(self) -> str:
-        """What one document is where `auto` chose it, and the files that are not read."""
+        """The unit of a document where `auto` chose it, and the files that are not read."""
         reasons = Counter(choice for choice in self.units.values() if choice[1])
         notes = [
             f"{count} file{'s' * (count > 1)}: one document a {unit.removesuffix('s')} "
@@ -97,7 +97,7 @@ class Files(Corpus):
 
     @functools.cached_property
     def units(self) -> dict[Path, tuple[Unit, str]]:
-        """What one document of each file is, and why; files with columns have rows."""
+        """The unit of a document of each file, and the reason; files with columns have rows."""
         return {
             path: ("blank-lines", "")
             if name.removesuffix(".gz").lower().endswith(WITH_ROWS)

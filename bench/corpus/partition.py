@@ -98,8 +98,10 @@ def _contains(known: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Whether each value is among sorted ones."""
     if not len(known):
         return np.zeros(len(values), dtype=bool)
-    found: np.ndarray = known[np.minimum(np.searchsorted(known, values), len(known) - 1)] == values
-    return found
+    is_known: np.ndarray = (
+        known[np.minimum(np.searchsorted(known, values), len(known) - 1)] == values
+    )
+    return is_known
 
 
 class Sample:
@@ -290,7 +292,7 @@ def scan(
 
 
 def one_text(documents: int) -> str:
-    """What a corpus without a held-out part consists of."""
+    """The content of a corpus without a held-out part, in words."""
     return "one document" if documents < 2 else f"one text {documents:,} times"
 
 

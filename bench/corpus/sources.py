@@ -66,7 +66,7 @@ class Corpus(ABC):
 
     @property
     def note(self) -> str:
-        """What a user should know of how the documents are read, or empty."""
+        """A sentence for the user about how the documents are read, or empty."""
         return ""
 
     def count_skipped(self, kind: str, amount: int = 1) -> None:

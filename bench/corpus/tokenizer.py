@@ -191,10 +191,10 @@ class TextTokenizer:
     @functools.cached_property
     def _is_spelled(self) -> np.ndarray:
         """True at the special tokens, without the unknown one, which stands for text."""
-        found = np.zeros(self.vocabulary.size, dtype=bool)
-        found[list(self.vocabulary.special_ids)] = True
-        found[self.vocabulary.unk_id] = False
-        return found
+        is_spelled = np.zeros(self.vocabulary.size, dtype=bool)
+        is_spelled[list(self.vocabulary.special_ids)] = True
+        is_spelled[self.vocabulary.unk_id] = False
+        return is_spelled
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some tokens, special ones included."""

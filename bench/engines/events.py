@@ -1,4 +1,4 @@
-"""What a worker reports while it works, one JSON line per event on its standard output."""
+"""The reports of a worker while it works, one JSON line per event on its standard output."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Progress(Event):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What a dashboard shows of it, by name."""
+        """The values that a dashboard shows, by name."""
         names = {"train_nats": self.nats, "tokens": self.tokens}
         return {**names, "tokens_per_second": self.tokens_per_second}
 
@@ -90,7 +90,7 @@ class Pretrained(Event):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What a dashboard shows of it, by name."""
+        """The values that a dashboard shows, by name."""
         loss = {} if self.validation_loss is None else {"validation_loss": self.validation_loss}
         return {"tokens": self.tokens, "seconds": self.seconds, **loss}
 

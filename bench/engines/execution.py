@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """What became of the jobs of an experiment."""
+    """The final states of the jobs of an experiment."""
 
     states: list[JobState]
     tasks: list[str]
@@ -60,7 +60,7 @@ class RunResult:
 def watcher(
     progress: bool, observe: Watcher | None = None
 ) -> Callable[[int], AbstractContextManager[Watcher]]:
-    """What shows the progress of a number of jobs, and passes all events on to `observe`."""
+    """A display of the progress of jobs, which passes all events on to `observe`."""
 
     @contextmanager
     def watch(num_jobs: int) -> Iterator[Watcher]:

@@ -1,4 +1,4 @@
-"""What an engine runs: one pretraining with its scores, or the baselines of all tasks.
+"""The jobs of an engine: one pretraining with its scores, or the baselines of all tasks.
 
 A job is written as JSON to `OUT/jobs/` and read back by `bench work`, perhaps on another machine.
 So it has no absolute path: corpora are named by their hashes and found in the cache of the machine,
@@ -98,7 +98,7 @@ def _relative(path: Path, out: Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """What one job needs, or what several may use at once."""
+    """The needs of one job, or the limits of several at once."""
 
     cpus: int
     gpus: int = 0
@@ -139,7 +139,7 @@ class RunJob:
 
     @property
     def title(self) -> str:
-        """What a progress bar calls the run."""
+        """The name of the run in a progress bar."""
         budget = f", {self.spec.budget}" if self.is_on_curve else ""
         return f"{self.spec.display_name} s{self.spec.seed}{budget}"
 
@@ -208,7 +208,7 @@ class EncoderJob:
 
     @property
     def title(self) -> str:
-        """What a progress bar calls it."""
+        """Its name in a progress bar."""
         return self.init.name
 
     def to_json(self) -> dict[str, Any]:

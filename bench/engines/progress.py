@@ -1,4 +1,4 @@
-"""What a person sees while runs are in progress: one bar per worker, drawn by the parent alone."""
+"""The display while runs are in progress: one bar per worker, drawn by the parent alone."""
 
 from __future__ import annotations
 

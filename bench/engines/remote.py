@@ -1,4 +1,4 @@
-"""What the engines of other machines share: to start a job there, and to follow it from here."""
+"""The common part of the engines of other machines: start a job there, follow it from here."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ def read_checkpoint(text: Any, option: str, records: Path) -> Checkpoint:
 def read_encoders(encoders: Any, records: Path) -> tuple[Checkpoint, ...]:
     """The checkpoints of `--encoder`, each once."""
     listed = [encoders] if isinstance(encoders, str | os.PathLike) else list(encoders)
-    found = [read_checkpoint(one, "--encoder", records) for one in listed]
-    return tuple({one.init.sha256: one for one in found}.values())
+    checkpoints = [read_checkpoint(one, "--encoder", records) for one in listed]
+    return tuple({one.init.sha256: one for one in checkpoints}.values())
 
 
 def continued(

@@ -132,15 +132,15 @@ class Experiment:
 
     @property
     def cautions(self) -> list[str]:
-        """What a reader of the results should know about this machine and budget."""
-        found = [] if self.capped_threads is None else [self.capped_threads]
+        """Sentences for the reader of the results about this machine and budget."""
+        sentences = [] if self.capped_threads is None else [self.capped_threads]
         if self.budget.axis == "seconds" and self.device != "cpu":
-            found.append(
+            sentences.append(
                 f"a budget in seconds on {self.device} compares implementations as much as "
                 "objectives: one with a decoder or few kernels reads fewer tokens for reasons that "
                 "are none of its own; use tokens, predictions or FLOPs"
             )
-        return found
+        return sentences
 
     def specs(self, prepared: PreparedCorpus) -> list[RunSpec]:
         """One specification for each budget, seed and objective.

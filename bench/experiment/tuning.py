@@ -34,7 +34,7 @@ class Tuning:
 
     settings: Mapping[tuple[str, str], tuple[str, ...]]
     on: On = "loss"
-    """What decides: the held-out loss, or the dev parts of the self-supervised tasks."""
+    """The criterion: the held-out loss, or the dev parts of the self-supervised tasks."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class Tuning:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What tuning chose for one objective."""
+    """The choice of tuning for one objective."""
 
     objective: Objective
     training: Training

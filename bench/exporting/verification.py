@@ -171,5 +171,5 @@ def _embedding_difference(model: ExportedModel, embedding: Embedding, folder: Pa
 
 def _versions() -> str:
     names = ("torch", "transformers", "sentence_transformers")
-    found = [name for name in names if importlib.util.find_spec(name) is not None]
-    return ", ".join(f"{name} {importlib.import_module(name).__version__}" for name in found)
+    installed = [name for name in names if importlib.util.find_spec(name) is not None]
+    return ", ".join(f"{name} {importlib.import_module(name).__version__}" for name in installed)

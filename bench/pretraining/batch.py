@@ -36,7 +36,7 @@ class Batch:
     progress: float = 0.0
     """Share of the budget spent, 0 to 1, for schedules."""
     statistics: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
-    """What `Objective.collect_statistics` returned for the training part, or `Objective.adapt`."""
+    """From `Objective.collect_statistics` for the training part, or from `Objective.adapt`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

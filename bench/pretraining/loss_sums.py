@@ -58,7 +58,7 @@ class MicroBatchSums(NamedTuple):
 
 @dataclasses.dataclass
 class Feedback:
-    """What the model's predictions tell an objective that adapts to them.
+    """Sums over the model's predictions, for an objective that adapts to them.
 
     Counters are integers, so their sums are equal for every split of a batch and every order of
     additions, and a sum over several processes will be exact too.

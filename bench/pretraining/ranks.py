@@ -97,7 +97,7 @@ ALONE = Ranks()
 
 
 def in_order(parts: Sequence[Sequence[T]]) -> list[T]:
-    """What the ranks have of each micro-batch, in the order of the micro-batches."""
+    """The parts of the ranks of each micro-batch, in the order of the micro-batches."""
     return [part[i] for i in range(len(parts[0])) for part in parts]
 
 

@@ -106,8 +106,8 @@ class Reader(Protocol):
     """A finished run as a task may use it."""
 
     scoring: Literal["masked", "shifted", "causal"] | None
-    """What the objective predicts: hidden tokens (`shifted`: each one position to its left), next
-    tokens, or none at all."""
+    """The prediction of the objective: hidden tokens (`shifted`: each one position to its left),
+    next tokens, or none at all."""
     prepared: Path | None
     """The prepared corpus, from which a contrastive stage takes its pairs; None: not at hand."""
 

@@ -47,7 +47,7 @@ _MEASURED = {
 
 @dataclasses.dataclass
 class Merged:
-    """What a merge copied, and what it left out."""
+    """The records that a merge copied, and those that it left out."""
 
     copied: Counter[str] = dataclasses.field(default_factory=Counter)
     """Number of copied records by kind: runs, scores, baselines."""
@@ -66,7 +66,7 @@ class _Copy:
     place: str
     """Its path below the output root."""
     proof: Mapping[str, Any]
-    """What two equal copies have in common, by name."""
+    """The values that two equal copies have in common, by name."""
     write: Callable[[Path], None]
     """Write the record to a path."""
     owner: str | None = None

@@ -135,13 +135,13 @@ def _listing(system: Any, root: str) -> dict[str, int]:
     """Name -> size of the records in a store; names that lead elsewhere are not taken."""
     system.invalidate_cache()
     prefix = root.rstrip("/") + "/"
-    found = {}
+    sizes = {}
     for path, entry in system.find(root, detail=True).items():
         name = str(path).removeprefix(prefix)
         parts = PurePosixPath(name).parts
         if parts and parts[0] in _PARTS and ".." not in parts and "\\" not in name:
-            found[name] = int(entry["size"])
-    return found
+            sizes[name] = int(entry["size"])
+    return sizes
 
 
 @contextlib.contextmanager

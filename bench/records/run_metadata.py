@@ -74,13 +74,13 @@ def run_metadata(run: Pretraining) -> dict[str, Any]:
 
 def _continuation(run: Pretraining) -> dict[str, Any]:
     """The checkpoint that was continued, and the loss on a second corpus before and after."""
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if run.spec.init is not None:
-        found["init"] = {"name": run.spec.init.name, "has_head": run.spec.init.has_head}
+        facts["init"] = {"name": run.spec.init.name, "has_head": run.spec.init.has_head}
     if run.forget is not None and run.curve and "forget_loss" in run.curve[0]:
         before, after = (_finite(run.curve[i]["forget_loss"]) for i in (0, -1))
-        found["forgetting"] = {"corpus": run.forget.name, "before": before, "after": after}
-    return found
+        facts["forgetting"] = {"corpus": run.forget.name, "before": before, "after": after}
+    return facts
 
 
 def reference_nats(corpus: PreparedCorpus) -> dict[str, float | None]:

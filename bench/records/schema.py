@@ -97,7 +97,7 @@ class _Stage(Record):
 
 
 class _Choice(Record):
-    """What was chosen on dev."""
+    """The choices on the dev part."""
 
     grid: list[list[_Number]] = []
     poolings: list[str] = []
@@ -106,7 +106,7 @@ class _Choice(Record):
 
 
 class Details(_Choice):
-    """What is read of a score's details; a family may keep more."""
+    """The details of a score that are read; a family may keep more."""
 
     dev: _Number | None = None
     selectivity: _Number | None = None

@@ -48,11 +48,11 @@ def train(
 
     def pause() -> None:
         nonlocal saved_at
-        asked = should_stop()
+        reason = should_stop()
         is_due = time.monotonic() - saved_at > checkpoint_seconds()
         # One rank may be asked alone, and all must stop after the same step.
-        is_stopped, is_due = run.ranks.agree(asked is not None, is_due)
-        stop = (asked or StoppedError("another rank was stopped")) if is_stopped else None
+        is_stopped, is_due = run.ranks.agree(reason is not None, is_due)
+        stop = (reason or StoppedError("another rank was stopped")) if is_stopped else None
         if is_stopped or is_due:
             run.settle()
             checkpoint = checkpoint_of(run)

@@ -55,5 +55,5 @@ def _visible_share(run: Pretraining) -> float:
     seen = example.inputs
     if example.positions is not None:
         seen = seen.gather(1, example.positions)
-    asked = example.labels != IGNORED
-    return float((seen == example.labels)[asked].float().mean()) if asked.any() else 0.0
+    predicted = example.labels != IGNORED
+    return float((seen == example.labels)[predicted].float().mean()) if predicted.any() else 0.0

@@ -153,18 +153,18 @@ def shared_options(table: Table) -> list[tuple[str, str]]:
     amount, axis = data["budget"]["amount"], data["budget"]["axis"]
     budget = ("--budget", _text(Budget(axis, amount)))
     # Settings of an objective stand in its text; without it in the command they are refused.
-    kept = [
+    shared = [
         (str(flag), str(value))
         for flag, value in data.get("options") or ()
         if flag != "--set" or _owner(str(value)) in _SHARED
     ]
-    if not kept:
+    if not shared:
         return _from_facts(table, data, budget)
     # A later command may have scored further tasks on the same runs.
     tasks = ",".join(dict.fromkeys(column.task for column in table.columns if not column.is_own))
     named = [("--tasks", tasks)] if tasks else []
     replaced = ("--budget", "--curve", *(["--tasks"] if tasks else []))
-    return [*((flag, value) for flag, value in kept if flag not in replaced), *named, budget]
+    return [*((flag, value) for flag, value in shared if flag not in replaced), *named, budget]
 
 
 def _from_facts(

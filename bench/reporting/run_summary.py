@@ -35,7 +35,7 @@ class ScoreSummary:
     metrics: Mapping[str, Sequence[float]]
     """Metric -> (value, stderr)."""
     details: Mapping[str, Any]
-    """What the task recorded beside the score."""
+    """The records of the task beside the score."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Row:
 
     @property
     def start(self) -> str:
-        """What training began with, in words, of a row that was not trained."""
+        """The initial weights, in words, of a row that was not trained."""
         return "the checkpoint itself" if self.is_untouched else "the untrained encoder"
 
     @property
@@ -211,8 +211,8 @@ class Table:
         if self.intervals == "own":
             return {}
         is_ranked = [row.is_ranked for row in self.rows]
-        found = moderated(list(self._cells_by_column.values()), is_ranked)
-        return dict(zip(self._cells_by_column, found, strict=True))
+        variances = moderated(list(self._cells_by_column.values()), is_ranked)
+        return dict(zip(self._cells_by_column, variances, strict=True))
 
     @functools.cached_property
     def best(self) -> dict[str, str]:

@@ -86,7 +86,7 @@ def checked_name(kind: Kind, name: str, registry: Registry) -> str:
 
 
 def _taken(name: str, registry: Registry) -> str | None:
-    """What already has the name; None where it is free."""
+    """The thing that already has the name; None where it is free."""
     if name in _RESERVED or name in SIZES:
         return "it has another meaning on the command line of bench"
     for plugin in registry.plugins:

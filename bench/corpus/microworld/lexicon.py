@@ -72,7 +72,7 @@ DONE = {
     "vehicle": _words("parked steered refuelled boarded"),
     "garment": _words("ironed knitted dyed folded"),
 }
-"""What people do to the nouns of a class; past tense and participle are the same word."""
+"""The actions of people on the nouns of a class; past tense and participle are the same word."""
 DOING = {
     "animal": _words("sleeping grazing breathing howling"),
     "tool": _words("rusting rattling whirring creaking"),

@@ -16,7 +16,7 @@ from bench.corpus.raw_files import open_regular, read_errors
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one process reads."""
+    """The part of a corpus that one process reads."""
 
     files: Sequence[tuple[str, str, Unit]]
     """The name of each, its path, and what one document is."""
@@ -94,11 +94,11 @@ def cut_places(path: Path, at_blank_line: bool, num_bytes: int) -> list[int]:
             tail = b""
             while piece := file.read(1 << 16):
                 text = tail + piece
-                found = [at + len(end) for end in ends if (at := text.find(end)) >= 0]
-                if found:
+                positions = [at + len(end) for end in ends if (at := text.find(end)) >= 0]
+                if positions:
                     break
                 place += len(text) - len(tail := text[-2:])
             else:
                 break
-            places.append(place + min(found))
+            places.append(place + min(positions))
     return [*places, size] if places[-1] < size else places

@@ -1,4 +1,4 @@
-"""What one process does with a part of a corpus: hash a file, scan documents, or encode them."""
+"""The work of one process on a part of a corpus: hash a file, scan or encode documents."""
 
 from __future__ import annotations
 

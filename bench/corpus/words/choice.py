@@ -35,7 +35,7 @@ class WordChoice:
     reason: str
     """Why `auto` chose the model, or empty."""
     identity: tuple[str, ...]
-    """What the words add to the identity of the stores: nothing for ordinary spaced text."""
+    """The part of the words in the identity of the stores: nothing for ordinary spaced text."""
     has_marks: bool
     """Whether the script writes combining marks, which a trained tokenizer then keeps in words."""
     mean_characters: float
@@ -104,7 +104,7 @@ def choose_words(pieces: Iterable[str], fingerprint: str, setting: str, cache: P
 
 
 def recall_words(fingerprint: str, setting: str, cache: Path) -> WordChoice | None:
-    """What `choose_words` has chosen before; None if it was never called."""
+    """The earlier choice of `choose_words`; None if it was never called."""
     try:
         return from_json(json.loads(_memo(fingerprint, setting, cache).read_bytes()))
     except (OSError, ValueError, TypeError, KeyError):

@@ -66,9 +66,9 @@ class Spaces(WordModel):
     name = "spaces"
 
     def starts(self, text: str) -> Bool[np.ndarray, " C"]:
-        found = np.zeros(len(text), dtype=bool)
-        found[[match.start() for match in patterns().run.finditer(text)]] = True
-        return found
+        is_start = np.zeros(len(text), dtype=bool)
+        is_start[[match.start() for match in patterns().run.finditer(text)]] = True
+        return is_start
 
     def mark(self, text: str, encoded: EncodedText) -> Bool[np.ndarray, " N"]:
         kinds = np.zeros(0, dtype=np.uint8) if text.isascii() else kinds_of(text)
@@ -93,8 +93,8 @@ class Characters(WordModel):
     name = "characters"
 
     def starts(self, text: str) -> Bool[np.ndarray, " C"]:
-        found: Bool[np.ndarray, " C"] = (kinds_of(text) & (BLANK | MARK)) == 0
-        return found
+        is_start: Bool[np.ndarray, " C"] = (kinds_of(text) & (BLANK | MARK)) == 0
+        return is_start
 
 
 class Mixed(WordModel):
@@ -103,9 +103,9 @@ class Mixed(WordModel):
     name = "mixed"
 
     def starts(self, text: str) -> Bool[np.ndarray, " C"]:
-        found = np.zeros(len(text), dtype=bool)
-        found[[start for start, _ in word_spans(text)]] = True
-        return found
+        is_start = np.zeros(len(text), dtype=bool)
+        is_start[[start for start, _ in word_spans(text)]] = True
+        return is_start
 
 
 class Icu(WordModel):
@@ -127,9 +127,9 @@ class Icu(WordModel):
     def starts(self, text: str) -> Bool[np.ndarray, " C"]:
         from icu4py.breakers import WordBreaker
 
-        found = np.zeros(len(text), dtype=bool)
-        found[[start for start, _ in WordBreaker(text, "root").segments()]] = True
-        return found
+        is_start = np.zeros(len(text), dtype=bool)
+        is_start[[start for start, _ in WordBreaker(text, "root").segments()]] = True
+        return is_start
 
 
 class Segmented(WordModel):
@@ -161,13 +161,13 @@ class Segmented(WordModel):
         return [self.name, self.sha256]
 
     def starts(self, text: str) -> Bool[np.ndarray, " C"]:
-        found = np.zeros(len(text), dtype=bool)
+        is_start = np.zeros(len(text), dtype=bool)
         for at, character in enumerate(text):
             if character.isspace():
                 continue
             if not self._rest:
                 self._rest = next(self._words, "")
-                found[at] = True
+                is_start[at] = True
             if not self._rest.startswith(character):
                 raise BenchError(
                     f"--words {self.path}: the file is not this corpus with spaces between the "
@@ -175,7 +175,7 @@ class Segmented(WordModel):
                     f"{text[at : at + 20]!r}; segment the same text again"
                 )
             self._rest = self._rest[1:]
-        return found
+        return is_start
 
     def _read(self) -> Iterator[str]:
         with self.path.open(encoding="utf-8-sig", errors="replace") as file:

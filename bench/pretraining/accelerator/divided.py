@@ -93,7 +93,7 @@ class DividedWeights(Weights):
             self._pass_nothing(has_gradient=turn == _PASS)
 
     def _turn(self, wish: str) -> str:
-        """What all ranks do next: a pass, as long as one of them has one to make."""
+        """The next action of all ranks: a pass, as long as one of them has one to make."""
         wishes = self.ranks.gather(wish)
         if _SHORT in wishes:
             raise ShortElsewhereError("the memory of another rank is exhausted")

@@ -70,11 +70,11 @@ class Weights:
         load_weights(self.head, parts["head"], path)
 
     def whole(self, name: str, own: Tensor) -> Tensor:
-        """What the ranks have of a tensor that belongs to a parameter; as `state`."""
+        """The parts of the ranks of a tensor that belongs to a parameter; as `state`."""
         return own
 
     def own(self, name: str, whole: Tensor) -> Tensor:
-        """What this rank has of a tensor that belongs to a parameter."""
+        """The part of this rank of a tensor that belongs to a parameter."""
         return whole
 
     def shape(self, name: str) -> torch.Size:

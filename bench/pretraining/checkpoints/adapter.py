@@ -142,11 +142,11 @@ def _slice_vocabulary(model: Any, size: int) -> None:
     if table.num_embeddings == size:
         return
     padding = table.padding_idx if table.padding_idx is not None else size
-    kept = nn.Embedding(
+    embedding = nn.Embedding(
         size,
         table.embedding_dim,
         padding_idx=padding if padding < size else None,
         _weight=table.weight.detach()[:size].clone(),
     )
-    model.set_input_embeddings(kept)
+    model.set_input_embeddings(embedding)
     model.config.vocab_size = size

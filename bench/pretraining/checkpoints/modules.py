@@ -66,11 +66,11 @@ def load_checkpoint_modules(
         RefusedError: It is not the one that was submitted.
     """
     folder = Path(init.folder)
-    found = sha256_of(folder, init.name)
-    if found != init.sha256:
+    sha256 = sha256_of(folder, init.name)
+    if sha256 != init.sha256:
         raise RefusedError(
             f"the checkpoint {init.name} was changed: sha256 {init.sha256[:12]} when it was "
-            f"submitted and {found[:12]} now; submit again"
+            f"submitted and {sha256[:12]} now; submit again"
         )
     if not (folder / "run.json").is_file():
         return _from_transformers(folder, shape, init)

@@ -61,19 +61,19 @@ class RealisedRate:
 
     def warnings(self) -> list[str]:
         """Reasons to doubt that the run answers the question of its settings."""
-        found = []
+        sentences = []
         if self.nominal and abs(self.realised - self.nominal) > FAR_OFF * self.nominal:
-            found.append(
+            sentences.append(
                 f"{self.objective} asks for {self.realised:.1%} of the tokens, and its rate says "
                 f"{self.nominal:.1%}: its units do not fit the quota of a row; raise "
                 "--set encoder.max_length=, or choose other --words"
             )
         if self.unknown > MANY_UNKNOWN:
-            found.append(
+            sentences.append(
                 f"{self.unknown:.1%} of the tokens are unknown to the tokenizer and never "
                 "predicted; choose another --tokenizer"
             )
-        return found
+        return sentences
 
 
 def realised_rates(
@@ -146,11 +146,11 @@ def _rate(
     batch = reader.read(corpus.train, np.arange(rows), progress)
     batch = dataclasses.replace(batch, statistics=statistics)
     example = objective.corrupt(batch, reader.vocabulary, Noise(seed, 0, batch.example_ids))
-    asked, real = _counts(batch, example, reader.vocabulary.size)
+    predicted, real = _counts(batch, example, reader.vocabulary.size)
     nominal: float | None = None
-    if asked < real and (rate := getattr(objective, "rate", None)) is not None:
+    if predicted < real and (rate := getattr(objective, "rate", None)) is not None:
         nominal = rate_at(rate, progress)
-    return RealisedRate(objective.display_name, nominal, asked / max(real, 1), unknown)
+    return RealisedRate(objective.display_name, nominal, predicted / max(real, 1), unknown)
 
 
 def _counts(batch: Batch, example: Example, vocabulary_size: int) -> tuple[int, int]:

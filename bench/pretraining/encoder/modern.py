@@ -93,9 +93,9 @@ class Encoder(SharedEncoder):
     def _keep(self, tokens: Tensor) -> Tensor:
         """The multipliers of the outputs of embeddings, attentions and MLPs: [B, 1 + 2N, L, D]."""
         shape = (1 + 2 * self.shape.num_layers, tokens.shape[1], self.shape.hidden_size)
-        kept = self._kept(f"encoder.dropout.{self._passes}", tokens, shape)
+        mask = self._kept(f"encoder.dropout.{self._passes}", tokens, shape)
         self._passes += 1
-        return kept
+        return mask
 
     def _run(
         self,

@@ -1,4 +1,4 @@
-"""What objectives, heads and readers may ask of an encoder, whoever made its layers.
+"""The interface of an encoder for objectives, heads and readers, whoever made its layers.
 
 Bench's own `Encoder` and the encoders of public checkpoints (`bench.pretraining.checkpoints`) have
 the same methods, so every objective can continue a checkpoint. An encoder counts the positions that

@@ -35,7 +35,7 @@ class TokenHead(nn.Module):
         return F.linear(self.features(hidden), embedding, self.bias)
 
     def features(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
-        """What the logits are a linear function of."""
+        """The states that the logits are a linear function of."""
         return self.norm(F.gelu(self.dense(hidden)))  # type: ignore[no-any-return]
 
 

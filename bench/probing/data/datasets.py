@@ -204,7 +204,7 @@ def read_hub(table: Table, split: str) -> pd.DataFrame:
 
 
 _DAMAGED_METADATA = (ValueError, KeyError, TypeError, AttributeError)
-"""What pandas raises where the metadata that it wrote itself are damaged."""
+"""The errors of pandas where the metadata that it wrote itself are damaged."""
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

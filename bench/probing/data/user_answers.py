@@ -42,20 +42,20 @@ class AnswerFile(FileTask, SpanExtraction):
         import pandas as pd
 
         column = columns["answers"]
-        kept = [i for i, value in enumerate(column.values) if not has_no_answer(value)]
-        if not kept:
+        answered = [i for i, value in enumerate(column.values) if not has_no_answer(value)]
+        if not answered:
             raise BenchError(
                 f"{column.path}: none of the {len(column.values)} questions has an answer; each "
                 "needs one that stands in its context"
             )
-        if len(kept) < len(column.values):
-            without = len(column.values) - len(kept)
+        if len(answered) < len(column.values):
+            without = len(column.values) - len(answered)
             column.notes.append(
                 f"{without} of {len(column.values)} questions have no answer; they are left out"
             )
         few = {
             role: dataclasses.replace(
-                own, values=[own.values[i] for i in kept], rows=[own.rows[i] for i in kept]
+                own, values=[own.values[i] for i in answered], rows=[own.rows[i] for i in answered]
             )
             for role, own in columns.items()
         }
@@ -65,7 +65,7 @@ class AnswerFile(FileTask, SpanExtraction):
             for i, (value, context) in enumerate(zip(few["answers"].values, contexts, strict=True))
         ]
         values: Any = {"question": questions, "context": contexts, "answers": answers}
-        return pd.DataFrame(values, index=kept)
+        return pd.DataFrame(values, index=answered)
 
     def _agree(
         self, train: pd.DataFrame, test: pd.DataFrame, notes: list[str]

@@ -44,7 +44,7 @@ class FileSplits(Splits):
 
 
 def notes_of(splits: Splits) -> tuple[str, ...]:
-    """What a user should know about the examples."""
+    """Sentences for the user about the examples."""
     return splits.notes if isinstance(splits, FileSplits) else ()
 
 

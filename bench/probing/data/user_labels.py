@@ -57,7 +57,7 @@ class ClassLabels(FileTask):
     ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
         """Leave out and count rows with the label -100, or -1 where no row of train has it."""
         known = set(train["label"])
-        kept: list[pd.DataFrame] = []
+        frames: list[pd.DataFrame] = []
         for part, frame in (("train", train), ("test", test)):
             none = {NO_LABEL[0], *(set(NO_LABEL) - known)}
             is_none = frame["label"].isin(none)
@@ -66,8 +66,8 @@ class ClassLabels(FileTask):
                     f"{part} part: {is_none.sum()} of {len(frame)} rows have no label "
                     f"({', '.join(sorted(set(frame['label'][is_none])))}) and are left out"
                 )
-            kept.append(frame[~is_none])
-        return super()._agree(kept[0], kept[1], notes)
+            frames.append(frame[~is_none])
+        return super()._agree(frames[0], frames[1], notes)
 
     def _labels(self, frame: pd.DataFrame) -> list[str]:
         return list(frame["label"])

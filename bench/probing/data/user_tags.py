@@ -59,17 +59,17 @@ class TaggingFile(FileTask, Tagging):
             BenchError: The option asks for spans, and the labels belong to no scheme.
         """
         rows = [*train["labels"], *test["labels"]]
-        asked, scheme = self.file.options.get("metric"), scheme_of(rows)
-        if asked == "span_f1" and scheme is None:
+        metric, scheme = self.file.options.get("metric"), scheme_of(rows)
+        if metric == "span_f1" and scheme is None:
             labels = sorted({label for row in rows for label in row if label is not None})
             raise BenchError(
                 f"{self.file.path}: the metric span_f1 needs labels of one scheme "
                 f"({', '.join(SCHEMES)}), such as O, B-name, I-name; the labels are "
                 f"{', '.join(map(repr, labels[:8]))}"
             )
-        if asked is None and scheme is None:
+        if metric is None and scheme is None:
             notes += _stray_note(rows)
-        if asked == "accuracy" or scheme is None:
+        if metric == "accuracy" or scheme is None:
             return train, test, "accuracy"
         translated: list[Any] = [
             [to_iob2(row) for row in frame["labels"]] for frame in (train, test)

@@ -18,7 +18,7 @@ MASK_SHARE = 0.15
 
 
 class JointPrediction(Task):
-    """What is lost where several hidden tokens are filled at once? Columns as in `FillIn`.
+    """The loss from filling several hidden tokens at once. Columns as in `FillIn`.
 
     Masked objectives predict the tokens of a hidden unit independently: for "New York" and "Los
     Angeles" both, "New Angeles" may be as likely. The score is the log-probability of the unit's
@@ -67,17 +67,17 @@ class JointPrediction(Task):
         spans = list(zip(splits.test["start"].tolist(), splits.test["end"].tolist(), strict=True))
         nats = reader.joint_nats(list(splits.test["text"]), spans)
         at_once, one_by_one, counts = nats.T
-        kept = np.flatnonzero(counts > 1)  # one token has nothing to be joint with
-        if not len(kept):
+        long = np.flatnonzero(counts > 1)  # one token has nothing to be joint with
+        if not len(long):
             raise NotApplicableError("every hidden unit is one token, so nothing is joint")
-        gain, sizes = (one_by_one - at_once)[kept], counts[kept]
+        gain, sizes = (one_by_one - at_once)[long], counts[long]
         outcomes = outcome_of(gain, sizes)
-        buckets = pd.Series(splits.test["bucket"].to_numpy()[kept]).astype(str)
+        buckets = pd.Series(splits.test["bucket"].to_numpy()[long]).astype(str)
         return Score(
             value=ratio(gain, sizes),
             stderr=standard_error(outcomes),
             outcomes=pd.DataFrame(
-                {"example": kept, "outcome": outcomes, "numerator": gain, "denominator": sizes}
+                {"example": long, "outcome": outcomes, "numerator": gain, "denominator": sizes}
             ),
             details={
                 "meaning": (
@@ -85,9 +85,9 @@ class JointPrediction(Task):
                     "its tokens from left to right, from one head; 0: nothing is lost at once, "
                     "higher: the tokens depend on each other, below 0: shown tokens mislead"
                 ),
-                "at_once_nats_per_token": -ratio(at_once[kept], sizes),
-                "one_by_one_nats_per_token": -ratio(one_by_one[kept], sizes),
-                "units": len(kept),
+                "at_once_nats_per_token": -ratio(at_once[long], sizes),
+                "one_by_one_nats_per_token": -ratio(one_by_one[long], sizes),
+                "units": len(long),
                 "units_of_one_token": int((counts == 1).sum()),
                 "buckets": {
                     name: [ratio(gain[rows], sizes[rows]), len(rows)]

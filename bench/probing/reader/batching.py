@@ -80,7 +80,7 @@ def _windows(
     tokenizer: TextTokenizer, texts: Sequence[str], max_length: int, at_most: int
 ) -> list[Window]:
     vocabulary, room = tokenizer.vocabulary, max_length - 2
-    is_special, found = np.zeros(vocabulary.size, dtype=bool), []
+    is_special, windows = np.zeros(vocabulary.size, dtype=bool), []
     is_special[list(vocabulary.special_ids)] = True
     for text, encoded in enumerate(tokenizer.encode(texts)):
         count, stride = len(encoded.ids), max(1, room // 2)
@@ -103,8 +103,8 @@ def _windows(
                 ends=encoded.ends[part],
                 truncated=is_cut,
             )
-            found.append(Window(text, row, low - start + 1, high - start + 1))
-    return found
+            windows.append(Window(text, row, low - start + 1, high - start + 1))
+    return windows
 
 
 def pad(

@@ -121,5 +121,5 @@ def _corrupted(
         tokens = row.tokens.copy()
         tokens[chosen] = mask_id
         return dataclasses.replace(row, tokens=tokens)
-    kept = np.setdiff1d(np.arange(len(row.tokens)), chosen)
-    return dataclasses.replace(row, tokens=row.tokens[kept], words=row.words[kept])
+    visible = np.setdiff1d(np.arange(len(row.tokens)), chosen)
+    return dataclasses.replace(row, tokens=row.tokens[visible], words=row.words[visible])

@@ -147,11 +147,11 @@ class RunReader:
         """Frozen features; `spans` requests words by character range [start, end)."""
         words = None if spans is None else tuple(tuple(each) for each in spans)
         call = tuple(texts), words
-        found = self._cache.get(call)
-        if found is None:
-            found = self._read(*call)
-            self._cache.put(call, found)
-        return found
+        cached = self._cache.get(call)
+        if cached is None:
+            cached = self._read(*call)
+            self._cache.put(call, cached)
+        return cached
 
     def _read(self, texts: Sequence[str], words: Sequence[Words] | None) -> Features:
         spans = [()] * len(texts) if words is None else words

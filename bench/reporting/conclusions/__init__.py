@@ -1,1 +1,1 @@
-"""What a table says: which objectives learned, the verdict, and the next step with its cost."""
+"""Conclusions from a table: the objectives that learned, the verdict, the next step, its cost."""

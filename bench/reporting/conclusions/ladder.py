@@ -29,14 +29,14 @@ class Ladder:
         Sorted by the share of pairs, the best predictor first.
         """
         small, large = self.tables[place], self.tables[place + 1]
-        found: dict[str, tuple[int, Estimate]] = {}
+        estimates: dict[str, tuple[int, Estimate]] = {}
         for name in [TOGETHER, *dict.fromkeys(c.task for c in small.columns if c.is_headline)]:
             here, there = _means(small, name), _means(large, name)
             common = [objective for objective in here if objective in there]
             if len(common) > 1:
                 pairs = [np.array([side[one] for one in common]).T for side in (here, there)]
-                found[name] = len(common), decision_accuracy(*pairs[0], *pairs[1])
-        return dict(sorted(found.items(), key=lambda item: -item[1][1].value))
+                estimates[name] = len(common), decision_accuracy(*pairs[0], *pairs[1])
+        return dict(sorted(estimates.items(), key=lambda item: -item[1][1].value))
 
     @property
     def flops(self) -> list[float]:
@@ -63,15 +63,15 @@ class Ladder:
         """Task -> row -> score at `next_flops`; empty with fewer than three rungs."""
         if len(self.tables) < 3:
             return {}
-        found: dict[str, dict[str, Estimate]] = {}
+        estimates: dict[str, dict[str, Estimate]] = {}
         for column in self.tables[-1].columns:
             scores = self.scores(column.task)
-            if column.is_headline and column.task not in found and scores:
+            if column.is_headline and column.task not in estimates and scores:
                 values = extrapolate(self.flops, np.array(list(scores.values())), self.next_flops)
                 low, high = RANGES.get(column.metric, (-math.inf, math.inf))
                 cut = [Estimate(*np.clip(dataclasses.astuple(one), low, high)) for one in values]
-                found[column.task] = dict(zip(scores, cut, strict=True))
-        return found
+                estimates[column.task] = dict(zip(scores, cut, strict=True))
+        return estimates
 
 
 def ladders_of(tables: Sequence[Table]) -> list[Ladder]:
@@ -127,13 +127,13 @@ def _means(table: Table, task: str) -> dict[str, tuple[float, float]]:
     column = next((c for c in table.columns if c.task == task and c.is_headline), None)
     if column is None:
         return {}
-    found = {}
+    means = {}
     for row in rows:
         cell = table.cells[row.name, column.name]
         if cell.interval is not None and cell.interval.seeds:
             spread = table.seed_variance(column.name, row)
-            found[_key(row)] = (cell.interval.mean, spread / cell.interval.seeds)
-    return found
+            means[_key(row)] = (cell.interval.mean, spread / cell.interval.seeds)
+    return means
 
 
 def _key(row: Row) -> str:

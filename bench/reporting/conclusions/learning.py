@@ -62,7 +62,7 @@ def _values(run: RunRecord, tasks: Collection[str]) -> dict[str, float]:
 
 
 def learning_warnings(table: Table) -> list[str]:
-    """What to know before any score: objectives that did not learn, and seeds far apart."""
+    """Facts to know before any score: objectives that did not learn, and seeds far apart."""
     warnings = []
     for row in table.rows:
         if row.attention != "native" or row.kind != "trained":

@@ -26,7 +26,7 @@ _MORE_BUDGET = 4
 
 @dataclasses.dataclass(frozen=True)
 class NextStep:
-    """What to do next."""
+    """A suggestion for the next experiment."""
 
     text: str
     """A sentence with the cost; empty where nothing can be said."""
@@ -91,7 +91,7 @@ def pair_variance(table: Table, contest: Contest, row: Row, other: Row) -> Diffe
 
 
 def next_step(table: Table, contest: Contest | None, out: str) -> NextStep:
-    """What to do next, with its command and cost."""
+    """The suggested next experiment, with its command and cost."""
     trained = [row for row in table.rows if row.kind == "trained" and row.attention == "native"]
     if not trained:
         return NextStep("")

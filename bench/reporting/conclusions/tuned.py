@@ -1,4 +1,4 @@
-"""What equal tuning chose, what it cost, and which orders of objectives it reverses."""
+"""The choices of equal tuning, their cost, and the orders of objectives that they reverse."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def trial_rows(table: Table) -> list[list[str]]:
     """Objective, chosen settings, every trial, and the cost of the trials."""
     rows = []
     for row in table.rows:
-        found = trials_of(row) if row.attention == "native" else None
-        if found is not None:
-            is_one = len(found["settings"]) == 1
+        record = trials_of(row) if row.attention == "native" else None
+        if record is not None:
+            is_one = len(record["settings"]) == 1
             trials = "; ".join(
                 f"{text.partition('=')[2] if is_one else text}: "
                 f"{'diverged' if value is None else f'{value:.3f}'}"
-                for text, value in found["trials"]
+                for text, value in record["trials"]
             )
-            cost = f"{big_number(found['tokens'])} tokens, {found['seconds']:.0f} s"
-            rows.append([row.name, found["chosen"], trials, cost])
+            cost = f"{big_number(record['tokens'])} tokens, {record['seconds']:.0f} s"
+            rows.append([row.name, record["chosen"], trials, cost])
     return rows
 
 
 def edge_warnings(table: Table) -> list[str]:
     """Choices at the end of a bracket: a better value may lie outside."""
     return [
-        f"{row.name}: tuning chose {listing(found['edges'])}, at the edge of what was tried; a "
+        f"{row.name}: tuning chose {listing(trials['edges'])}, at the edge of what was tried; a "
         "better value may lie outside, so widen --tune"
         for row in table.rows
-        if row.attention == "native" and (found := trials_of(row)) is not None and found["edges"]
+        if row.attention == "native" and (trials := trials_of(row)) is not None and trials["edges"]
     ]
 
 

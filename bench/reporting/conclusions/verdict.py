@@ -22,7 +22,7 @@ from bench.statistics.aggregate import Aggregate
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a table says, in sentences."""
+    """The conclusion from a table, in sentences."""
 
     lines: tuple[str, ...]
     """The conclusions, the most important first."""
@@ -92,14 +92,14 @@ def _one_for_each_task(columns: Sequence[Column]) -> list[Column]:
 
 def _on_task(table: Table, column: Column) -> str:
     """The conclusion on one task."""
-    found = _contest_on(table, column)
-    if found is None:
+    contest = _contest_on(table, column)
+    if contest is None:
         return "no objective has a score."
     unit = table.scale(column)
     points = " points" if unit == 100 else ""
 
     def gap(other: str) -> str:
-        difference = table.difference(found.top.name, other, column.name)
+        difference = table.difference(contest.top.name, other, column.name)
         assert difference is not None  # both have a score
         by = f"{decimal(abs(difference.mean) * unit)}{points}"
         if difference.is_significant or difference.seeds == 0:
@@ -107,24 +107,24 @@ def _on_task(table: Table, column: Column) -> str:
         side = "above" if difference.mean > 0 else "below"
         return f"not distinguishable from {quoted(other)} ({by} {side})"
 
-    mean = table.cells[found.top.name, column.name].interval
+    mean = table.cells[contest.top.name, column.name].interval
     assert mean is not None  # it is ranked
-    top = f"{quoted(found.top.name)} ({decimal(mean.mean * unit)})"
-    if found.seeds == 1:
-        beside = f", {gap(found.strongest)}" if found.strongest else ""
+    top = f"{quoted(contest.top.name)} ({decimal(mean.mean * unit)})"
+    if contest.seeds == 1:
+        beside = f", {gap(contest.strongest)}" if contest.strongest else ""
         return f"one seed shows no difference; the highest is {top}{beside}."
-    if found.obstacles:
+    if contest.obstacles:
         return (
             f"no objective is worth its pretraining here yet: the highest, {top}, is "
-            f"{listing([gap(name) for name in found.obstacles], 3)}."
+            f"{listing([gap(name) for name in contest.obstacles], 3)}."
         )
-    above = f", and {gap(found.strongest)}" if found.strongest else ""
-    lost = f" Below it: {_names(found.lost)}." if found.lost else ""
-    if not found.tied and found.lost:
+    above = f", and {gap(contest.strongest)}" if contest.strongest else ""
+    lost = f" Below it: {_names(contest.lost)}." if contest.lost else ""
+    if not contest.tied and contest.lost:
         return f"{top} is significantly above every other objective{above}.{lost}"
-    if not found.tied:
+    if not contest.tied:
         return f"{top} is the only objective{above}."
-    return f"{top} leads, not distinguishable from {_names(found.tied)}{above}.{lost}"
+    return f"{top} leads, not distinguishable from {_names(contest.tied)}{above}.{lost}"
 
 
 def _over_tasks(table: Table, columns: Sequence[Column]) -> str:
@@ -139,17 +139,17 @@ def _over_tasks(table: Table, columns: Sequence[Column]) -> str:
         clear = [f"{quoted(name)} on {listing(won)}" for name, won in wins.items()]
         best = f"significantly best: {'; '.join(clear)}" if clear else "no objective is best on any"
         return f"On {count}: {best}. {worth}"
-    found = _contest_over(table, aggregate)
-    if found is None:
+    contest = _contest_over(table, aggregate)
+    if contest is None:
         return f"On {count}: one objective. {worth}"
-    text = f"Over {len(aggregate.tasks)} tasks together: {quoted(found.top.name)} "
-    if found.obstacles:
-        text += f"has the highest mean, but is not above {listing(found.obstacles)}"
-    elif found.tied:
-        text += f"leads, not distinguishable from {_names(found.tied)}"
+    text = f"Over {len(aggregate.tasks)} tasks together: {quoted(contest.top.name)} "
+    if contest.obstacles:
+        text += f"has the highest mean, but is not above {listing(contest.obstacles)}"
+    elif contest.tied:
+        text += f"leads, not distinguishable from {_names(contest.tied)}"
     else:
         text += "is significantly above every other objective"
-    text += f"; below it: {_names(found.lost)}." if found.lost else "."
+    text += f"; below it: {_names(contest.lost)}." if contest.lost else "."
     return f"{text} {worth}"
 
 
@@ -158,8 +158,8 @@ def _worth(table: Table, columns: Sequence[Column]) -> str:
     starts = [row.start for row in table.rows if row.kind == "untrained"]
     start = starts[0] if starts else "the untrained encoder"
     contests = [_contest_on(table, column) for column in columns]
-    worth = [column.name for column, found in zip(columns, contests, strict=True)
-             if found is not None and found.seeds > 1 and not found.obstacles]  # fmt: skip
+    worth = [column.name for column, contest in zip(columns, contests, strict=True)
+             if contest is not None and contest.seeds > 1 and not contest.obstacles]  # fmt: skip
     if not worth:
         return (
             f"On none of the {len(columns)} is an objective significantly above {start} and every "

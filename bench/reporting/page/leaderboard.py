@@ -51,7 +51,7 @@ class Ranking:
     key: str
     """Its anchor."""
     measure: str
-    """What the score is."""
+    """The metric of the score, in words."""
     places: tuple[Place, ...]
 
 
@@ -104,7 +104,7 @@ def ranking(table: Table, key: str) -> Ranking:
 
 
 def _scores(table: Table) -> tuple[str, dict[str, Interval], Mapping[str, str], int]:
-    """What is ranked by: a sentence, the score x 100 and the letters by row, number of tasks."""
+    """The basis of the ranks: a sentence, score x 100 and letters by row, number of tasks."""
     overall = next((one for one in table.aggregates if one.name == ALL), None)
     if overall is not None:
         names = [row.name for row in table.rows if row.is_ranked and row.name in overall.rows]

@@ -69,13 +69,13 @@ def _ratio_text(curve: Curve, metric: TaskMetric, key: str, reference: str) -> s
     means, variances = np.array(known).T
     if math.isnan(target[0]) or np.isnan(means).all():
         return "-"
-    found = budget_ratio(curve.budgets, means, variances, *target)
-    if found is None:
+    ratio = budget_ratio(curve.budgets, means, variances, *target)
+    if ratio is None:
         return "> 1"
-    if found.value == curve.budgets[0] / curve.budgets[-1]:
-        return f"at most {found.value:.2f}"  # the smallest budget reaches it
-    high = "> 1" if math.isinf(found.high) else f"{found.high:.2f}"
-    return f"{found.value:.2f} ({found.low:.2f} to {high})"
+    if ratio.value == curve.budgets[0] / curve.budgets[-1]:
+        return f"at most {ratio.value:.2f}"  # the smallest budget reaches it
+    high = "> 1" if math.isinf(ratio.high) else f"{ratio.high:.2f}"
+    return f"{ratio.value:.2f} ({ratio.low:.2f} to {high})"
 
 
 def _mean_and_variance(table: Table, row: Row, column: Column) -> tuple[float, float]:

@@ -15,9 +15,9 @@ def ladder_blocks(ladder: Ladder) -> list[Block]:
     for place in range(len(ladder.tables) - 1):
         firsts.add(len(rows))
         step = f"{rung_name(ladder.tables[place])} -> {rung_name(ladder.tables[place + 1])}"
-        for task, (count, found) in ladder.agreement(place).items():
+        for task, (count, estimate) in ladder.agreement(place).items():
             pairs = count * (count - 1) // 2
-            shown = f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+            shown = f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
             rows.append([step, task, str(pairs), shown])
     legend = (
         "decision accuracy: the share of pairs of objectives whose order is the same at the next "
@@ -33,8 +33,8 @@ def ladder_blocks(ladder: Ladder) -> list[Block]:
 
 def _extrapolation(ladder: Ladder) -> list[Block]:
     """Scores at the next rung, if there are three rungs."""
-    found = ladder.extrapolated()
-    if not found:
+    estimates = ladder.extrapolated()
+    if not estimates:
         return []
     scales = {
         column.task: ladder.tables[-1].scale(column)
@@ -42,9 +42,9 @@ def _extrapolation(ladder: Ladder) -> list[Block]:
         if column.is_headline
     }
     rows = []
-    for name in dict.fromkeys(name for scores in found.values() for name in scores):
+    for name in dict.fromkeys(name for scores in estimates.values() for name in scores):
         texts = [name]
-        for task, scores in found.items():
+        for task, scores in estimates.items():
             one, by = scores.get(name), scales[task]
             texts.append("-" if one is None else _range_text(one, by))
         rows.append(texts)
@@ -53,7 +53,7 @@ def _extrapolation(ladder: Ladder) -> list[Block]:
         f"{ladder.next_flops:.1e} FLOPs, with the 95 % prediction interval; deviations from the "
         "lines are pooled over objectives. It holds only if the lines stay straight"
     )
-    header = ["objective", *found]
+    header = ["objective", *estimates]
     return [Block("extrapolated", header, rows, legend=legend, is_by_task=True)]
 
 

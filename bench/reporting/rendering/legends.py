@@ -87,7 +87,7 @@ def _tasks_text(aggregate: Aggregate) -> str:
 
 
 def _left_out(aggregate: Aggregate) -> str:
-    """What is left out, grouped by reason."""
+    """The parts that are left out, grouped by reason."""
     names: dict[str, list[str]] = {}
     for name, reason in aggregate.left_out.items():
         names.setdefault(reason, []).append(name)

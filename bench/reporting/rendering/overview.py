@@ -47,10 +47,10 @@ def overview_text(table_set: TableSet) -> str:
 
 def _short_verdict(table_set: TableSet) -> str:
     """The conclusions; the first one of each of several tables."""
-    found = [verdict(table, table_set.out).lines for table in table_set.tables]
-    if len(found) == 1:
-        return "\n".join(found[0])
-    return "\n".join(f"Table {number}: {lines[0]}" for number, lines in enumerate(found, 1))
+    conclusions = [verdict(table, table_set.out).lines for table in table_set.tables]
+    if len(conclusions) == 1:
+        return "\n".join(conclusions[0])
+    return "\n".join(f"Table {number}: {lines[0]}" for number, lines in enumerate(conclusions, 1))
 
 
 def _grid(block: Block) -> list[str]:
@@ -114,8 +114,8 @@ def overview_html(table_set: TableSet) -> str:
         parts += [f"<p><strong>{_escaped(warning)}</strong></p>" for warning in table.warnings]
         if table.columns:
             parts.append(_html_grid(scores_block(table)))
-        found = str(verdict(table, table_set.out)).splitlines()
-        parts += [f"<p>{_escaped(sentence)}</p>" for sentence in found]
+        sentences = str(verdict(table, table_set.out)).splitlines()
+        parts += [f"<p>{_escaped(sentence)}</p>" for sentence in sentences]
     return f"<div>\n{chr(10).join(parts)}\n</div>"
 
 

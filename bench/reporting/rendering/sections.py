@@ -59,8 +59,8 @@ def transposed(block: Block) -> Block:
 
 def _sections(table_set: TableSet) -> Iterator[TextSection]:
     for table in table_set.tables:
-        found = str(verdict(table, table_set.out)).splitlines()
-        yield TextSection(table.title, found, table.warnings, table_blocks(table), table.notes)
+        sentences = str(verdict(table, table_set.out)).splitlines()
+        yield TextSection(table.title, sentences, table.warnings, table_blocks(table), table.notes)
     for curve in table_set.curves:
         numbers = [n for n, table in enumerate(table_set.tables, 1) if table in curve.tables]
         title = f"Tables {numbers[0]} to {numbers[-1]} together: score over budget"
