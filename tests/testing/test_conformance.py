@@ -13,10 +13,12 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.errors import BenchError
+from bench.probing.task import NotApplicableError
 from bench.testing import (
     OBJECTIVE_CHECKS,
     TASK_CHECKS,
     ContractError,
+    SyntheticReader,
     Unchecked,
     checks_of,
     examine,
@@ -150,3 +152,14 @@ def test_import_of_a_heavy_package_is_noticed(
     failed = [finding for finding in findings if finding.status == "failed"]
     assert [finding.check for finding in failed] == ["light_import"]
     assert "saw torch loaded at import" in failed[0].message
+
+
+def test_the_reader_of_the_kit_fills_as_a_run_does() -> None:
+    reader = SyntheticReader()
+    result = reader.fill("the [MASK] sat on the [MASK]", 3)
+    assert [len(place) for place in result.places] == [3, 3]
+    assert "[MASK]" not in result.text
+    assert not result.is_continued
+    assert reader.fill("the cat", 2).is_continued
+    with pytest.raises(NotApplicableError):
+        SyntheticReader(scoring=None).fill("the [MASK]")
