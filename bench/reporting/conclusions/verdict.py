@@ -155,21 +155,24 @@ def _over_tasks(table: Table, columns: Sequence[Column]) -> str:
 
 def _worth(table: Table, columns: Sequence[Column]) -> str:
     """On how many tasks some objective is above what it began with and every baseline."""
-    starts = [row.start for row in table.rows if row.kind == "untrained"]
-    start = starts[0] if starts else "the untrained encoder"
-    contests = [_contest_on(table, column) for column in columns]
-    worth = [column.name for column, contest in zip(columns, contests, strict=True)
-             if contest is not None and contest.seeds > 1 and not contest.obstacles]  # fmt: skip
+    starts = [row for row in table.rows if row.kind == "untrained" and row.finished]
+    if not starts:
+        return "No untrained encoder is among the records, so no gain over it is stated."
+    start = starts[0].start
+    if any(row.kind == "baseline" and row.is_floor for row in table.rows):
+        start += " and every baseline"
+    worth = [column.name for column in columns if _is_worth(table, column, starts)]
     if not worth:
-        return (
-            f"On none of the {len(columns)} is an objective significantly above {start} and every "
-            "baseline."
-        )
+        return f"On none of the {len(columns)} is an objective significantly above {start}."
     which = "all" if len(worth) == len(columns) else f"{len(worth)} of {len(columns)}"
-    return (
-        f"On {which} tasks some objective is significantly above {start} and every baseline "
-        f"({listing(worth)})."
-    )
+    return f"On {which} tasks some objective is significantly above {start} ({listing(worth)})."
+
+
+def _is_worth(table: Table, column: Column, starts: Sequence[Row]) -> bool:
+    """Whether an objective is above every row that it must be above, the untrained one scored."""
+    contest = _contest_on(table, column)
+    is_scored = any(table.cells[row.name, column.name].interval is not None for row in starts)
+    return is_scored and contest is not None and contest.seeds > 1 and not contest.obstacles
 
 
 def _wins(table: Table, columns: Sequence[Column]) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,27 @@ def test_a_continued_checkpoint_is_compared_with_itself(tmp_path: Path) -> None:
             for task in ("sense", "order"):
                 make_score(folder, task, answers(level + seed / 50, task, objective, 0, 4000))
     table = compare(tmp_path).tables[0]
-    assert "above the untrained encoder and every baseline" in verdict(table, "out").lines[0]
+    assert "above the untrained encoder (order and sense)" in verdict(table, "out").lines[0]
     for row in table.rows:
         for run in row.runs:
             run.data["spec"]["init"] = {"family": "bert", "sha256": "0" * 64}
-    assert "above the checkpoint itself and every baseline" in verdict(table, "out").lines[0]
+    assert "above the checkpoint itself (order and sense)" in verdict(table, "out").lines[0]
+
+
+def test_no_gain_is_stated_without_an_untrained_encoder(tmp_path: Path) -> None:
+    """Else every task would count, because nothing is there that an objective is not above."""
+    for objective, level in (("token", 0.5), ("span", 0.55), ("untrained", 0.1)):
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            for task in ("sense", "order"):
+                if (objective, task) != ("untrained", "order"):
+                    make_score(folder, task, answers(level + seed / 50, task, objective, 0, 4000))
+    make_score(tmp_path, "sense", answers(0.2, "sense", "majority", 0, 4000), baseline="majority")
+    said = verdict(compare(tmp_path).tables[0], "out").lines[0]
+    assert "On 1 of 2 tasks" in said
+    assert "above the untrained encoder and every baseline (sense)" in said
+    for run in tmp_path.glob("runs/untrained-*"):
+        shutil.rmtree(run)
+    said = verdict(compare(tmp_path, baseline=None).tables[0], "out").lines[0]
+    assert "No untrained encoder is among the records, so no gain over it is stated." in said
+    assert "significantly above" not in said.split("No untrained")[1]
