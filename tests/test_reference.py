@@ -12,9 +12,10 @@ def test_tables_are_those_of_the_records(name, tmp_path):
     found = reference.tables(name, reference.compared(name, tmp_path))
     for file, contents in found.items():
         assert contents == (reference.REFERENCE / name / file).read_bytes(), file
+    rendered = {name: found["tables.md"].decode()}, {name: reference.provenance(tmp_path)}
     shown = (reference.REFERENCE / "README.md").read_text(encoding="utf-8")
     assert f"<!-- {name}: made by" in shown or name == "curves"
-    assert reference.with_results(shown, {name: found["tables.md"].decode()}) == shown
+    assert reference.with_results(shown, *rendered) == shown
     if name == reference.FRONT:
         front = (reference.ROOT / "README.md").read_text(encoding="utf-8")
         assert f"<!-- {name}: made by" in front

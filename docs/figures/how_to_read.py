@@ -5,7 +5,7 @@
 `how_to_read.svg`: one column of the table (`sense_right` of results/reference/micro) as scores and
 as differences. Two intervals may overlap although their paired difference excludes zero, and an
 interval that includes zero is no proof of equality. `moderation.svg`: one column of
-results/reference/real (`obj_number`, three seeds) with the spread between the seeds of each
+results/reference/real (`obj_number`, two seeds) with the spread between the seeds of each
 objective by itself and moderated, and the intervals that follow from both.
 """
 

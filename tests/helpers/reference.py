@@ -17,10 +17,12 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bench import api
 from bench.engines.execution import prepare
 from bench.experiment import UNTRAINED, own_classes, resolve
+from bench.records.store import read_runs
 from bench.registry import Registry
 from bench.reporting import directions
 from bench.reporting.comparison import Comparison
@@ -106,12 +108,35 @@ def page(name: str, comparison: Comparison, into: Path) -> dict[str, bytes]:
     }
 
 
-def with_results(readme: str, texts: dict[str, str]) -> str:
-    """README with the verdict, heat map, first table and legend of each store in its part."""
+def provenance(records: Path) -> str:
+    """The cost of a store's records, and the code and machines that they were made with."""
+    runs = read_runs(records)
+    trained = [run for run in runs if run.data["objective"] != UNTRAINED]
+    scores = [score for run in runs for score in run.scores]
+    pretraining = sum(run.data["spent"]["seconds"] for run in trained)
+    scoring = sum(score.data["seconds"] for score in scores)
+
+    def distinct(values: Iterator[Any]) -> str:
+        return " and ".join(sorted({str(value) for value in values}))
+
+    recipes = distinct(run.data["spec"]["recipe"] for run in runs)
+    commits = distinct(run.data["git_commit"][:7] for run in runs)
+    hardware = [run.data["hardware"] for run in runs]
+    machines = distinct(f"{one['cores']} cores of {one['cpu']}" for one in hardware)
+    torch = distinct(run.data["versions"]["torch"].split("+")[0] for run in runs)
+    return (
+        f"{len(trained)} pretrainings took {pretraining / 3600:.1f} hours of one core, the "
+        f"{len(scores):,} scores of these and of the untrained encoders {scoring / 3600:.1f}. "
+        f"Recipe {recipes}, commit{'s' * (' ' in commits)} {commits}, {machines}, torch {torch}."
+    )
+
+
+def with_results(readme: str, texts: dict[str, str], made: dict[str, str]) -> str:
+    """README with provenance, verdict, heat map, first table and legend of each store."""
     for name, text in texts.items():
         table, legend = text.split("**scores**")[1].strip().split("\n\n")[:2]
         shown = (
-            f"{verdict(text)}\n\n"
+            f"{verdict(text)}\n\n{made[name]}\n\n"
             f"![difference to untrained, objectives by tasks]({HEAT_MAP.format(name)})\n\n"
             f"{upright(table)}\n\n{legend}"
         )
@@ -200,11 +225,12 @@ def main(arguments: list[str]) -> int:
     elif arguments:
         print(__doc__, file=sys.stderr)
         return 2
-    shown = {}
+    shown, made = {}, {}
     for name in stores():
         with tempfile.TemporaryDirectory() as records, tempfile.TemporaryDirectory() as report:
             comparison = compared(name, Path(records))
             files = tables(name, comparison) | page(name, comparison, Path(report))
+            made[name] = provenance(Path(records))
         for file in (REFERENCE / name / "report").glob("*"):
             file.unlink()
         for file, payload in files.items():
@@ -213,7 +239,7 @@ def main(arguments: list[str]) -> int:
             path.write_bytes(payload)
         shown[name] = files["tables.md"].decode()
     readme = REFERENCE / "README.md"
-    text = with_results(readme.read_text(encoding="utf-8"), shown)
+    text = with_results(readme.read_text(encoding="utf-8"), shown, made)
     readme.write_text(text, encoding="utf-8")
     front = ROOT / "README.md"
     text = with_verdict(with_speed(front.read_text(encoding="utf-8")), shown[FRONT])
