@@ -195,7 +195,7 @@ def _note_best(table: Table, column: Column) -> None:
     not_below = []
     for row in ranked:
         difference = table.difference(best.name, row.name, column.name)
-        if row.is_floor and difference is not None and difference.low <= 0:
+        if row.is_floor and (difference is None or difference.low <= 0):
             not_below.append(row.name)
     if not_below:
         table.notes.append(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 
+from bench.records.scores import Variant
 from bench.records.store import NOT_LEARNED, RunRecord
 from bench.reporting.formatting import decimal, listing
 from bench.reporting.table import Row, Table
@@ -28,7 +29,7 @@ def judged_by_features(
         untrained: The untrained encoders to compare with, among `runs` or from another budget.
         tasks: The self-supervised tasks.
     """
-    floor: dict[str, list[float]] = {}
+    floor: dict[Variant, list[float]] = {}
     for run in [*runs, *untrained]:
         if not run.data["spent"]["tokens"]:
             for task, value in _values(run, tasks).items():
@@ -36,7 +37,7 @@ def judged_by_features(
     return [_judged(run, {t: sum(v) / len(v) for t, v in floor.items()}, tasks) for run in runs]
 
 
-def _judged(run: RunRecord, floor: dict[str, float], tasks: Collection[str]) -> RunRecord:
+def _judged(run: RunRecord, floor: dict[Variant, float], tasks: Collection[str]) -> RunRecord:
     has_floor = run.data.get("unigram_loss") is not None or not run.data["spent"]["tokens"]
     values = {task: value for task, value in _values(run, tasks).items() if task in floor}
     if has_floor or run.status != "finished" or not values:
@@ -46,14 +47,15 @@ def _judged(run: RunRecord, floor: dict[str, float], tasks: Collection[str]) -> 
         return run
     reason = (
         f"its features are {decimal(-above * 100)} points below those of the untrained encoder on "
-        f"the self-supervised tasks ({listing(sorted(values))})"
+        f"the self-supervised tasks ({listing(sorted({task for task, *_ in values}))})"
     )
     return dataclasses.replace(run, not_learned=reason)
 
 
-def _values(run: RunRecord, tasks: Collection[str]) -> dict[str, float]:
+def _values(run: RunRecord, tasks: Collection[str]) -> dict[Variant, float]:
+    """By variant: scores of two versions of a task are not compared."""
     return {
-        score.data["task"]: score.data["value"]
+        score.variant: score.data["value"]
         for score in run.scores
         if score.data["task"] in tasks
         and score.data["value"] is not None

@@ -100,7 +100,8 @@ def _on_task(table: Table, column: Column) -> str:
 
     def gap(other: str) -> str:
         difference = table.difference(contest.top.name, other, column.name)
-        assert difference is not None  # both have a score
+        if difference is None:
+            return f"without a seed in common with {quoted(other)}"
         by = f"{decimal(abs(difference.mean) * unit)}{points}"
         if difference.is_significant or difference.seeds == 0:
             return f"{'above' if difference.mean > 0 else 'below'} {quoted(other)} by {by}"
@@ -196,12 +197,15 @@ def _contest_on(table: Table, column: Column) -> Contest | None:
     rest = _once([row for row in rest if row.runs != top.runs])
     others = [row for row in ranked if row.is_floor]
     lost = [row for row in rest if table.is_above(top.name, row.name, column.name)]
+    interval = table.cells[top.name, column.name].interval
     obstacles = []
     for row in others:
         difference = table.difference(top.name, row.name, column.name)
-        if difference is not None and difference.low <= 0:
+        has_one_seed_in_common = (
+            difference is not None and difference.seeds == 1 and interval and interval.seeds > 1
+        )
+        if difference is None or difference.low <= 0 or has_one_seed_in_common:
             obstacles.append(row.name)
-    interval = table.cells[top.name, column.name].interval
     return Contest(
         top=top,
         tied=tuple(row for row in rest if row not in lost),

@@ -126,7 +126,11 @@ def _scores(table: Table) -> tuple[str, dict[str, Interval], Mapping[str, str], 
 
 def _scaled(interval: Interval, by: float) -> Interval:
     return dataclasses.replace(
-        interval, mean=interval.mean * by, low=interval.low * by, high=interval.high * by
+        interval,
+        mean=interval.mean * by,
+        low=interval.low * by,
+        high=interval.high * by,
+        half=interval.half_width * by,
     )
 
 

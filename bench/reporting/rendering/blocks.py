@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from bench.records.store import NOT_LEARNED
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
 from bench.reporting.conclusions.tuned import trial_rows
@@ -229,7 +228,7 @@ def _learning_block(table: Table) -> Block | None:
         losses = [run.data.get("validation_loss") for run in row.runs]
         if row.kind != "trained" or row.attention != "native" or all(x is None for x in losses):
             continue
-        learned = sum(run.status != NOT_LEARNED for run in row.runs)
+        learned = sum(run.status == "finished" for run in row.runs)
         floor = row.runs[0].data.get("unigram_loss")
         overfits = [run.data["overfits_from_epoch"] for run in row.runs if _overfits(run.data)]
         rows.append(

@@ -148,3 +148,13 @@ def test_no_gain_is_stated_without_an_untrained_encoder(tmp_path: Path) -> None:
     said = verdict(compare(tmp_path, baseline=None).tables[0], "out").lines[0]
     assert "No untrained encoder is among the records, so no gain over it is stated." in said
     assert "significantly above" not in said.split("No untrained")[1]
+
+
+def test_an_untrained_encoder_of_other_seeds_is_not_beaten(tmp_path: Path) -> None:
+    for objective, level, seeds in (("token", 0.8, (0, 1, 2)), ("untrained", 0.7, (5, 6, 7))):
+        for seed in seeds:
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            make_score(folder, "sense", answers(level, "sense", objective, seed))
+    (line,) = verdict_of(tmp_path).lines
+    assert "no objective is worth its pretraining here yet" in line
+    assert "is without a seed in common with untrained" in line

@@ -20,6 +20,7 @@ from bench.reporting.table_set import TableSet
 from tests.records.test_store import make_run, make_score
 from tests.reporting.figures.test_figures import HOSTILE, compare
 from tests.reporting.page.test_page import Reader
+from tests.reporting.test_text import small
 
 CORRECT = {
     "good": (17, 18, 19),
@@ -140,3 +141,12 @@ def test_the_command_takes_several_stores(store: Path, tmp_path: Path) -> None:
     again = CliRunner().invoke(app, [*arguments, str(tmp_path / "b"), str(store)])
     assert again.exit_code == 0
     assert (tmp_path / "to" / LEADERBOARD).read_text() == page
+
+
+def test_the_half_width_of_one_task_is_in_points(tmp_path: Path) -> None:
+    table = compare(small(tmp_path, {"token": 0.8, "span": 0.6, "untrained": 0.1})).tables[0]
+    for place in ranking(table, "key").places:
+        interval = table.cells[place.name, "sense"].interval
+        assert interval is not None
+        shown = float(place.score.split("±")[1])
+        assert abs(shown - 100 * interval.half_width) < 0.06
