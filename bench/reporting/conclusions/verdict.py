@@ -198,21 +198,22 @@ def _contest_on(table: Table, column: Column) -> Contest | None:
     others = [row for row in ranked if row.is_floor]
     lost = [row for row in rest if table.is_above(top.name, row.name, column.name)]
     interval = table.cells[top.name, column.name].interval
-    obstacles = []
-    for row in others:
+    seeds = interval.seeds if interval else 0
+
+    def is_beaten(row: Row) -> bool:
+        if seeds > 1:
+            return table.is_above(top.name, row.name, column.name)
         difference = table.difference(top.name, row.name, column.name)
-        has_one_seed_in_common = (
-            difference is not None and difference.seeds == 1 and interval and interval.seeds > 1
-        )
-        if difference is None or difference.low <= 0 or has_one_seed_in_common:
-            obstacles.append(row.name)
+        return difference is not None and difference.low > 0  # nothing is significant
+
+    obstacles = [row.name for row in others if not is_beaten(row)]
     return Contest(
         top=top,
         tied=tuple(row for row in rest if row not in lost),
         lost=tuple(lost),
         obstacles=tuple(obstacles),
         strongest=others[0].name if others else None,
-        seeds=interval.seeds if interval else 0,
+        seeds=seeds,
         column=column,
     )
 

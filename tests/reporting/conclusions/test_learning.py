@@ -69,3 +69,26 @@ def test_features_decide_where_the_loss_has_no_floor(tmp_path: Path) -> None:
     assert "DID NOT LEARN: token" not in text
     elsewhere = flat(TableSet.from_records(runs, suites={"self": ["self_other"]}))
     assert "DID NOT LEARN" not in elsewhere
+
+
+def test_a_diverged_seed_did_not_learn(tmp_path: Path) -> None:
+    for seed, status in enumerate(("finished", "diverged", "finished")):
+        loss = {"validation_loss": None if status == "diverged" else 2.0, "unigram_loss": 4.0}
+        folder = make_run(tmp_path, "token", seed, status=status, **loss)
+        if status == "finished":
+            make_score(folder, "one", answers(0.8, "one", "token", seed))
+    assert "token 2 of 3 2.00 - 2.00" in flat(compare(tmp_path, baseline=None))
+
+
+def test_two_versions_of_a_task_do_not_decide_who_learned(tmp_path: Path) -> None:
+    task = "self_shift"
+    for objective, level, data in (("detect", 0.6, "cd"), ("untrained", 0.7, "ab")):
+        for seed in range(2):
+            tokens = 0 if objective == "untrained" else 1000
+            folder = make_run(tmp_path, objective, seed, tokens=tokens)
+            make_score(folder, task, answers(level, task, objective, seed), data_sha256=data * 32)
+    found = TableSet.from_records(read_runs(tmp_path), suites={"self": [task]})
+    assert "DID NOT LEARN" not in flat(found)
+    assert all(
+        row.finished and row.is_ranked for row in found.tables[0].rows if row.name == "detect"
+    )
