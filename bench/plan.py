@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.corpus import GENERATED
 from bench.errors import BenchError
 from bench.experiment.curve import share_of_longest
+from bench.experiment.options import check_difference
 from bench.experiment.tuning import TRIAL_SHARE
 from bench.pretraining.ledger import TRAINING_FACTOR, encoder_parameters, encoder_row_flops
 from bench.reporting.formatting import duration
@@ -254,8 +255,7 @@ def _detection(experiment: Experiment, out: Path, difference: float) -> Detectio
     from bench._layout import part_folder
     from bench.reporting.conclusions.detection import detection
 
-    if not difference > 0:
-        raise BenchError(f"--detect {difference}: give a difference above 0, in points")
+    check_difference(difference)
     tasks = list(experiment.tasks)
 
     def of(folder: Path, source: str, names: list[str]) -> Detection | None:

@@ -11,6 +11,7 @@ from bench.engines.progress import log, log_corpus, log_stages
 from bench.engines.racing import check_race, run_race
 from bench.engines.tuning import tune
 from bench.errors import BenchError, FailedError, StoppedError
+from bench.experiment.options import check_difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,8 +54,8 @@ def run_experiment(
             "--detect is the difference at which a race may end, so it needs --race; bench plan "
             "--detect says how many seeds show a difference"
         )
-    if detect is not None and not detect > 0:
-        raise BenchError(f"--detect {detect}: give a difference above 0, in points")
+    if detect is not None:
+        check_difference(detect)
     with observing(observe, out) as watch:
         result = _run_one(experiment, out, progress, allow_inexact, race, detect, watch, chosen)
         for rung in experiment.rungs:

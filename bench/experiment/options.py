@@ -26,6 +26,16 @@ _DEFAULTS = {
 }
 
 
+def check_difference(points: float) -> None:
+    """Refuse a difference (`--detect`) that nothing can show.
+
+    Raises:
+        BenchError: It is not above 0.
+    """
+    if not points > 0:
+        raise BenchError(f"--detect {points}: give a difference above 0, in points")
+
+
 def checked_shard(shard: Any, gpus_per_run: int) -> bool:
     """Whether layers are divided among the processes of a run.
 

@@ -22,7 +22,7 @@ from bench.errors import BenchError, RefusedError
 from bench.records.files import read_bytes, refuse_outside
 from bench.records.schema import RUN_ID
 from bench.records.scores import ScoreRecord, read_baselines
-from bench.records.store import make_store, read_run
+from bench.records.store import make_store, read_whole_run
 from bench.storage import (
     MANIFEST,
     new_folder,
@@ -144,10 +144,7 @@ def _copies(root: Path, problems: list[str]) -> Iterator[_Copy]:
 
 
 def _run_copies(folder: Path) -> Iterator[_Copy]:
-    run, files = read_run(folder), read_manifest(folder)["files"]
-    for name in (MANIFEST, *files):
-        refuse_outside(folder / name, folder)
-    verify_manifest(folder)
+    run, files = read_whole_run(folder), read_manifest(folder)["files"]
     weights = {name: facts for name, facts in files.items() if name not in _TIMED_FILES}
     place = f"runs/{folder.name}"
 

@@ -23,7 +23,7 @@ from bench.errors import BenchError, RefusedError, unknown_name
 from bench.records.files import check_sha256, left_out, parse_record, read_bytes, refuse_outside
 from bench.records.schema import RUN_ID, Run
 from bench.records.scores import ScoreRecord, read_scores
-from bench.storage import MANIFEST, read_manifest
+from bench.storage import MANIFEST, read_manifest, verify_manifest
 
 NOT_LEARNED = "finished, did not learn"
 """The status of a run that ended, but is no better than a predictor without any context."""
@@ -156,6 +156,22 @@ def read_run(folder: Path, damaged: list[str] | None = None) -> RunRecord:
         raise RefusedError(f"{path} is the record of run {data['id']}; rename the folder to that")
     scores = read_scores(folder / "scores", folder, damaged)
     return RunRecord(folder, data, scores, _not_learned(folder, data, files))
+
+
+def read_whole_run(folder: Path, damaged: list[str] | None = None) -> RunRecord:
+    """One finished run, after all its files were hashed, the weights too.
+
+    Args:
+        folder: Its folder.
+        damaged: Receives a sentence about each damaged score, which is left out.
+
+    Raises:
+        RefusedError: A file is missing, was changed, or is a link that leads elsewhere.
+    """
+    for name in (MANIFEST, *read_manifest(folder)["files"]):
+        refuse_outside(folder / name, folder)
+    verify_manifest(folder)
+    return read_run(folder, damaged)
 
 
 def _not_learned(folder: Path, data: dict[str, Any], files: Mapping[str, Any]) -> str | None:

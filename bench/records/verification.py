@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, RefusedError
-from bench.records.files import refuse_outside
 from bench.records.scores import ScoreRecord, read_baselines
-from bench.records.store import read_run, selected_folders
-from bench.storage import MANIFEST, read_manifest, verify_manifest
+from bench.records.store import read_whole_run, selected_folders
+from bench.storage import MANIFEST
 
 
 @dataclasses.dataclass
@@ -39,9 +38,8 @@ class Verified:
 
 def names_records(name: str, out: Path) -> bool:
     """Whether a name is that of a folder, or the beginning of a run's id under an output root."""
-    if os.path.isdir(name):
-        return True
-    return any(folder.name.startswith(name) for folder in selected_folders(out, damaged=[]))
+    runs = selected_folders(out, damaged=[])
+    return bool(name) and (os.path.isdir(name) or any(f.name.startswith(name) for f in runs))
 
 
 def verify_records(name: str, out: Path) -> Verified:
@@ -65,10 +63,7 @@ def verify_records(name: str, out: Path) -> Verified:
     folders = selected_folders(source, selection, verified.problems)
     for folder in folders:
         try:
-            for file in (MANIFEST, *read_manifest(folder)["files"]):
-                refuse_outside(folder / file, folder)
-            verify_manifest(folder)
-            run = read_run(folder, verified.problems)
+            run = read_whole_run(folder, verified.problems)
         except RefusedError as error:
             verified.problems.append(str(error))
             continue

@@ -66,6 +66,11 @@ def test_whole_records_are_counted(out: Path, monkeypatch: pytest.MonkeyPatch) -
     assert text == ".: as they were written: runs 2, scores 2, scores of baselines 1\n"
 
 
+def test_no_name_is_no_run(out: Path) -> None:
+    with pytest.raises(BenchError, match="no objective or task named ''"):
+        CliRunner().invoke(app, ["check", "", "--out", str(out)], catch_exceptions=False)
+
+
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="has no records"):
         verify_records(str(tmp_path), tmp_path)
