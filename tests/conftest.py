@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import beartype  # noqa: F401  # loaded before the switch below, which is not for them
+import hypothesis
 import numpy  # noqa: F401
 import pandas  # noqa: F401
 import pytest
@@ -20,6 +21,10 @@ import torch.fx.experimental.symbolic_shapes
 from jaxtyping import install_import_hook
 
 import bench
+
+# A busy machine is no failure: no test asserts a time.
+hypothesis.settings.register_profile("untimed", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Annotations name what is imported for type checkers only; in tests they are checked for real.
 typing.TYPE_CHECKING = True

@@ -26,7 +26,7 @@ lines = st.lists(
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lines=lines)
 def test_offsets_are_those_of_the_library(tokenizer: TextTokenizer, lines: list[str]) -> None:
     lengths = token_lengths(tokenizer.json)

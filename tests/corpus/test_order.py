@@ -17,7 +17,7 @@ def epoch_rows(order: Order, epoch: int) -> np.ndarray:
     return rows[np.concatenate([epochs for _, epochs in pairs]) == epoch]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(num_rows=st.integers(1, 5000), rows_per_step=st.integers(60, 6000), seed=seeds)
 def test_every_epoch_reads_every_row_once(num_rows: int, rows_per_step: int, seed: int) -> None:
     order = Order(num_rows, rows_per_step, seed)
@@ -30,7 +30,7 @@ def test_small_corpora_too() -> None:
         assert sorted(epoch_rows(Order(num_rows, 3, 0), 2)) == list(range(num_rows))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     num_rows=st.integers(1, 500),
     rows_per_step=st.integers(1, 64),
@@ -54,7 +54,7 @@ def test_micro_batches_are_the_batch_cut(
         assert {len(part[0]) for part in parts} == {rows_per_step // gradient_accumulation_steps}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows_per_step=st.integers(1, 64),
     rows_together=st.integers(1, 70),

@@ -23,7 +23,7 @@ def held_out_threshold(documents: list[tuple[int, int]], block: int = 7) -> int:
     return chosen.threshold()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(
         st.one_of(hashes, st.integers(0, 2**59)),
@@ -85,7 +85,7 @@ def test_of_two_documents_one_is_held_out(tmp_path: Path) -> None:
 documents = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=40)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @example([*[(0, 2)] * 11, (1, 1)], 2, 11, 0)  # what has no room in a part has none in the whole
 @given(documents, st.integers(1, 60), st.integers(1, 60), st.integers(0, 40))
 def test_a_sample_is_that_of_its_parts(
@@ -118,7 +118,7 @@ def test_a_sample_is_that_of_its_parts(
     assert len(texts) == len(expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 30), max_size=80), st.integers(1, 9), st.integers(0, 12))
 def test_copies_are_counted_among_the_first_texts(
     own_hashes: list[int], block: int, most: int

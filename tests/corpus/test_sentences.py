@@ -31,7 +31,7 @@ def test_sentence_starts(text: str, sentences: list[str]) -> None:
     assert [text[low:high] for low, high in itertools.pairwise([*starts, len(text)])] == sentences
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet=list("aA.!? \n\"')。"), max_size=60))
 def test_sentence_starts_are_increasing_and_never_blank(text: str) -> None:
     starts = sentence_starts(text)

@@ -111,7 +111,7 @@ def test_byte_level_sentences_start_at_the_token_with_their_first_letter(tmp_pat
 # -- rows -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(length=st.integers(2, 80), data=st.data())
 def test_rows_are_consecutive_parts_of_the_stream(length: int, data: st.DataObject) -> None:
     built = _shared_store()

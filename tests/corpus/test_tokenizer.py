@@ -134,7 +134,7 @@ def test_a_word_never_begins_inside_a_character(kind: str, request: pytest.Fixtu
             assert encoded.word_start[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=6))
 def test_texts_are_encoded_as_each_alone(texts: list[str]) -> None:
     tokenizer = _shared()
@@ -200,7 +200,7 @@ def vocabulary_of(size: int, special: tuple[int, ...]) -> Vocabulary:
     return Vocabulary(size=size, special_ids=special, **roles)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(size=st.integers(2, 300), data=st.data())
 def test_draws_are_the_ordinary_ids_in_order(size: int, data: st.DataObject) -> None:
     special = data.draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=size - 1))

@@ -70,7 +70,7 @@ def test_no_special_token_is_hidden_predicted_or_drawn(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_masks_do_not_depend_on_the_batch_split(name: str, data: st.DataObject) -> None:
     batch = sample_batch(12, 40, seed=3)
@@ -212,7 +212,7 @@ def units_one_by_one(starts: list[bool], real: list[bool]) -> list[list[int]]:
     return [unit if starts[unit[0]] and real[unit[0]] else [] for unit in units]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.floats(0.02, 0.9), st.floats(0.2, 1.0))
 def test_units_are_chosen_as_one_by_one(seed: int, rate: float, words: float) -> None:
     batch = sample_batch(4, 60, seed=seed, words=words)
@@ -241,7 +241,7 @@ def test_units_are_chosen_as_one_by_one(seed: int, rate: float, words: float) ->
         assert result[row].sum() <= quota[row]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_units_are_the_same_on_a_gpu(seed: int, rate: float, words: float) -> None:
     """The numpy version for a CPU and the tensor version for a GPU choose the same tokens."""

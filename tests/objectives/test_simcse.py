@@ -60,7 +60,7 @@ def test_by_hand_a_row_without_text_is_nobody_s_negative() -> None:
     assert is_predicted.tolist() == [True, False, True, False]  # the last is alone in its group
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 20), st.integers(2, 9), st.integers(0, 100))
 def test_groups_are_those_of_a_slow_loop(rows: int, group_rows: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

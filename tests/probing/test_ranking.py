@@ -84,7 +84,7 @@ def test_the_expected_gain_is_the_mean_of_random_orders() -> None:
 
 
 @given(scores, st.integers(0, 2**32 - 1))
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 def test_the_order_of_documents_changes_no_score(values: list[float], seed: int) -> None:
     names = [f"d{i}" for i in range(len(values))]
     relevant = [{name: i % 3 for i, name in enumerate(names)} | {names[0]: 1}]
@@ -96,7 +96,7 @@ def test_the_order_of_documents_changes_no_score(values: list[float], seed: int)
 
 
 @given(scores, st.integers(1, 7), st.integers(1, 20))
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 def test_documents_in_parts_give_the_ranking_of_all(
     values: list[float], size: int, depth: int
 ) -> None:

@@ -111,7 +111,7 @@ def test_bad_names_are_refused_with_the_reason(name: str, reason: str, tmp_path:
 
 
 @given(st.text(max_size=12) | st.sampled_from(["..", ".", "a\0b", "~", "$HOME", "a\nb", "con."]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_name_leaves_the_folder(name: str) -> None:
     from bench.scaffold import checked_name
 

@@ -159,7 +159,7 @@ def slow_units(batch: Batch, row: int, hashes: dict[Run, int], table: set[int]) 
     return starts
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 10**6), st.integers(8, 400))
 def test_units_are_those_of_a_slow_loop(seed: int, size: int) -> None:
     batch = few_words(seed, rows=3, length=30)

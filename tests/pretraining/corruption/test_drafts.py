@@ -23,7 +23,7 @@ def row_of(*tokens: int, length: int | None = None) -> Batch:
     return Batch(padded, real, real, real, torch.tensor([7]), attention_mask=padded > 0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=3))
 def test_spread_repeats_each_place(copies: list[list[int]]) -> None:
     source, ordinal, filled = spread(torch.tensor(copies), 9)

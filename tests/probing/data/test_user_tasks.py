@@ -295,7 +295,7 @@ def test_names_are_made_safe(file: str, name: str) -> None:
     assert safe_name(file, "classify") == name
 
 
-@hypothesis_settings(max_examples=15, deadline=None)
+@hypothesis_settings(max_examples=15)
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_any_file_name_becomes_a_safe_name(one: str, other: str) -> None:
     import re

@@ -58,7 +58,7 @@ def topics(count=120, num_topics=4):
 
 
 @given(labels)
-@hypothesis_settings(max_examples=80, deadline=None)
+@hypothesis_settings(max_examples=80)
 def test_the_v_measure_is_that_of_scikit_learn(pairs: list[tuple[str, int]]) -> None:
     true, own = zip(*pairs, strict=True)
     score = clustering_score(true, [np.array(own)], {})
