@@ -25,7 +25,6 @@ def aggregates_of(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Agg
     if sum(row.is_ranked for row in table.rows) < 2:
         return []
     columns, left_out = _counted_columns(table)
-    rows, incomplete = _complete_rows(table, columns)
     groups = {ALL: {column.task for column in columns}}
     scored = {column.task for column in table.columns}
     for name in sorted(suites):
@@ -34,8 +33,8 @@ def aggregates_of(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Agg
     aggregates = []
     for name, tasks in groups.items():
         chosen = [column for column in columns if column.task in tasks]
-        members = rows if name == ALL else _complete_rows(table, chosen)[0]
-        reasons = left_out | incomplete if name == ALL else {}
+        chosen, members, reasons = _members(table, chosen)
+        reasons = left_out | reasons if name == ALL else {}
         if len(chosen) > 1 and sum(row.is_ranked for row in members) > 1:
             aggregates.append(_aggregate(name, table, chosen, members, reasons))
     return aggregates
@@ -49,7 +48,7 @@ def _counted_columns(table: Table) -> tuple[list[Column], dict[str, str]]:
         if column.is_diagnostic:
             left_out[column.name] = "a diagnostic: neither end of its scale is better"
             continue
-        reason = _reason_against(table, column)
+        reason = _reason_against(table, column, table.rows)
         if column.is_headline and column.task not in counted:
             if reason is None:
                 counted[column.task] = column
@@ -58,11 +57,29 @@ def _counted_columns(table: Table) -> tuple[list[Column], dict[str, str]]:
     return list(counted.values()), left_out
 
 
-def _reason_against(table: Table, column: Column) -> str | None:
-    """The reason why a column is left out of every aggregate, if there is one."""
+def _members(table: Table, columns: list[Column]) -> tuple[list[Column], list[Row], dict[str, str]]:
+    """The columns and objectives of an aggregate, and the reasons why others are left out.
+
+    An objective without a score in every column is left out. If the others do not reach the floor
+    of a column, their distance from it is no scale, or one that turns the order round; then the
+    column is left out.
+    """
+    left_out: dict[str, str] = {}
+    while True:
+        rows, incomplete = _complete_rows(table, columns)
+        reasons = {column.name: _reason_against(table, column, rows) for column in columns}
+        unreached = {name: reason for name, reason in reasons.items() if reason is not None}
+        if not unreached:
+            return columns, rows, left_out | incomplete
+        left_out |= unreached
+        columns = [column for column in columns if column.name not in unreached]
+
+
+def _reason_against(table: Table, column: Column, rows: Sequence[Row]) -> str | None:
+    """The reason why a column is left out of an aggregate of some rows, if there is one."""
     if column.limit is not None:
         return f"scored on {column.limit} examples at most (--limit)"
-    trained = [row for row in table.rows if row.is_ranked]
+    trained = [row for row in rows if row.is_ranked]
     cells = {row.name: table.cells[row.name, column.name] for row in trained}
     refusing = [name for name, cell in cells.items() if cell.status == "not_applicable"]
     if refusing:
@@ -93,8 +110,12 @@ def _complete_rows(table: Table, columns: Sequence[Column]) -> tuple[list[Row], 
     for row in table.rows:
         if row.kind == "baseline":
             continue
-        missing = [c.name for c in columns if table.cells[row.name, c.name].sample is None]
-        if not missing:
+        samples = {c.name: table.cells[row.name, c.name].sample for c in columns}
+        missing = [name for name, sample in samples.items() if sample is None]
+        seeds = [{*sample.seeds} for sample in samples.values() if sample is not None]
+        if not missing and any(seeds) and not set.intersection(*seeds):
+            incomplete[row.name] = "no seed was scored on all tasks"
+        elif not missing:
             rows.append(row)
         elif not row.finished:
             incomplete[row.name] = f"no run counts ({', '.join(row.excluded)})"

@@ -164,3 +164,39 @@ def test_a_run_that_learned_nothing_does_not_count(tmp_path: Path) -> None:
     assert "! DID NOT LEARN: token (seed 1), which is left out of the mean: its" in text
     assert "its validation loss was 6.700 nats at the start and 6.900 at the end" in text
     assert "1 of 2" in text
+
+
+def level(out: Path, name: str, tasks: dict[str, float]) -> None:
+    for seed in range(3):
+        folder = make_run(out, name, seed)
+        for task, share in tasks.items():
+            make_score(folder, task, [float(i < 2000 * share + 4 * seed) for i in range(2000)])
+
+
+def test_a_task_that_no_member_solves_is_left_out(tmp_path: Path) -> None:
+    """Its distance from chance is negative, which would turn the order round."""
+    level(tmp_path, "token", {"one": 0.9})
+    level(tmp_path, "causal", {"two": 0.9})
+    for name, share in (("rtd", 0.43), ("span", 0.35)):
+        level(
+            tmp_path, name, {"one": share, "two": share, "three": share + 0.4, "four": share + 0.3}
+        )
+    compared = compare(tmp_path, baseline=None)
+    (aggregate,) = compared.tables[0].aggregates
+    assert aggregate.tasks == ("four", "three")
+    assert aggregate.left_out["one"] == "no objective is significantly above chance"
+    assert aggregate.left_out["token"].startswith("no score on")
+    means = dict(zip(aggregate.rows, aggregate.iqm, strict=True))
+    assert means["rtd"] > means["span"]
+
+
+def test_an_objective_without_a_seed_on_every_task_is_left_out(tmp_path: Path) -> None:
+    for objective, share in (("token", 0.9), ("causal", 0.8), ("span", 0.6)):
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed)
+            for task in ("one", "two"):
+                if objective != "span" or (task == "one") == (seed == 0):
+                    make_score(folder, task, answers(share, task, objective, seed))
+    (aggregate,) = compare(tmp_path, baseline=None).tables[0].aggregates
+    assert set(aggregate.rows) == {"token", "causal"}
+    assert aggregate.left_out["span"] == "no seed was scored on all tasks"
