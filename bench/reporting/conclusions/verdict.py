@@ -124,7 +124,8 @@ def _on_task(table: Table, column: Column) -> str:
     if not contest.tied and contest.lost:
         return f"{top} is significantly above every other objective{above}.{lost}"
     if not contest.tied:
-        return f"{top} is the only objective{above}."
+        is_alone = sum(row.is_ranked and row.attention == "native" for row in table.rows) == 1
+        return f"{top} is the only objective{'' if is_alone else ' with a score'}{above}."
     return f"{top} leads, not distinguishable from {_names(contest.tied)}{above}.{lost}"
 
 
@@ -150,7 +151,13 @@ def _over_tasks(table: Table, columns: Sequence[Column]) -> str:
         text += f"leads, not distinguishable from {_names(contest.tied)}"
     else:
         text += "is significantly above every other objective"
-    text += f"; below it: {_names(contest.lost)}." if contest.lost else "."
+    text += f"; below it: {_names(contest.lost)}" if contest.lost else ""
+    absent = [
+        f"{quoted(row.name)} ({aggregate.left_out[row.name]})"
+        for row in table.rows
+        if row.is_ranked and row.name in aggregate.left_out
+    ]
+    text += f"; not compared: {listing(absent, 3)}." if absent else "."
     return f"{text} {worth}"
 
 
@@ -160,13 +167,22 @@ def _worth(table: Table, columns: Sequence[Column]) -> str:
     if not starts:
         return "No untrained encoder is among the records, so no gain over it is stated."
     start = starts[0].start
-    if any(row.kind == "baseline" and row.is_floor for row in table.rows):
-        start += " and every baseline"
     worth = [column.name for column in columns if _is_worth(table, column, starts)]
+    baselines = [row.name for row in table.rows if row.kind == "baseline" and row.is_floor]
+
+    def has_baseline(name: str) -> bool:
+        return any(table.cells[one, name].interval is not None for one in baselines)
+
+    if any(map(has_baseline, worth or [column.name for column in columns])):
+        start += " and every baseline"
     if not worth:
         return f"On none of the {len(columns)} is an objective significantly above {start}."
     which = "all" if len(worth) == len(columns) else f"{len(worth)} of {len(columns)}"
-    return f"On {which} tasks some objective is significantly above {start} ({listing(worth)})."
+    without = [name for name in worth if not has_baseline(name)]
+    lack = f"; no baseline was scored on {listing(without)}" if baselines and without else ""
+    return (
+        f"On {which} tasks some objective is significantly above {start} ({listing(worth)}{lack})."
+    )
 
 
 def _is_worth(table: Table, column: Column, starts: Sequence[Row]) -> bool:
@@ -179,7 +195,8 @@ def _is_worth(table: Table, column: Column, starts: Sequence[Row]) -> bool:
 def _wins(table: Table, columns: Sequence[Column]) -> dict[str, list[str]]:
     wins: dict[str, list[str]] = {}
     for column in columns:
-        if column.name in table.best:
+        contest = _contest_on(table, column)
+        if column.name in table.best and contest is not None and not contest.obstacles:
             wins.setdefault(table.best[column.name], []).append(column.name)
     return wins
 

@@ -158,3 +158,31 @@ def test_an_untrained_encoder_of_other_seeds_is_not_beaten(tmp_path: Path) -> No
     (line,) = verdict_of(tmp_path).lines
     assert "no objective is worth its pretraining here yet" in line
     assert "is without a seed in common with untrained" in line
+
+
+def test_the_verdict_says_which_objective_and_baseline_it_lacks(tmp_path: Path) -> None:
+    levels = {"token": 0.5, "span": 0.7, "rtd": 0.9, "untrained": 0.1}
+    for objective, level in levels.items():
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            for task in ("one", "two", "three"):
+                if (objective, task) != ("rtd", "three"):
+                    make_score(folder, task, answers(level, task, objective, seed, 4000))
+    make_score(tmp_path, "one", answers(0.2, "one", "m", 0, 4000), baseline="majority")
+    (line,) = verdict_of(tmp_path).lines
+    assert "span is significantly above every other objective; below it: token; " in line
+    assert "not compared: rtd (no score on three). " in line
+    assert (
+        "and every baseline (one, two and three; no baseline was scored on two and three)." in line
+    )
+
+
+def test_nothing_is_significantly_best_below_the_untrained_encoder(tmp_path: Path) -> None:
+    for objective, level in (("token", 0.1), ("span", 0.35), ("untrained", 0.9)):
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            for task in ("one", "two"):
+                make_score(folder, task, answers(level, task, objective, seed, 4000), chance=0.5)
+    (line,) = verdict_of(tmp_path).lines
+    assert "no objective is best on any" in line
+    assert "On none of the 2" in line
