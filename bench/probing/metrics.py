@@ -140,9 +140,9 @@ def outcome_of(
 
 
 def standard_error(outcomes: Float[np.ndarray, " N"]) -> float:
-    """The standard error of the mean of independent outcomes."""
+    """The standard error of the mean of independent outcomes; of a single one, one unit."""
     if len(outcomes) < 2:
-        return 0.0
+        return 1.0
     return float(outcomes.std(ddof=1) / len(outcomes) ** 0.5)
 
 

@@ -1,7 +1,8 @@
 """Which tasks and which objectives of a table are aggregated, and why others are left out.
 
-Each task counts once, with its first metric. There is one aggregate over the whole table, and one
-for each suite that is a part of it. Everything that is left out is listed with the reason.
+Each task counts once, with its first metric. There is one aggregate over the whole table, one for
+each suite that is a part of it, and one without the user's own labels if these are a part.
+Everything that is left out is listed with the reason.
 """
 
 from __future__ import annotations
@@ -9,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.reporting.columns import Column
-from bench.reporting.table import Row, Table
+from bench.reporting.table import ALL, ALL_BUT_OWN, Row, Table
 from bench.statistics.aggregate import Aggregate, TaskScores, aggregate
-
-ALL = "all tasks"
 
 
 def aggregates_of(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Aggregate]:
-    """The aggregates over all tasks of a table and over its suites, each of two tasks or more.
+    """The aggregates of a table, each over two tasks or more.
 
     Args:
         table: The table.
@@ -26,6 +25,8 @@ def aggregates_of(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Agg
         return []
     columns, left_out = _counted_columns(table)
     groups = {ALL: {column.task for column in columns}}
+    if len({column.is_own for column in table.headlines.values()}) > 1:
+        groups[ALL_BUT_OWN] = {column.task for column in columns if not column.is_own}
     scored = {column.task for column in table.columns}
     for name in sorted(suites):
         if not scored <= {*suites[name]}:
@@ -34,7 +35,7 @@ def aggregates_of(table: Table, suites: Mapping[str, Sequence[str]]) -> list[Agg
     for name, tasks in groups.items():
         chosen = [column for column in columns if column.task in tasks]
         chosen, members, reasons = _members(table, chosen)
-        reasons = left_out | reasons if name == ALL else {}
+        reasons = left_out | reasons if name in (ALL, ALL_BUT_OWN) else {}
         if len(chosen) > 1 and sum(row.is_ranked for row in members) > 1:
             aggregates.append(_aggregate(name, table, chosen, members, reasons))
     return aggregates

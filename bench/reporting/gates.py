@@ -15,11 +15,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from bench.errors import BenchError, unknown_name
-from bench.reporting.aggregates import ALL
 from bench.reporting.columns import Column
 from bench.reporting.commands import compare_command
 from bench.reporting.formatting import decimal
-from bench.reporting.table import Table
+from bench.reporting.table import ALL, Table
 from bench.reporting.table_set import TableSet
 from bench.statistics.intervals import Interval
 from bench.statistics.pairwise import holm

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.reporting.aggregates import ALL
 from bench.reporting.columns import Column
 from bench.reporting.curves import Curve, budget_of
 from bench.reporting.formatting import plain
-from bench.reporting.table import Row, Table
+from bench.reporting.table import ALL, Row, Table
 from bench.reporting.table_set import TableSet
 from bench.statistics.aggregate import Aggregate
 

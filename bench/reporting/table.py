@@ -19,6 +19,11 @@ from bench.statistics.intervals import Interval
 from bench.statistics.moderation import SeedVariance
 from bench.statistics.pairwise import Pairs, concatenate, holm, paired_differences
 
+ALL = "all tasks"
+"""Name of the aggregate over all tasks."""
+ALL_BUT_OWN = "all but your labels"
+"""Name of the aggregate over the tasks whose labels are not the user's own."""
+
 Intervals = Literal["moderated", "own"]
 """Whether variances between seeds are moderated (`bench.statistics.moderation`), or each cell and
 each pair has its own."""
@@ -136,7 +141,7 @@ class Table:
     signal: dict[str, float] = dataclasses.field(default_factory=dict)
     """Column name -> spread between objectives / spread between seeds."""
     aggregates: list[Aggregate] = dataclasses.field(default_factory=list)
-    """Over all tasks, and over each suite that is a part of them."""
+    """Over all tasks, over those without the user's own, and over each suite among them."""
 
     def difference(self, name: str, other: str, column: str) -> Interval | None:
         """The paired difference of two rows; None without a common seed or score."""
@@ -149,12 +154,15 @@ class Table:
             self._pairs[column] = paired_differences(samples, self._variances.get(column))
         return self._pairs[column]
 
-    def seed_variance(self, column: str, row: Row) -> float:
-        """The variance between seeds of a row in a column, of one seed."""
-        if column in self._variances:
-            return float(self._variances[column].variance[self.place(row.name)])
+    def variance_of_mean(self, column: str, row: Row) -> float:
+        """The variance over seeds of a row's mean; NaN with one seed, which shows none."""
         spread = self.cells[row.name, column].spread
-        return 0.0 if spread is None else spread.seed * max(spread.seeds, 1)
+        if spread is None or spread.seeds == 1:
+            return math.nan
+        if column in self._variances:
+            of_one = float(self._variances[column].variance[self.place(row.name)])
+            return of_one / max(spread.seeds, 1)
+        return spread.seed
 
     def is_above(self, name: str, other: str, column: str) -> bool:
         """Whether one row is significantly above another."""
@@ -215,6 +223,15 @@ class Table:
         return dict(zip(self._cells_by_column, variances, strict=True))
 
     @functools.cached_property
+    def headlines(self) -> dict[str, Column]:
+        """Task -> its first column, in the order of the columns."""
+        first: dict[str, Column] = {}
+        for column in self.columns:
+            if column.is_headline:
+                first.setdefault(column.task, column)
+        return first
+
+    @functools.cached_property
     def best(self) -> dict[str, str]:
         """Column name -> the objective significantly above every other, if there is one."""
         best = {}
@@ -242,6 +259,10 @@ class Table:
                 results = zip(self.columns, p_row.tolist(), holm(p_row).tolist(), strict=True)
                 tests |= {(row.name, column.name): (p, is_so) for column, p, is_so in results}
         return tests
+
+    def aggregate(self, name: str = ALL) -> Aggregate | None:
+        """The aggregate of that name; None if too few tasks or objectives count for it."""
+        return next((one for one in self.aggregates if one.name == name), None)
 
     def place(self, name: str) -> int:
         """The index of a row."""

@@ -28,11 +28,16 @@ REPEATS = 2_000
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval."""
+    """A value with its 95 % interval, whose ends are NaN where it is unknown."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether its interval is known."""
+        return not math.isnan(self.low)
 
 
 def decision_accuracy(
@@ -48,16 +53,21 @@ def decision_accuracy(
 
     Args:
         small: Means of K objectives in the small comparison.
-        small_variance: Their variances, of the means.
+        small_variance: Their variances, of the means; NaN where one seed shows none.
         large: Means of the same objectives in the large comparison.
         large_variance: Their variances.
+
+    Returns:
+        The share; without an interval (NaN) if a variance is unknown.
     """
+    value = float(_same_order(small[None], large[None])[0])
+    if np.isnan([small_variance, large_variance]).any():
+        return Estimate(value, math.nan, math.nan)
     draw = np.random.default_rng(0)
     shape = (REPEATS, len(small))
     drawn = small + draw.normal(size=shape) * np.sqrt(small_variance)
     other = large + draw.normal(size=shape) * np.sqrt(large_variance)
     low, high = np.percentile(_same_order(drawn, other), _tails())
-    value = float(_same_order(small[None], large[None])[0])
     return Estimate(value, min(float(low), value), max(float(high), value))
 
 
@@ -80,17 +90,19 @@ def budget_ratio(
     Args:
         budgets: The budgets, rising.
         means: The objective's mean at each budget; NaN where it has none.
-        variances: Their variances, of the means.
+        variances: Their variances, of the means; NaN where one seed shows none.
         target: The score to reach: that of another objective at the largest budget.
         target_variance: Its variance.
 
     Returns:
-        The share, whose high end is infinite where the score may never be reached; None if the
-        means never reach it.
+        The share, whose high end is infinite where the score may never be reached; without an
+        interval (NaN) if a variance is unknown. None if the means never reach the score.
     """
     value = _share(budgets, means, target)
     if not math.isfinite(value):
         return None
+    if np.isnan([target_variance, *variances[np.isfinite(means)]]).any():
+        return Estimate(value, math.nan, math.nan)
     draw = np.random.default_rng(0)
     drawn = means + draw.normal(size=(REPEATS, len(means))) * np.sqrt(variances)
     targets = target + draw.normal(size=REPEATS) * math.sqrt(target_variance)

@@ -80,6 +80,7 @@ def test_one_label_per_example_gives_zeros_and_ones():
     assert outcome_of(right, np.ones(7)).tolist() == right.tolist()
     binomial = (ratio(right, np.ones(7)) * (1 - ratio(right, np.ones(7))) / 6) ** 0.5
     assert standard_error(right) == pytest.approx(binomial)
+    assert standard_error(right[:1]) == 1.0  # a single example is no certainty
 
 
 @pytest.fixture

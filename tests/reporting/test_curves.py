@@ -149,6 +149,27 @@ def test_the_budget_to_reach_a_final_score_lies_on_the_curve(tmp_path: Path) -> 
     )
 
 
+def test_a_share_says_no_more_than_the_budgets_that_were_run(tmp_path: Path) -> None:
+    """One seed has no interval; `span` lacks the smallest budget, and `causal` the others."""
+    points = {
+        "token": {1e5: 50, 2e5: 60, 4e5: 70},
+        "span": {2e5: 80, 4e5: 90},
+        "causal": {1e5: 50},
+        "prefix_lm": {1e5: 50, 2e5: 60, 4e5: 80},
+    }
+    for objective, levels in points.items():
+        for budget, level in levels.items():
+            folder = make_run(tmp_path, objective, tokens=int(budget), budget_tokens=budget)
+            make_score(folder, "sense", [1.0] * level + [0.0] * (100 - level))
+    (curve,) = compare(tmp_path, "token").curves
+    (block,) = [b for b in curve_blocks(curve) if b.heading.startswith("budget to")]
+    assert sorted(block.rows) == [
+        ["causal", "> 0.25"],
+        ["prefix_lm", "0.71 (one seed)"],
+        ["span", "at most 0.50"],
+    ]
+
+
 def test_one_command_makes_the_whole_curve(compared: TableSet) -> None:
     for table in compared.tables:
         assert whole_command(compared.curves, table) == (compared.tables[0], " --curve 3")

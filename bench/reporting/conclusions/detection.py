@@ -70,8 +70,8 @@ def detection(
     if not seeds:
         return None
     together = None
-    if table.aggregates and len(places) > 1:
-        one = table.aggregates[0]
+    one = table.aggregate()
+    if one is not None and len(places) > 1:
         spread = float(np.median(one.variance.variance)) * 2
         examples = float(np.median(one.example_gaps[np.triu_indices(len(one.rows), 1)]))
         freedom = float(np.median(one.variance.freedom))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench.reporting.columns import Column
 from bench.reporting.formatting import big_number, decimal, listing, quoted
 from bench.reporting.table import Row, Table
 from bench.settings import sha256_json
+from bench.statistics.intervals import Interval
 
 
 def trials_of(row: Row) -> dict[str, Any] | None:
@@ -65,44 +68,95 @@ def _without_training(table: Table) -> str:
 
 
 def _reversals(tuned: Table, shared: Table) -> str | None:
-    """The ranks in both tables, over all tasks or on the first one, and each reversed pair."""
-    means = [_means(table) for table in (tuned, shared)]
-    common = [name for name in means[1] if name in means[0]]
+    """The ranks in both tables, over all tasks or on one that both have, and each reversed pair.
+
+    A pair is reversed only if it is significantly different in both tables.
+    """
+    orders = _orders(shared, tuned)
+    if orders is None:
+        return None
+    before, after = orders
+    common = [name for name in before.means if name in after.means]
     if len(common) < 2:
         return None
-    orders = [sorted(common, key=lambda name: -one[name]) for one in means]
-    reversed_pairs = [
-        f"{quoted(a)} and {quoted(b)} (shared {decimal(means[1][a] - means[1][b], sign='+')}, "
-        f"tuned {decimal(means[0][a] - means[0][b], sign='+')})"
-        for a, b in itertools.combinations(common, 2)
-        if (means[0][a] - means[0][b]) * (means[1][a] - means[1][b]) < 0
+    clear: list[str] = []
+    unclear: list[str] = []
+    for a, b in itertools.combinations(common, 2):
+        gaps = [order.means[a] - order.means[b] for order in orders]
+        if gaps[0] * gaps[1] < 0:
+            text = (
+                f"{quoted(a)} and {quoted(b)} (shared {decimal(gaps[0], sign='+')}, "
+                f"tuned {decimal(gaps[1], sign='+')})"
+            )
+            is_clear = all(order.is_different(a, b) for order in orders)
+            (clear if is_clear else unclear).append(text)
+    shown = [
+        " > ".join(map(quoted, sorted(common, key=lambda name: -order.means[name])))
+        for order in orders
     ]
-    text = (
-        f"ranks with shared settings: {' > '.join(map(quoted, orders[1]))}; with tuned settings: "
-        f"{' > '.join(map(quoted, orders[0]))}. "
-    )
-    if not reversed_pairs:
-        return text + "Tuning reverses no pair"
-    return text + f"Reversed by tuning: {'; '.join(reversed_pairs)}"
+    text = f"ranks with shared settings: {shown[0]}; with tuned settings: {shown[1]}. "
+    text += f"Reversed by tuning: {'; '.join(clear)}" if clear else "Tuning reverses no pair"
+    if unclear:
+        text += f". In another order, but not significantly so in both: {'; '.join(unclear)}"
+    return text
 
 
-def _means(table: Table) -> dict[str, float]:
-    """Objective -> mean in points, by its name without settings where that is one row's alone."""
-    native = [row for row in table.rows if row.is_ranked and row.attention == "native"]
-    count = Counter(row.objective for row in native)
-    names = {row.name: row.objective if count[row.objective] == 1 else row.name for row in native}
-    if table.aggregates:
-        one = table.aggregates[0]
-        return {
-            names[row.name]: 100 * one.of(row.name)[0].mean
-            for row in native
-            if row.name in one.rows
-        }
-    if not table.columns:
-        return {}
-    column = table.columns[0]
-    return {
-        names[row.name]: interval.mean * table.scale(column)
-        for row in native
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """The means of the objectives of a table, in points, and which differ significantly."""
+
+    means: dict[str, float]
+    """By the name without settings where that is one row's alone, because tuning may set one."""
+    rows: dict[str, str]
+    """The same name -> name of the row."""
+    difference: Callable[[str, str], Interval | None]
+    """Of two rows."""
+
+    def is_different(self, a: str, b: str) -> bool:
+        """Whether two objectives are significantly different."""
+        difference = self.difference(self.rows[a], self.rows[b])
+        return difference is not None and difference.is_significant
+
+
+def _orders(*tables: Table) -> tuple[_Order, ...] | None:
+    """The orders of two tables by one measure: all tasks, or the first task that both have."""
+    variants = [{column.name: column.variant for column in table.columns} for table in tables]
+    overall = [one for table in tables if (one := table.aggregate()) is not None]
+    counted = [
+        {(name, known[name]) for name in one.tasks}
+        for one, known in zip(overall, variants, strict=False)
+    ]
+    if len(overall) == len(tables) and counted[0] == counted[1]:
+        return tuple(
+            _order(table, {name: 100 * one.of(name)[0].mean for name in one.rows}, one.difference)
+            for table, one in zip(tables, overall, strict=True)
+        )
+    for columns in itertools.product(*(table.headlines.values() for table in tables)):
+        keys = [(column.variant, column.metric_key) for column in columns]
+        if keys[0] == keys[1]:
+            pairs = list(zip(tables, columns, strict=True))
+            unit = min(table.scale(column) for table, column in pairs)
+            return tuple(_order_on(table, column, unit) for table, column in pairs)
+    return None
+
+
+def _order_on(table: Table, column: Column, unit: float) -> _Order:
+    means = {
+        row.name: unit * interval.mean
+        for row in table.rows
         if (interval := table.cells[row.name, column.name].interval) is not None
     }
+    return _order(table, means, lambda a, b: table.difference(a, b, column.name))
+
+
+def _order(
+    table: Table, means: dict[str, float], difference: Callable[[str, str], Interval | None]
+) -> _Order:
+    native = [row for row in table.rows if row.is_ranked and row.attention == "native"]
+    count = Counter(row.objective for row in native)
+    names = {
+        row.objective if count[row.objective] == 1 else row.name: row.name
+        for row in native
+        if row.name in means
+    }
+    return _Order({name: means[row] for name, row in names.items()}, names, difference)

@@ -16,7 +16,7 @@ from bench.records.store import NOT_LEARNED
 from bench.reporting.columns import Column
 from bench.reporting.conclusions.next_step import Contest, NextStep, next_step
 from bench.reporting.formatting import decimal, listing, quoted
-from bench.reporting.table import Row, Table
+from bench.reporting.table import ALL, ALL_BUT_OWN, Row, Table
 from bench.statistics.aggregate import Aggregate
 
 
@@ -42,7 +42,7 @@ def verdict(table: Table, out: str = "results") -> Verdict:
     """
     lines = _failures(table)
     ranked = [row for row in table.rows if row.is_ranked]
-    columns = _one_for_each_task(table.columns)
+    columns = list(table.headlines.values())
     if not ranked:
         finished = any(row.kind == "trained" and row.finished for row in table.rows)
         nothing = "No objective learned" if finished else "No pretrained objective finished"
@@ -63,9 +63,9 @@ def contest(table: Table) -> Contest | None:
 
     None if there is nothing to compare.
     """
-    columns = _one_for_each_task(table.columns)
+    columns = list(table.headlines.values())
     own = [column for column in columns if column.is_own]
-    aggregate = _aggregate(table)
+    aggregate = table.aggregate()
     if own or (columns and aggregate is None):
         return _contest_on(table, (own or columns)[0])
     return None if aggregate is None else _contest_over(table, aggregate)
@@ -80,14 +80,6 @@ def _failures(table: Table) -> list[str]:
             if count:
                 failed.append(f"{quoted(row.name)} ({count} of {len(row.runs)} seeds)")
     return [f"Did not learn, so not counted: {listing(failed, 8)}."] if failed else []
-
-
-def _one_for_each_task(columns: Sequence[Column]) -> list[Column]:
-    first: dict[str, Column] = {}
-    for column in columns:
-        if column.is_headline:
-            first.setdefault(column.task, column)
-    return list(first.values())
 
 
 def _on_task(table: Table, column: Column) -> str:
@@ -131,7 +123,8 @@ def _on_task(table: Table, column: Column) -> str:
 
 def _over_tasks(table: Table, columns: Sequence[Column]) -> str:
     """The conclusion over the tasks that are not the user's own."""
-    aggregate = _aggregate(table)
+    has_own = any(column.is_own for column in table.columns)
+    aggregate = table.aggregate(ALL_BUT_OWN if has_own else ALL)
     wins = _wins(table, columns)
     count = f"{len(columns)} tasks" if len(columns) > 1 else f"the one task ({columns[0].name})"
     if len(columns) == 1:
@@ -199,10 +192,6 @@ def _wins(table: Table, columns: Sequence[Column]) -> dict[str, list[str]]:
         if column.name in table.best and contest is not None and not contest.obstacles:
             wins.setdefault(table.best[column.name], []).append(column.name)
     return wins
-
-
-def _aggregate(table: Table) -> Aggregate | None:
-    return table.aggregates[0] if table.aggregates else None
 
 
 def _contest_on(table: Table, column: Column) -> Contest | None:

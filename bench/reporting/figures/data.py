@@ -85,8 +85,9 @@ def costs(table: Table) -> tuple[FigureData, str]:
     no aggregate there are no rows.
     """
     intervals, score = {}, ""
-    if table.aggregates:
-        overall, score, scale = table.aggregates[0], "interquartile mean x 100", 100.0
+    overall = table.aggregate()
+    if overall is not None:
+        score, scale = "interquartile mean x 100", 100.0
         intervals = {name: overall.of(name)[0] for name in overall.rows}
     elif len(table.columns) == 1:
         (column,) = table.columns

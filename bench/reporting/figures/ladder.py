@@ -47,8 +47,8 @@ def points_of(ladder: Ladder) -> pd.DataFrame:
     last = ladder.tables[-1]
     rows: list[tuple[Any, ...]] = []
     extrapolated = ladder.extrapolated()
-    columns = [column for column in last.columns if column.is_headline]
-    for task, by in {column.task: last.scale(column) for column in reversed(columns)}.items():
+    for task, column in last.headlines.items():
+        by = last.scale(column)
         for name, scores in ladder.scores(task).items():
             for flops, score in zip(ladder.flops, scores, strict=True):
                 rows.append((task, name, flops, score * by, None, None, False))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.reporting.aggregates import ALL
 from bench.reporting.formatting import big_number, decimal, duration, width
 from bench.reporting.page import facts as page_facts
 from bench.reporting.page.page import template_environment
@@ -90,38 +89,49 @@ def render_leaderboard(table_set: TableSet) -> str:
 
 def ranking(table: Table, key: str) -> Ranking:
     """The objectives of a table in the order of their scores, with places and evidence."""
-    measure, scores, letters, num_tasks = _scores(table)
-    ordered = sorted(scores, key=lambda name: (-scores[name].mean, name))
-    places = [
-        _place(table, name, scores, letters, num_tasks)
-        for name in ordered
-        if table.rows[table.place(name)].is_ranked
-    ]
-    ranked = {place.name for place in places}
-    others = [row for row in table.rows if row.kind == "trained" and row.name not in ranked]
-    places += [_unplaced(table, row, num_tasks) for row in others]
-    return Ranking(table, key, measure, tuple(places))
+    basis = _basis(table)
+    ordered = sorted(basis.scores, key=lambda name: (-basis.scores[name].mean, name))
+    places = [_place(table, name, basis) for name in ordered]
+    others = [row for row in table.rows if row.kind == "trained" and row.name not in basis.scores]
+    places += [_unplaced(table, row) for row in others]
+    return Ranking(table, key, basis.measure, tuple(places))
 
 
-def _scores(table: Table) -> tuple[str, dict[str, Interval], Mapping[str, str], int]:
-    """The basis of the ranks: a sentence, score x 100 and letters by row, number of tasks."""
-    overall = next((one for one in table.aggregates if one.name == ALL), None)
+@dataclasses.dataclass(frozen=True)
+class _Basis:
+    """The basis of the places in a table."""
+
+    measure: str
+    scores: dict[str, Interval]
+    """By row, as shown."""
+    letters: Mapping[str, str]
+    num_tasks: int
+    length: float
+    """Length of the scale as shown; infinite for an unbounded metric."""
+
+
+def _basis(table: Table) -> _Basis:
+    """All tasks together; without an aggregate, the first task with a score."""
+    ranked = [row.name for row in table.rows if row.is_ranked]
+    overall = table.aggregate()
     if overall is not None:
-        names = [row.name for row in table.rows if row.is_ranked and row.name in overall.rows]
-        scores = {name: _scaled(overall.of(name)[0], 100) for name in names}
-        text = f"interquartile mean over {len(overall.tasks)} tasks, 100 is the best objective"
-        return text, scores, overall.letters, len(overall.tasks)
-    for column in table.columns:
-        cells = {row.name: table.cells[row.name, column.name] for row in table.rows}
         scores = {
-            name: _scaled(cell.interval, table.scale(column))
-            for name, cell in cells.items()
-            if cell.interval is not None and table.rows[table.place(name)].is_ranked
+            name: _scaled(overall.of(name)[0], 100) for name in ranked if name in overall.rows
         }
-        if scores and column.is_headline:
+        count = len(overall.tasks)
+        measure = f"interquartile mean over {count} tasks, 100 is the best objective"
+        return _Basis(measure, scores, overall.letters, count, 100.0)
+    for column in table.headlines.values():
+        scores = {
+            name: _scaled(interval, table.scale(column))
+            for name in ranked
+            if (interval := table.cells[name, column.name].interval) is not None
+        }
+        if scores:
             letters = {name: table.letters.get((name, column.name), "") for name in scores}
-            return f"{column.metric} on {column.task}", scores, letters, 1
-    return "no task was scored", {}, {}, 0
+            measure = f"{column.metric} on {column.task}"
+            return _Basis(measure, scores, letters, 1, table.length(column))
+    return _Basis("no task was scored", {}, {}, 0, 100.0)
 
 
 def _scaled(interval: Interval, by: float) -> Interval:
@@ -134,14 +144,8 @@ def _scaled(interval: Interval, by: float) -> Interval:
     )
 
 
-def _place(
-    table: Table,
-    name: str,
-    scores: Mapping[str, Interval],
-    letters: Mapping[str, str],
-    num_tasks: int,
-) -> Place:
-    own = scores[name]
+def _place(table: Table, name: str, basis: _Basis) -> Place:
+    scores, letters, own = basis.scores, basis.letters, basis.scores[name]
 
     def is_different(other: str) -> bool:
         pair = letters.get(name, ""), letters.get(other, "")
@@ -154,25 +158,26 @@ def _place(
     return Place(
         name,
         str(first) if first == last else f"{first} to {last}",
-        f"{decimal(own.mean)} ±{width(own.half_width, 100)}",
+        f"{decimal(own.mean)} ±{width(own.half_width, basis.length)}",
         letters.get(name, ""),
-        _evidence(row, num_tasks),
+        _evidence(row, own.seeds, basis.num_tasks),
         _ids(row),
     )
 
 
-def _unplaced(table: Table, row: Row, num_tasks: int) -> Place:
-    overall = next((one for one in table.aggregates if one.name == ALL), None)
+def _unplaced(table: Table, row: Row) -> Place:
+    overall = table.aggregate()
     reason = "" if overall is None else overall.left_out.get(row.name, "")
     if not row.is_ranked:
         reason = ", ".join(dict.fromkeys(run.status for run in row.runs))
-    return Place(row.name, "-", reason or "no score", "", _evidence(row, num_tasks), _ids(row))
+    evidence = _evidence(row, len(row.finished), 0)
+    return Place(row.name, "-", reason or "no score", "", evidence, _ids(row))
 
 
-def _evidence(row: Row, num_tasks: int) -> tuple[str, ...]:
+def _evidence(row: Row, num_seeds: int, num_tasks: int) -> tuple[str, ...]:
     tokens, _, flops, seconds = row.spent.values()
     return (
-        page_facts.count(row.finished, "seed"),
+        page_facts.count(range(num_seeds), "seed"),
         page_facts.count(range(num_tasks), "task"),
         f"{big_number(tokens)} tokens",
         f"{flops:.1e} FLOPs".replace("e+", "e"),

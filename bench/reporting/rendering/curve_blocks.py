@@ -51,7 +51,8 @@ def _efficiency_block(curve: Curve) -> Block | None:
     header = ["objective", *(column.name for column in curve.columns.values())]
     legend = (
         f"share of {big_number(curve.budgets[-1])} {curve.axis} at which an objective reaches the "
-        f"final score of {reference.name}, with the 95 % interval over seeds; > 1: not reached"
+        f"final score of {reference.name}, with the 95 % interval over seeds; > and a share: not "
+        "reached up to that share"
     )
     return Block(f"budget to reach {reference.name}", header, grid, legend=legend)
 
@@ -63,26 +64,32 @@ def _ratio_text(curve: Curve, metric: TaskMetric, key: str, reference: str) -> s
         return "-"
     target = _mean_and_variance(curve.tables[-1], *goal)
     known = [
-        (math.nan, 0.0) if point is None else _mean_and_variance(table, *point)
+        (math.nan, math.nan) if point is None else _mean_and_variance(table, *point)
         for table, point in zip(curve.tables, points, strict=True)
     ]
     means, variances = np.array(known).T
-    if math.isnan(target[0]) or np.isnan(means).all():
+    is_scored = np.isfinite(means)
+    if math.isnan(target[0]) or not is_scored.any():
         return "-"
     ratio = budget_ratio(curve.budgets, means, variances, *target)
+    shares = np.array(curve.budgets)[is_scored] / curve.budgets[-1]
+    beyond = f"> {shares[-1]:.2f}" if shares[-1] < 1 else "> 1"
     if ratio is None:
-        return "> 1"
-    if ratio.value == curve.budgets[0] / curve.budgets[-1]:
-        return f"at most {ratio.value:.2f}"  # the smallest budget reaches it
-    high = "> 1" if math.isinf(ratio.high) else f"{ratio.high:.2f}"
+        return beyond
+    if ratio.value == shares[0]:
+        return f"at most {ratio.value:.2f}"  # its smallest budget reaches it
+    if not ratio.has_interval:
+        return f"{ratio.value:.2f} (one seed)"
+    high = beyond if math.isinf(ratio.high) else f"{ratio.high:.2f}"
     return f"{ratio.value:.2f} ({ratio.low:.2f} to {high})"
 
 
 def _mean_and_variance(table: Table, row: Row, column: Column) -> tuple[float, float]:
+    """The mean over seeds, and its variance; NaN where one seed shows none."""
     interval = table.cells[row.name, column.name].interval
     if interval is None:
-        return math.nan, 0.0
-    return interval.mean, table.seed_variance(column.name, row) / max(interval.seeds, 1)
+        return math.nan, math.nan
+    return interval.mean, table.variance_of_mean(column.name, row)
 
 
 def _scores_block(curve: Curve) -> Block:

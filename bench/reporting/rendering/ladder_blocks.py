@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.reporting.conclusions.ladder import Ladder, rung_name
-from bench.reporting.formatting import decimal
+from bench.reporting.formatting import decimal, listing
 from bench.reporting.rendering.blocks import Block
 from bench.statistics.agreement import Estimate
 
@@ -17,14 +17,19 @@ def ladder_blocks(ladder: Ladder) -> list[Block]:
         step = f"{rung_name(ladder.tables[place])} -> {rung_name(ladder.tables[place + 1])}"
         for task, (count, estimate) in ladder.agreement(place).items():
             pairs = count * (count - 1) // 2
-            shown = f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
-            rows.append([step, task, str(pairs), shown])
+            ends = f"{estimate.low:.2f} to {estimate.high:.2f}"
+            interval = ends if estimate.has_interval else "one seed"
+            rows.append([step, task, str(pairs), f"{estimate.value:.2f} ({interval})"])
     legend = (
         "decision accuracy: the share of pairs of objectives whose order is the same at the next "
         "rung (.5 is chance), with the 95 % interval over seeds; the best predictor first"
     )
     if len(ladder.tables) < 3:
         legend += ". An extrapolation to larger sizes needs three rungs"
+    changed = [task for place in range(len(ladder.tables) - 1) for task in ladder.changed(place)]
+    if changed:
+        names = listing(list(dict.fromkeys(changed)))
+        legend += f". Not compared, because data, probe or code differ between rungs: {names}"
     header = ["rung", "task", "pairs", "decision accuracy"]
     rules = frozenset(firsts - {0})
     agreement = Block("does the order hold?", header, rows, 2, rules=rules, legend=legend)
@@ -36,11 +41,8 @@ def _extrapolation(ladder: Ladder) -> list[Block]:
     estimates = ladder.extrapolated()
     if not estimates:
         return []
-    scales = {
-        column.task: ladder.tables[-1].scale(column)
-        for column in reversed(ladder.tables[-1].columns)
-        if column.is_headline
-    }
+    last = ladder.tables[-1]
+    scales = {task: last.scale(column) for task, column in last.headlines.items()}
     rows = []
     for name in dict.fromkeys(name for scores in estimates.values() for name in scores):
         texts = [name]

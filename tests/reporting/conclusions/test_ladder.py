@@ -193,3 +193,29 @@ def test_the_text_shows_each_step_with_its_pairs(tmp_path: Path) -> None:
 def test_the_text_of_one_size_has_no_ladder(tmp_path: Path) -> None:
     rung(tmp_path, "tiny", sense=LOW)
     assert "ladder" not in render(compare(tmp_path))
+
+
+def test_another_version_of_a_task_is_not_compared(tmp_path: Path) -> None:
+    for size, data in (("tiny", "ab"), ("mini", "cd")):
+        for objective, level in (("token", 0.2), ("span", 0.5), ("causal", 0.8)):
+            for seed in range(2):
+                folder = make_run(
+                    tmp_path, objective, seed, size=size, corpus="micro", tokens=TOKENS[size]
+                )
+                make_score(folder, "same", answers(level, "same", objective, seed))
+                sense = answers(level, "sense", objective, seed)
+                make_score(folder, "sense", sense, data_sha256=data * 32)
+    ladder = ladder_of(tmp_path)
+    assert set(ladder.agreement(0)) == {"same"}
+    assert ladder.scores("sense") == {}
+    assert len(ladder.scores("same")) == 3
+    text = " ".join(render(compare(tmp_path)).split())
+    assert "Not compared, because data, probe or code differ between rungs: sense" in text
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    for size in ("tiny", "mini"):
+        for objective, number in (("token", 20), ("span", 50)):
+            folder = make_run(tmp_path, objective, size=size, corpus="micro", tokens=TOKENS[size])
+            make_score(folder, "sense", [1.0] * number + [0.0] * (100 - number))
+    assert "sense 1 1.00 (one seed)" in " ".join(render(compare(tmp_path)).split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,26 @@ def test_the_text_has_warning_trials_and_reversals(tmp_path: Path) -> None:
     assert "cost of the trials" in flat
     assert "0.001: 5.000; 0.002: 4.250; 0.004: diverged" in flat
     assert "Reversed by tuning: span and token (shared -30.0, tuned +30.0)" in flat
+
+
+def test_a_reversal_within_the_noise_is_called_so(tmp_path: Path) -> None:
+    build(tmp_path, {"token": 70, "span": 71})
+    build(tmp_path, {"token": 71, "span": 70}, trials())
+    _, tuned = tables_of(tmp_path)
+    assert tuned.notes[0].endswith(
+        f"{NO_REVERSAL}. In another order, but not significantly so in both: span and token "
+        "(shared +1.0, tuned -1.0)"
+    )
+
+
+def test_the_same_task_is_compared(tmp_path: Path) -> None:
+    """Both tables begin with another task, and the task of both has another place in each."""
+    build(tmp_path, {"token": (20, 80), "span": (90, 50)})
+    build(tmp_path, {"token": (20, 50), "span": (90, 80)}, trials())
+    for score in tmp_path.glob("runs/*/scores/*"):
+        data = json.loads(score.read_text()) if score.suffix == ".json" else {"task": ""}
+        run = json.loads((score.parents[1] / "run.json").read_text())
+        if data["task"] == "task_0" and "tuned" in run["spec"]:
+            score.unlink()
+    _, tuned = tables_of(tmp_path)
+    assert tuned.notes[0].endswith("Reversed by tuning: span and token (shared -30.0, tuned +30.0)")

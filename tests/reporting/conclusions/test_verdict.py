@@ -186,3 +186,35 @@ def test_nothing_is_significantly_best_below_the_untrained_encoder(tmp_path: Pat
     (line,) = verdict_of(tmp_path).lines
     assert "no objective is best on any" in line
     assert "On none of the 2" in line
+
+
+def test_own_labels_are_not_among_the_tasks_together(tmp_path: Path) -> None:
+    levels = {"token": (0.8, 0.62), "span": (0.6, 0.72), "untrained": (0.3, 0.3)}
+    for objective, (own, other) in levels.items():
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            for task in ("m1", "m2", "m3"):
+                make_score(folder, task, answers(own, task, objective, seed), is_own=True)
+            for task in ("a", "b"):
+                make_score(folder, task, answers(other, task, objective, seed))
+    *_, line = verdict_of(tmp_path).lines
+    assert line.startswith("Over 2 tasks together: span is significantly above every other")
+    (table,) = compare(tmp_path).tables
+    assert [(one.name, len(one.tasks)) for one in table.aggregates] == [
+        ("all tasks", 5),
+        ("all but your labels", 2),
+    ]
+
+
+def test_a_suite_is_not_all_tasks(tmp_path: Path) -> None:
+    """`span` lacks a task, so nothing is said about all tasks together."""
+    for objective, level in (("token", 0.8), ("span", 0.6), ("untrained", 0.3)):
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            for task in ("a", "b", "c"):
+                if objective != "span" or task != "c":
+                    make_score(folder, task, answers(level, task, objective, seed))
+    suites = {"part": ["a", "b"]}
+    found = verdict(TableSet.from_records(read_runs(tmp_path), suites=suites).tables[0])
+    assert "together" not in found.lines[0]
+    assert found.lines[0].startswith("On 3 tasks: significantly best: token on a and b")

@@ -150,3 +150,23 @@ def test_the_half_width_of_one_task_is_in_points(tmp_path: Path) -> None:
         assert interval is not None
         shown = float(place.score.split("±")[1])
         assert abs(shown - 100 * interval.half_width) < 0.06
+
+
+def test_only_scored_seeds_are_evidence(tmp_path: Path) -> None:
+    for name, scored in (("good", (0,)), ("poor", (0, 1, 2))):
+        for seed in range(3):
+            folder = make_run(tmp_path, name, seed)
+            if seed in scored:
+                make_score(folder, "sense", [1.0] * 10 + [0.0] * 10)
+    (table,) = compare(tmp_path, "good").tables
+    seeds = {place.name: place.evidence[0] for place in ranking(table, "table_1").places}
+    assert seeds == {"good": "1 seed", "poor": "3 seeds"}
+
+
+def test_an_unbounded_metric_has_a_width_of_any_length(tmp_path: Path) -> None:
+    for name, low, high in (("good", -400.0, 500.0), ("poor", -500.0, 300.0)):
+        for seed in range(2):
+            make_score(make_run(tmp_path, name, seed), "margins", [low, high] * 5, metric="margin")
+    (table,) = compare(tmp_path, "good").tables
+    scores = [place.score for place in ranking(table, "table_1").places]
+    assert not any("> 100" in score for score in scores), scores
