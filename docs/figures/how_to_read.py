@@ -5,7 +5,7 @@
 `how_to_read.svg`: one column of the table (`sense_right` of results/reference/micro) as scores and
 as differences. Two intervals may overlap although their paired difference excludes zero, and an
 interval that includes zero is no proof of equality. `moderation.svg`: one column of
-results/reference/real (`obj_number`, two seeds) with the spread between the seeds of each
+results/reference/real (`obj_number`, three seeds) with the spread between the seeds of each
 objective by itself and moderated, and the intervals that follow from both.
 """
 
@@ -103,7 +103,8 @@ def moderation() -> Any:
     rows = [row for row in own.rows if row.kind != "baseline"]
     for place, row in enumerate(rows):
         spreads = [
-            100 * one.seed_variance(MODERATED_COLUMN, row) ** 0.5 for one in (own, moderated)
+            100 * (len(row.finished) * one.variance_of_mean(MODERATED_COLUMN, row)) ** 0.5
+            for one in (own, moderated)
         ]
         left.plot(spreads, [place, place], color=BLUE, linewidth=1)
         left.plot(spreads[0], place, "o", color=FAINT, markersize=6, markerfacecolor="white")
