@@ -47,6 +47,11 @@ class Run:
     record: RunRecord
     """The contents of run.json, and the scores."""
 
+    @property
+    def attention(self) -> Any:
+        """The attention pattern of its features; of an untouched checkpoint, that one's own."""
+        return self.record.data.get("attention", self.objective.attention)
+
     def __repr__(self) -> str:
         data = self.record.data
         shape = self.encoder.shape
@@ -128,7 +133,7 @@ def features(
             raise BenchError(f"texts: give text or a list of texts, got {text!r}")
     if not listed:
         raise BenchError("texts: the list is empty; give one text or more")
-    reader = RunReader(loaded.encoder, None, loaded.tokenizer, None, loaded.objective.attention)
+    reader = RunReader(loaded.encoder, None, loaded.tokenizer, None, loaded.attention)
     pooled = reader.features(listed).pooled
     return {
         (layer, pooling): pooled[:, layer, place].copy()
@@ -163,8 +168,8 @@ def fill(
     from bench.probing.task import NotApplicableError
 
     loaded = run if isinstance(run, Run) else load_run(run, out=out)
-    scoring, attention = loaded.record.data["scoring"], loaded.objective.attention
-    reader = RunReader(loaded.encoder, loaded.head, loaded.tokenizer, scoring, attention)
+    scoring = loaded.record.data["scoring"]
+    reader = RunReader(loaded.encoder, loaded.head, loaded.tokenizer, scoring, loaded.attention)
     try:
         return reader.fill(text, k)
     except NotApplicableError as reason:

@@ -182,6 +182,11 @@ def _continued(experiment: Experiment) -> str | None:
     return (
         f"{init.name} ({init.family}, sha256 {init.sha256[:8]}) with {head}; learning rate "
         f"{training.learning_rate:g} ({source}), warm-up over {training.warmup:.0%} of the budget"
+        + (
+            f"; forgetting on {experiment.forget.display_name}"
+            if experiment.forget is not None
+            else ""
+        )
     )
 
 

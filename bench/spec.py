@@ -224,10 +224,16 @@ class Init:
     """Where it lies on this machine; not part of the identity."""
     has_head: bool
     """Whether it has a head that predicts tokens."""
+    scoring: Literal["masked", "shifted", "causal"] = "masked"
+    """How its head predicts them."""
+    attention: Literal["full", "causal"] = "full"
+    """The attention pattern of its features."""
 
     def identity(self) -> dict[str, str]:
-        """Everything that determines the weights."""
-        return {"family": self.family, "sha256": self.sha256}
+        """Everything that determines the weights and the scores of the untouched checkpoint."""
+        predicts = {"scoring": self.scoring, "attention": self.attention}
+        is_usual = predicts == {"scoring": "masked", "attention": "full"}
+        return {"family": self.family, "sha256": self.sha256} | ({} if is_usual else predicts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,10 +277,6 @@ class RunSpec:
             **({"tuned": list(self.tuned)} if self.tuned else {}),
             **({"init": self.init.identity()} if self.init else {}),
         }
-
-    def predicts_tokens(self, trains: bool) -> bool:
-        """Whether its token head means something: that of an untouched checkpoint may be new."""
-        return trains or self.init is None or self.init.has_head
 
     @property
     def id(self) -> str:

@@ -197,13 +197,13 @@ def evaluation_of(experiment: Experiment, prepared: PreparedCorpus, out: Path) -
 def _prepare_forget(experiment: Experiment, prepared: PreparedCorpus) -> Path | None:
     """The token stores of the second corpus, with the tokenizer of the first."""
     from bench.corpus.preparation import default_cache, prepare_corpus
+    from bench.corpus.words.models import MODELS
 
     if experiment.forget is None:
         return None
     tokenizer, size = prepared.folder / "tokenizer.json", experiment.shape.vocab_size
-    return prepare_corpus(
-        experiment.forget, tokenizer, size, default_cache(), None, experiment.words
-    ).folder
+    words = experiment.words if experiment.words in MODELS else "auto"  # a file is of --corpus
+    return prepare_corpus(experiment.forget, tokenizer, size, default_cache(), None, words).folder
 
 
 def _tuning(experiment: Experiment, name: str) -> dict[str, Any] | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, RefusedError
 from bench.machine import cores
 from bench.settings import as_mapping, from_mapping, whole_number
 from bench.sizes import Size, continued_size
@@ -34,11 +35,34 @@ def read_checkpoint(text: Any, option: str, records: Path) -> Checkpoint:
     name = str(text)
     if name.startswith(HUB_PREFIX) or Path(name).expanduser().exists() or os.sep in name:
         return open_checkpoint(name)
-    folders = selected_folders(records, [name])
+    try:
+        folders = _without_continuations(selected_folders(records, [name]))
+    except BenchError as error:
+        if isinstance(error, RefusedError):
+            raise
+        raise BenchError(
+            f"{option} {name}: no such folder, and {error}; a model of the hub is hf:{name}"
+        ) from None
     if len(folders) > 1:
         names = ", ".join(folder.name for folder in folders[:4])
         raise BenchError(f"{option} {name} is the beginning of several runs ({names}); name one")
     return open_checkpoint(str(folders[0]))
+
+
+def name_of(text: Any, checkpoint: Checkpoint | None) -> Any:
+    """The text of `--init` for commands: the beginning of an id may have several runs later."""
+    is_run = checkpoint is not None and checkpoint.init.name.startswith(str(text))
+    return checkpoint.init.name if checkpoint is not None and is_run else text
+
+
+def _without_continuations(folders: list[Path]) -> list[Path]:
+    """The runs without those that continue another one of them, whose ids may begin alike."""
+    sources = {
+        folder: json.loads((folder / "run.json").read_text(encoding="utf-8")).get("init", {})
+        for folder in folders
+    }
+    names = {folder.name for folder in folders}
+    return [folder for folder in folders if sources[folder].get("name") not in names]
 
 
 def read_encoders(encoders: Any, records: Path) -> tuple[Checkpoint, ...]:

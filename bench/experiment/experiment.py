@@ -18,6 +18,7 @@ from bench.errors import BenchError
 from bench.experiment.checkpoints import (
     NOT_CONTINUED,
     continued,
+    name_of,
     read_checkpoint,
     read_encoders,
 )
@@ -236,6 +237,7 @@ def resolve(
     sizes = ladder.split(",") if isinstance(ladder, str) else [str(one) for one in ladder]
     sizes = [one.strip() for one in sizes if one.strip()]
     checkpoint = None if init is None else read_checkpoint(init, "--init", Path(records))
+    init = name_of(init, checkpoint)
     if forget is not None and checkpoint is None:
         raise BenchError("--forget measures what a checkpoint forgets; give --init with it")
     if sizes and checkpoint is None:
@@ -309,7 +311,7 @@ def resolve(
         encoders=tuple(one.init for one in read_encoders(encoder, Path(records))),
         forget=None
         if forget is None
-        else _open([str(forget)], registry, text_column, size, num_words),
+        else _open([str(forget)], registry, text_column, size, num_words, documents),
     )
 
 

@@ -38,7 +38,8 @@ def model_card(model: ExportedModel, folder: str, text_license: str | None) -> s
         _front_matter(model, text_license),
         f"# {model.name}\n",
         f"`{model.architecture.class_name}` with {shape.num_layers} layers x {shape.hidden_size}, "
-        f"pretrained with the objective `{objective.display_name}`: {objective.summary} "
+        f"{'continued' if model.run.record.continues else 'pretrained'} with the objective "
+        f"`{objective.display_name}`: {objective.summary} "
         f"({objective.source}). The weights are those of a run of `bench`, which compares "
         "pretraining objectives.\n",
         "".join(f"- {note}\n" for note in model.notes),
@@ -104,16 +105,28 @@ def _front_matter(model: ExportedModel, text_license: str | None) -> str:
         "pipeline_tag": "sentence-similarity" if embedding else task,
         "tags": ["bench", "modernbert", model.run.objective.name],
         **({"license": text_license} if text_license else {}),
+        **_base_model(model.run.record.continues),
         "bench": facts,
     }
     lines = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
     return "\n".join(["---", *lines, "---", ""])
 
 
+def _base_model(continues: str | None) -> dict[str, str]:
+    """The model of the hub that was continued."""
+    if continues is None or not continues.startswith("hf:"):
+        return {}
+    return {"base_model": continues.removeprefix("hf:").partition(" ")[0].partition("@")[0]}
+
+
 def _training_rows(run: Run) -> list[tuple[str, str]]:
     data, training = run.record.data, run.record.data["spec"]["training"]
     spent, budget = data["spent"], data["budget"]
-    rows = [
+    rows = []
+    if run.record.continues:
+        only = "what it was trained on before is not among the figures below"
+        rows.append(("continues", f"{run.record.continues}; {only}"))
+    rows += [
         ("corpus", f"{data.get('corpus', 'unknown')} (sha256 {data['corpus_sha256'][:16]})"),
         ("objective", run.objective.display_name),
         ("settings", _pairs(as_mapping(run.objective)) or "none"),

@@ -372,11 +372,18 @@ class Pretraining:
             point["validation_loss_at_15"] = self.validation_loss(customary)
         if self.forget is not None:
             store = self.forget.train if self.forget.heldout is None else self.forget.heldout
-            point["forget_loss"] = self.validation_loss(self.objective, store)
+            point["forget_loss"] = self.validation_loss(self.objective, store, 1.0)
+        if self.spec.init is not None and not self.curve:
+            point["start_loss"] = self.validation_loss(self.objective, None, 1.0)  # as at the end
         self.curve.append(point)
 
-    def validation_loss(self, objective: Objective, store: TokenStore | None = None) -> float:
-        """The mean loss of `objective` on the held-out rows of `store`, in nats."""
+    def validation_loss(
+        self,
+        objective: Objective,
+        store: TokenStore | None = None,
+        progress: float | None = None,
+    ) -> float:
+        """The mean loss on held-out rows, in nats; it may depend on the progress."""
         read_before = self.encoder.tokens_read
         self.encoder.eval()
         self.head.eval()
@@ -384,7 +391,7 @@ class Pretraining:
             self.corpus.heldout if store is None else store,
             self.reader,
             self.rows_per_step,
-            self.progress,
+            self.progress if progress is None else progress,
             lambda batch, noise: self._loss(objective, batch, noise)[0],
         )
         self.encoder.train()

@@ -114,7 +114,8 @@ def execute(
     with exclusive(lock, wait):
         is_needed = ranks.from_first(not final.exists())
         if is_needed:
-            is_inexact = claim(work, spec, allow_inexact)
+            second = None if forget is None else forget.corpus_sha256
+            is_inexact = claim(work, spec, allow_inexact, second)
             run = open_run()
             rates = realised_rates(objective, corpus, run.reader, spec.seed)
             for rate in rates:
@@ -135,9 +136,25 @@ def execute(
             }
             _finish(run, weights, final, outcome | dict(facts or {}))
         verify_run(final, spec)
+        if not is_needed and forget is not None:
+            _warn_of_other_forget(final, forget, on_note)
         shutil.rmtree(work, ignore_errors=True)
         lock.unlink(missing_ok=True)  # a process that still waits for it finds the finished run
     return final
+
+
+def _warn_of_other_forget(
+    final: Path, forget: PreparedCorpus, on_note: Callable[[str], None]
+) -> None:
+    """Say so if a finished run was measured with another second corpus, or with none."""
+    record = json.loads((final / "run.json").read_bytes())
+    measured = record.get("forgetting", {})
+    if record["spent"]["tokens"] and measured.get("corpus_sha256") != forget.corpus_sha256:
+        before = f"with --forget {measured['corpus']}" if measured else "without --forget"
+        on_note(
+            f"WARNING: this run was finished {before}, so its loss on {forget.name} is unknown; "
+            f"to measure it, repeat the run with another --out"
+        )
 
 
 def _refuse_no_predictions(run: Pretraining, status: str) -> None:

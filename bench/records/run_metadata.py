@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from bench.machine import cores
+from bench.pretraining.checkpoints.modules import head_scoring, keeps_head, native_attention
 from bench.pretraining.encoder.compiled import is_compiled
 from bench.pretraining.loop import Pretraining
 from bench.records.unigram import unigram_loss
@@ -36,7 +37,8 @@ def run_metadata(run: Pretraining) -> dict[str, Any]:
         "settings": dict(spec.settings),
         "seed": spec.seed,
         "size": spec.size,
-        "scoring": run.objective.scoring if spec.predicts_tokens(run.objective.trains) else None,
+        "scoring": head_scoring(spec, run.objective),
+        "attention": native_attention(spec, run.objective),
         "spec": spec.identity(),
         "comparison": spec.comparison,
         "budget": {"axis": spec.budget.axis, "amount": spec.budget.amount},
@@ -75,11 +77,22 @@ def run_metadata(run: Pretraining) -> dict[str, Any]:
 def _continuation(run: Pretraining) -> dict[str, Any]:
     """The checkpoint that was continued, and the loss on a second corpus before and after."""
     facts: dict[str, Any] = {}
-    if run.spec.init is not None:
-        facts["init"] = {"name": run.spec.init.name, "has_head": run.spec.init.has_head}
+    init = run.spec.init
+    if init is not None:
+        facts["init"] = {
+            "name": init.name,
+            "has_head": init.has_head,
+            "keeps_head": keeps_head(run.spec, run.objective, run.vocabulary),
+            "start_loss": _finite(run.curve[0].get("start_loss") if run.curve else None),
+        }
     if run.forget is not None and run.curve and "forget_loss" in run.curve[0]:
         before, after = (_finite(run.curve[i]["forget_loss"]) for i in (0, -1))
-        facts["forgetting"] = {"corpus": run.forget.name, "before": before, "after": after}
+        facts["forgetting"] = {
+            "corpus": run.forget.name,
+            "corpus_sha256": run.forget.corpus_sha256,
+            "before": before,
+            "after": after,
+        }
     return facts
 
 

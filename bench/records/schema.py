@@ -54,6 +54,22 @@ class Tuning(Record):
     seconds: _Amount
 
 
+class _Continued(Record):
+    """The checkpoint that a run continues."""
+
+    name: str = ""
+    has_head: _Flag = False
+    keeps_head: _Flag = False
+    start_loss: _Number | None = None
+
+
+class _Forgetting(Record):
+    corpus: str = ""
+    corpus_sha256: str = ""
+    before: _Number | None = None
+    after: _Number | None = None
+
+
 class Run(Record):
     """A pretraining: `run.json`."""
 
@@ -67,6 +83,7 @@ class Run(Record):
     size: _Name
     spec: dict[str, Any]
     scoring: Literal["masked", "shifted", "causal"] | None
+    attention: Literal["full", "causal"] = "full"
     budget: _Budget
     spent: _Spent
     parameters: _Parameters
@@ -76,6 +93,8 @@ class Run(Record):
     comparison: str
     validation_loss: _Number | None = None
     unigram_loss: _Number | None = None
+    init: _Continued = _Continued()
+    forgetting: _Forgetting = _Forgetting()
     options: list[tuple[str, str]] = []
     tuning: Tuning | None = None
 

@@ -52,6 +52,15 @@ class RunRecord:
         return str(self.data["status"])
 
     @property
+    def continues(self) -> str | None:
+        """The checkpoint that the run continues, with a part of its sha256."""
+        init = self.data["spec"].get("init")
+        if not isinstance(init, dict):
+            return None
+        name = self.data.get("init", {}).get("name", "")
+        return f"{name} ({str(init.get('sha256'))[:8]})".strip()
+
+    @property
     def machine(self) -> str:
         """The machine in words: `AMD EPYC, 1 thread, torch 2.13.0`."""
         spec, hardware = self.data["spec"], self.data.get("hardware")
@@ -188,8 +197,9 @@ def _not_learned(folder: Path, data: dict[str, Any], files: Mapping[str, Any]) -
             f"its validation loss is {loss:.2f} nats, and predicting every token by its frequency "
             f"gives {unigram:.2f}"
         )
-    if _CURVE not in files:
-        return None
+    continued = data.get("init", {})
+    if continued.get("keeps_head") or _CURVE not in files:
+        return None  # a checkpoint may know the text already; see `learning_warnings`
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -199,6 +209,7 @@ def _not_learned(folder: Path, data: dict[str, Any], files: Mapping[str, Any]) -
     if _LOSS not in curve.column_names or curve.num_rows < 2:
         return None
     first, last = (curve.column(_LOSS)[row].as_py() for row in (0, curve.num_rows - 1))
+    first = continued.get("start_loss", first)  # corrupted as at the end, so that they compare
     if first is None or last is None or not last >= first:  # unknown, NaN, or lower
         return None
     return f"its validation loss was {first:.3f} nats at the start and {last:.3f} at the end"

@@ -95,13 +95,14 @@ def _refuse_other(before: dict[str, Any], spec: RunSpec, work: Path) -> None:
             )
 
 
-def claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
+def claim(work: Path, spec: RunSpec, allow_inexact: bool, second_corpus: str | None = None) -> bool:
     """Open the folder of an unfinished run; refuse work that was started from something else.
 
     Args:
         work: The folder; created if it does not exist.
         spec: Specification of the run.
         allow_inexact: Accept another thread count or version of torch.
+        second_corpus: Fingerprint of the text of `--forget`, whose loss is part of the curve.
 
     Returns:
         Whether the run is inexact: its thread count or version of torch changed on the way.
@@ -110,7 +111,7 @@ def claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
         RefusedError: The run was started from something else, it would not be bit-exact, or the
             folder is damaged.
     """
-    identity = spec.identity() | {"is_inexact": False}
+    identity = spec.identity() | {"is_inexact": False, "second_corpus": second_corpus}
     path = work / "identity.json"
     if not checkpoints(work):  # no checkpoint exists, so changed plugin code is accepted
         work.mkdir(parents=True, exist_ok=True)
@@ -120,7 +121,7 @@ def claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
         with open_regular(path) as file:
             before = json.loads(file.read())
         was_inexact, training = before.pop("is_inexact"), dict(before["training"])
-        threads = training.pop("threads")
+        threads, measured = training.pop("threads"), before.pop("second_corpus", None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise RefusedError(f"{path} is damaged; remove {work} to start over") from None
     changes = {
@@ -134,6 +135,11 @@ def claim(work: Path, spec: RunSpec, allow_inexact: bool) -> bool:
                 f"not bit-exact: {name} was {old} when this run was started and is {new} now; "
                 f"restore it, resume with --allow-inexact, or remove {work} to start over"
             )
+    if measured != second_corpus:
+        raise RefusedError(
+            f"--forget changed since this run was started: {measured} before, {second_corpus} now; "
+            f"give the same file to resume, or remove {work} to start over"
+        )
     is_inexact = bool(was_inexact) or any(old != new for old, new in changes.values())
     write_atomic(path, json.dumps(identity | {"is_inexact": is_inexact}).encode())
     return is_inexact

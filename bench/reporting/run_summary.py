@@ -54,6 +54,8 @@ class RunSummary:
     parameters: Mapping[str, int]
     """Parameters of the encoder, and extra ones that are discarded after pretraining."""
     settings: Mapping[str, Any]
+    continues: str | None
+    """The checkpoint that it continues; its own cost is not known."""
     scores: tuple[ScoreSummary, ...]
 
     @property
@@ -75,6 +77,7 @@ class RunSummary:
             "spent": self.spent,
             "parameters": self.parameters,
             "settings": self.settings,
+            "continues": self.continues,
             "scores": [vars(score) for score in self.scores],
         }
 
@@ -88,6 +91,8 @@ class RunSummary:
             f"  parameters: {parameters['encoder']:,} of the encoder, {parameters['extra']:,} "
             "discarded after pretraining",
         ]
+        if self.continues is not None:
+            lines.insert(1, f"  continues: {self.continues}")
         for score in self.scores:
             lines += ["", *_score_lines(score)]
         if not self.scores:
@@ -130,6 +135,7 @@ def summarize(run: RunRecord) -> RunSummary:
     return RunSummary(
         name=data["id"],
         **{key: data[key] for key in keys},
+        continues=run.continues,
         scores=tuple(_score_summary(score) for score in sorted(run.scores, key=_order)),
     )
 

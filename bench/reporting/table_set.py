@@ -175,10 +175,12 @@ def _uniquely_named(rows: Sequence[Row]) -> list[Row]:
 def _titles(groups: list[list[RunRecord]]) -> list[tuple[str, str]]:
     """(comparison, title) of each group: corpus, size, budget, and differences between groups."""
     facts = [_facts(group[0]) for group in groups]
+    if any("continues" in fact for fact in facts):
+        facts = [{"continues": "nothing", **fact} for fact in facts]
     differing = _differing_facts(facts)
     titles = []
     for index, (group, fact) in enumerate(zip(groups, facts, strict=True)):
-        continued = ["continues"] if "continues" in fact else []
+        continued = ["continues"] if fact.get("continues", "nothing") != "nothing" else []
         shown = dict.fromkeys(["corpus", "size", "budget", *continued, *differing])
         title = ", ".join(f"{key} {fact.get(key, 'unknown')}" for key in shown)
         if len(groups) > 1:
@@ -226,9 +228,8 @@ def _facts(run: RunRecord) -> dict[str, str]:
         name, _, tried = label.partition("=")
         facts[name] = f"tuned ({tried})"
     facts.pop("tuned", None)
-    if "init" in data["spec"]:
+    if run.continues is not None:
         facts = {key: value for key, value in facts.items() if not key.startswith("init.")}
-        sha256, name = data["spec"]["init"]["sha256"], data.get("init", {}).get("name", "")
-        facts["continues"] = f"{name} ({sha256[:8]})".strip()
+        facts["continues"] = run.continues
     facts.pop("training.threads", None)
     return facts | {"machine": run.machine}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bench.experiment import resolve
 from bench.experiment.experiment import Experiment
 from bench.plan import make_plan, render
 from bench.reporting.directions import read_directions, verify
+from bench.storage import write_manifest
 from tests.helpers.registry import REGISTRY
 
 
@@ -74,7 +76,7 @@ def test_settings_that_fit_the_checkpoint_are_accepted(run: Path) -> None:
 @pytest.mark.parametrize(
     ("init", "words"),
     [
-        ("nothing-at-all", "no run named"),
+        ("nothing-at-all", "no such folder, and no run named .*hf:nothing-at-all"),
         ("./nothing", "no checkpoint"),
         ("hf:two words", "names no model"),
         ("", "give a folder"),
@@ -133,3 +135,39 @@ def test_the_untouched_checkpoint_and_a_public_encoder_are_rows(
     assert found[about] == "the scores"  # they are limited to 100 examples
     again = bench.compare(out=tmp_path / "out", baseline="untrained")
     assert again.tables[0].difference_to == "not continued"
+
+
+def test_the_beginning_of_an_id_stays_one_run(run: Path, tmp_path: Path) -> None:
+    """Its continuation has an id that begins alike; commands name the whole id."""
+    shutil.copytree(run.parents[1], tmp_path / "out")
+    first = resolve("span", REGISTRY, tasks="none", init="token", records=tmp_path / "out")
+    assert dict(first.options)["--init"] == run.name
+    other = tmp_path / "out" / "runs" / f"{run.name[:-8]}00000000"
+    shutil.copytree(run, other)
+    record = json.loads((run / "run.json").read_text()) | {"id": other.name}
+    (other / "run.json").write_text(json.dumps(record | {"init": {"name": run.name}}))
+    write_manifest(other, [path.name for path in run.iterdir() if path.is_file()])
+    again = resolve("span", REGISTRY, tasks="none", init="token", records=tmp_path / "out")
+    assert again.init is not None
+    assert again.init.name == run.name
+
+
+@pytest.mark.slow
+def test_a_causal_run_is_scored_as_it_was_trained(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "budget": "20k", "seeds": 1, "tasks": "agreement", "limit": 100, "device": "cpu",
+        "out": tmp_path, "progress": False,
+    }  # fmt: skip
+    bench.run("causal", **options)
+    (source,) = (tmp_path / "runs").glob("causal-*")
+    found = bench.run("token", init=source, encoder=[source], **options)
+    (table,) = found.tables
+    (public,) = (row.name for row in table.rows if row.is_public)
+    (own,) = (t for t in bench.compare(out=tmp_path).tables if "continues nothing" in t.title)
+    for column in table.columns:
+        expected = own.cells["causal", column.name].interval
+        for name in ("not continued", public):
+            interval = table.cells[name, column.name].interval
+            assert expected is not None
+            assert interval is not None
+            assert interval.mean == expected.mean, name

@@ -53,18 +53,17 @@ def run_subject(spec: RunSpec, objective: Objective, folder: Path) -> Subject:
     """A finished run; a causal one is probed as trained and, a second time, with full attention."""
     import functools
 
+    from bench.pretraining.checkpoints.modules import head_scoring, native_attention
     from bench.probing.reader.reader import RunReader
     from bench.records.run_folder import load_run
 
     loaded = functools.cache(lambda: load_run(folder, objective, spec.device))
-    scoring = objective.scoring if spec.predicts_tokens(objective.trains) else None
+    scoring, pattern = head_scoring(spec, objective), native_attention(spec, objective)
     return Subject(
         folder,
         {"run": folder.name},
-        ("native", "bidirectional") if objective.attention == "causal" else ("native",),
-        lambda attention, prepared: RunReader(
-            *loaded(), scoring, objective.attention, attention, prepared
-        ),
+        ("native", "bidirectional") if pattern == "causal" else ("native",),
+        lambda attention, prepared: RunReader(*loaded(), scoring, pattern, attention, prepared),
         is_pretrained_here=True,
     )
 
@@ -109,7 +108,7 @@ class _Failures:
 def encoder_subject(init: Init, device: str, out: Path) -> Subject:
     """A public encoder, frozen; its scores lie beside those of the baselines."""
 
-    def open_reader(_: AttentionName, prepared: Path | None) -> Reader:
+    def open_reader(attention: AttentionName, prepared: Path | None) -> Reader:
         from bench.corpus.tokenizer import TextTokenizer
         from bench.pretraining.checkpoints.modules import load_checkpoint_modules
         from bench.pretraining.checkpoints.source import open_checkpoint
@@ -119,7 +118,8 @@ def encoder_subject(init: Init, device: str, out: Path) -> Subject:
         encoder, head = load_checkpoint_modules(init, checkpoint.shape)
         head = None if head is None else head.to(device)
         tokenizer = TextTokenizer.from_file(checkpoint.tokenizer)
-        return RunReader(encoder.to(device), head, tokenizer, "masked", prepared=prepared)
+        modules = encoder.to(device), head, tokenizer
+        return RunReader(*modules, init.scoring, init.attention, attention, prepared)
 
     slug = re.sub(r"[^a-z0-9]+", "_", init.name.lower()).strip("_")[:40]
     whose = {

@@ -145,7 +145,7 @@ def _roberta(class_name: str) -> Family:
         _post_norm_states,
         _roberta_head,
         "lm_head.dense.weight",
-        reserved_positions=lambda config: int(config.pad_token_id) + 1,  # they follow padding's
+        reserved_positions=lambda config: int(config.pad_token_id or 0) + 1,  # they follow padding
     )
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from safetensors import SafetensorError
 
-from bench.errors import RefusedError
+from bench.errors import BenchError, RefusedError
 from bench.pretraining.checkpoints.adapter import CheckpointEncoder, CheckpointHead, adapted
 from bench.pretraining.checkpoints.families import base_model, family_named, masked_model_class
 from bench.pretraining.checkpoints.source import ARCHITECTURE, OWN, read_config, sha256_of
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench.corpus.tokenizer import Vocabulary
-    from bench.pretraining.objective import Objective
+    from bench.pretraining.objective import Objective, Scoring
     from bench.spec import EncoderShape, Init, RunSpec
 
 
@@ -66,6 +68,8 @@ def load_checkpoint_modules(
         RefusedError: It is not the one that was submitted.
     """
     folder = Path(init.folder)
+    if not folder.is_dir():
+        raise BenchError(f"the checkpoint {init.name} is no longer at {folder}; bring it back")
     sha256 = sha256_of(folder, init.name)
     if sha256 != init.sha256:
         raise RefusedError(
@@ -107,6 +111,41 @@ def run_modules(
     head = _with_token_heads(objective.head(shape, vocabulary), own)
     names = read_tensors(folder / "head.safetensors").keys()
     return encoder, head if head.state_dict().keys() == names else drawn
+
+
+def head_scoring(spec: RunSpec, objective: Objective) -> Scoring | None:
+    """How the head of a run predicts tokens; that of an untouched checkpoint as it was trained."""
+    if spec.init is None or objective.trains:
+        return objective.scoring
+    return spec.init.scoring if spec.init.has_head else None
+
+
+def native_attention(spec: RunSpec, objective: Objective) -> Literal["full", "causal"]:
+    """The attention pattern of a run's features; of an untouched checkpoint, its own."""
+    is_own = spec.init is None or objective.trains
+    return objective.attention if is_own else spec.init.attention  # type: ignore[union-attr]
+
+
+def keeps_head(spec: RunSpec, objective: Objective, vocabulary: Vocabulary) -> bool:
+    """Whether a run goes on with the whole head of its checkpoint and with what that predicts."""
+    return (
+        spec.init is not None
+        and spec.init.has_head
+        and spec.init.scoring == objective.scoring
+        and _is_ordinary(objective.head(spec.encoder, vocabulary))
+    )
+
+
+def _is_ordinary(head: nn.Module) -> bool:
+    """Whether a head consists of ordinary token heads alone."""
+    if type(head) is TokenHead:
+        return True
+    children = list(head.children())
+    return (
+        bool(children)
+        and not list(head.parameters(recurse=False))
+        and all(map(_is_ordinary, children))
+    )
 
 
 def write_architecture(encoder: SharedEncoder, folder: Path) -> list[str]:
@@ -174,21 +213,35 @@ def _from_transformers(
     """
     family = family_named(init.family, init.name)
     cls = masked_model_class(family)
-    with torch.random.fork_rng(devices=[]), _quiet():
-        model, report = cls.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+    try:
+        with torch.random.fork_rng(devices=[]), _quiet():
+            model, report = cls.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+            )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise RefusedError(
+            f"the weights of {init.name} cannot be read ({type(error).__name__}: {error})"
+        ) from None
     names = {f"{model.base_model_prefix}.{name}" for name in base_model(model).state_dict()}
     missing = sorted(names & set(report["missing_keys"]))
-    if missing or report["mismatched_keys"]:
-        first = (missing or sorted(map(str, report["mismatched_keys"])))[0]
-        raise RefusedError(f"the weights of {init.name} do not fit its config.json: {first}")
+    missing += sorted(set(report["missing_keys"]) - names) if init.has_head else []
+    unknown = [name for name in report["unexpected_keys"] if _layer(name) >= shape.num_layers]
+    unfit = [*missing, *sorted(map(str, report["mismatched_keys"])), *sorted(unknown)]
+    if unfit:
+        raise RefusedError(f"the weights of {init.name} do not fit its config.json: {unfit[0]}")
     encoder, head = adapted(model, family, shape)
     return encoder, head if init.has_head else None
+
+
+def _layer(name: str) -> int:
+    """The layer that a weight belongs to; -1 if its name has none."""
+    found = re.search(r"\.layers?\.(\d+)\.", name)
+    return int(found[1]) if found else -1
 
 
 def _quiet() -> Any:

@@ -10,6 +10,7 @@ installed transformers; code that comes with a checkpoint is never run.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -100,6 +101,13 @@ def weight_files(folder: Path, origin: str) -> list[Path]:
         BenchError: There are none in safetensors.
     """
     files = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        with open_regular(index) as file:
+            names = set(json.loads(file.read()).get("weight_map", {}).values())
+        lacking = sorted(names - {path.name for path in files})
+        if lacking:
+            raise RefusedError(f"{origin} lacks {lacking[0]}, which {index.name} names")
     if not files:
         raise BenchError(
             f"{origin} has no weights in safetensors; a pickle (pytorch_model.bin) can run code "
@@ -132,7 +140,7 @@ def _of_transformers(folder: Path, name: str) -> Checkpoint:
             f"{name} has no tokenizer.json; AutoTokenizer.from_pretrained(...).save_pretrained(...)"
             " of transformers writes it"
         )
-    shape = _shape(config, TextTokenizer.from_file(tokenizer).vocabulary.size, name)
+    shape = _shape(config, _vocabulary_size(tokenizer, name), name)
     return Checkpoint(
         Init(
             family=str(config["model_type"]),
@@ -147,6 +155,23 @@ def _of_transformers(folder: Path, name: str) -> Checkpoint:
     )
 
 
+def _vocabulary_size(tokenizer: Path, name: str) -> int:
+    """Number of tokens, with those for the roles.
+
+    Raises:
+        BenchError: Its encoder has never seen a [MASK].
+    """
+    from tokenizers import Tokenizer
+
+    text_tokenizer = TextTokenizer.from_file(tokenizer)
+    if text_tokenizer.mask_spelling not in Tokenizer.from_file(str(tokenizer)).get_vocab():
+        raise BenchError(
+            f"{name}: its tokenizer.json has no [MASK], so its encoder has never seen one; bench "
+            "continues masked encoders"
+        )
+    return text_tokenizer.vocabulary.size
+
+
 def _of_run(folder: Path) -> Checkpoint:
     sha256 = sha256_of(folder, folder.name)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -155,13 +180,16 @@ def _of_run(folder: Path) -> Checkpoint:
     family = OWN
     if (folder / ARCHITECTURE).is_file():
         family = str(read_config(folder, folder.name)["model_type"])
+    scoring = record["scoring"]
     return Checkpoint(
         Init(
             family=family,
             sha256=sha256,
             name=folder.name,
             folder=str(folder),
-            has_head=record["scoring"] is not None,
+            has_head=scoring is not None and _has_ordinary_head(folder),
+            scoring=scoring or "masked",
+            attention=record.get("attention", "full"),
         ),
         from_mapping(EncoderShape, record["spec"]["encoder"], "encoder"),
         folder / "tokenizer.json",
@@ -176,7 +204,16 @@ def _shape(config: Mapping[str, Any], vocab_size: int, name: str) -> EncoderShap
         BenchError: The tokenizer does not fit, or the encoder has parts that would leak.
     """
     family = family_named(config.get("model_type"), name)
-    full = masked_model_class(family).config_class.from_dict(dict(config))
+    try:
+        full = masked_model_class(family).config_class.from_dict(dict(config))
+        full.hidden_size, full.num_hidden_layers, full.intermediate_size  # noqa: B018
+    except BenchError:
+        raise
+    except Exception as error:  # transformers has many
+        raise BenchError(
+            f"config.json of {name} is no configuration of {config.get('model_type')} "
+            f"({type(error).__name__}: {error})"
+        ) from None
     if vocab_size > full.vocab_size:
         raise BenchError(
             f"{name}: its tokenizer.json has {vocab_size} tokens with those for the roles [CLS], "
@@ -191,34 +228,70 @@ def _shape(config: Mapping[str, Any], vocab_size: int, name: str) -> EncoderShap
         raise BenchError(f"{name}: bench knows no positions of {full.position_embedding_type!r}")
     max_length = full.max_position_embeddings - family.reserved_positions(full)
     mlp_size = full.intermediate_size
-    return EncoderShape(
-        hidden_size=full.hidden_size,
-        num_layers=full.num_hidden_layers,
-        num_heads=full.num_attention_heads,
-        mlp_size=mlp_size if family.is_gated else max(1, round(2 * mlp_size / 3)),
-        max_length=max_length,
-        vocab_size=vocab_size,
-        rotary_theta=rotary_theta(max_length),
-    )
+    if full.hidden_size % full.num_attention_heads or max_length < 1:
+        raise BenchError(
+            f"config.json of {name}: {full.hidden_size} states over {full.num_attention_heads} "
+            f"heads and {max_length} positions fit no encoder"
+        )
+    values = {
+        "hidden_size": full.hidden_size,
+        "num_layers": full.num_hidden_layers,
+        "num_heads": full.num_attention_heads,
+        "mlp_size": mlp_size if family.is_gated else max(1, round(2 * mlp_size / 3)),
+        "max_length": max_length,
+        "vocab_size": vocab_size,
+        "rotary_theta": rotary_theta(max_length),
+    }
+    return from_mapping(EncoderShape, values, f"config.json of {name}")
 
 
 def _has_head(config: Mapping[str, Any], folder: Path, name: str) -> bool:
     """Whether the weights contain the head that predicts tokens, tied and as wide as the layers."""
-    names: set[str] = set()
-    for path in weight_files(folder, name):
-        with open_regular(path) as file:
-            size = int.from_bytes(file.read(8), "little")
-            try:
-                names |= json.loads(file.read(min(size, 1 << 27))).keys()
-            except ValueError:
-                raise RefusedError(f"{path} is no safetensors file") from None
-    narrow = config.get("embedding_size", config["hidden_size"]) != config["hidden_size"]
+    names = set[str]().union(*(_tensor_names(path) for path in weight_files(folder, name)))
+    width = config.get("hidden_size")  # without it the family's default, which has no other width
+    narrow = config.get("embedding_size", width) != width
     is_tied = config.get("tie_word_embeddings", True)
     return FAMILIES[config["model_type"]].head_weight in names and is_tied and not narrow
 
 
+def _has_ordinary_head(folder: Path) -> bool:
+    """Whether the head of a run is one token head, which alone can be continued."""
+    parts = {name.partition(".")[0] for name in _tensor_names(folder / "head.safetensors")}
+    return parts == {"dense", "norm", "bias"}
+
+
+def _tensor_names(path: Path) -> set[str]:
+    """The names of the tensors of a file.
+
+    Raises:
+        RefusedError: It is cut off, or no safetensors file.
+    """
+    with open_regular(path) as file:
+        size = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(min(size, 1 << 27)))
+            header.pop("__metadata__", None)
+            end = max((one["data_offsets"][1] for one in header.values()), default=0)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise RefusedError(f"{path} is no safetensors file") from None
+    if path.stat().st_size < 8 + size + end:
+        raise RefusedError(f"{path} is cut off: it has {path.stat().st_size:,} bytes")
+    return set(header)
+
+
 def _size_name(model_type: str, shape: EncoderShape) -> str:
     return f"{model_type.replace('-', '_')}_{shape.num_layers}x{shape.hidden_size}"
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder of the hub's cache has all files: other programs may have fetched some."""
+    index = folder / "model.safetensors.index.json"
+    shards = {"model.safetensors"}
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    elif any(folder.glob("*.safetensors")):
+        shards = set()
+    return all((folder / name).is_file() for name in {"config.json", "tokenizer.json", *shards})
 
 
 def _download(text: str) -> Path:
@@ -233,10 +306,10 @@ def _download(text: str) -> Path:
     from huggingface_hub import snapshot_download
 
     options: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(_PATTERNS)}
-    try:
-        return Path(snapshot_download(name, local_files_only=True, **options))
-    except Exception:  # the library has many; none of its files is in the cache
-        pass
+    with contextlib.suppress(Exception):  # the library has many; none of its files is in the cache
+        folder = Path(snapshot_download(name, local_files_only=True, **options))
+        if _is_whole(folder):
+            return folder
     require_network(text, "download the model where there is a network and give its folder")
     try:
         return Path(snapshot_download(name, **options))

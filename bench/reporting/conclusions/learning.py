@@ -78,6 +78,7 @@ def learning_warnings(table: Table) -> list[str]:
                 f"DID NOT LEARN: {row.name} ({which}{failed[0].not_learned}. Raise --budget, or "
                 "try other learning rates: --set training.learning_rate="
             )
+        warnings += _not_below_checkpoint(row)
         far = _far_apart(row)
         if far is not None:
             warnings.append(
@@ -85,6 +86,26 @@ def learning_warnings(table: Table) -> list[str]:
                 "learned more than others, so its mean says little; raise --budget"
             )
     return warnings
+
+
+def _not_below_checkpoint(row: Row) -> list[str]:
+    """The seeds whose held-out loss is not below that of the checkpoint they continue."""
+    pairs = [
+        (run.data["init"].get("start_loss"), run.data.get("validation_loss"))
+        for run in row.finished
+        if run.data.get("init", {}).get("keeps_head")
+    ]
+    known = [(first, last) for first, last in pairs if first is not None and last is not None]
+    worse = [f"{first:.2f} -> {last:.2f}" for first, last in known if last >= first]
+    if not worse:
+        return []
+    advice = "try other learning rates: --set training.learning_rate="
+    if any(run.data.get("overfits_from_epoch") is not None for run in row.finished):
+        advice = "it overfits, so give it more text or lower --budget"
+    return [
+        f"NO LOWER LOSS: {row.name} predicts held-out text no better than the checkpoint that it "
+        f"continues ({', '.join(worse)} nats); {advice}"
+    ]
 
 
 def _far_apart(row: Row) -> str | None:

@@ -17,12 +17,12 @@ _MAX_LENGTH = 300
 def provenance(table: Table) -> list[tuple[str, list[str]]]:
     """(fact, its distinct values over the runs) for everything that made the runs."""
     values_of: dict[str, dict[str, None]] = {}
-    runs = [run.data for row in table.rows for run in row.runs]
-    for data in runs:
-        spec = data["spec"]
+    for run in (run for row in table.rows for run in row.runs):
+        data, spec = run.data, run.data["spec"]
         facts = {
             "corpus": f"{data.get('corpus', 'unknown')}, sha256 {data['corpus_sha256']}",
             "tokenizer": f"sha256 {data['tokenizer_sha256']}",
+            **({"continues": run.continues} if run.continues else {}),
             "encoder": _flat(spec.get("encoder")),
             "training": _flat(spec.get("training")),
             "versions": _flat(data.get("versions")),

@@ -12,7 +12,14 @@ from typing import Any
 from bench.reporting.cells import Cell
 from bench.reporting.columns import Column
 from bench.reporting.conclusions.tuned import trial_rows
-from bench.reporting.formatting import BELOW, big_number, decimal, width, width_legend
+from bench.reporting.formatting import (
+    BELOW,
+    big_number,
+    decimal,
+    listing,
+    width,
+    width_legend,
+)
 from bench.reporting.rendering.legends import MIN_DETECTABLE, aggregate_legend, scores_legend
 from bench.reporting.table import Row, Table
 from bench.statistics.aggregate import Aggregate
@@ -251,25 +258,36 @@ def _learning_block(table: Table) -> Block | None:
     forgetting = {row.name: _forgetting(row) for row in table.rows}
     if any(forgetting.values()):
         header.append("second corpus")
+        names = {name for row in table.rows for name in _second_corpora(row).values()}
         for texts in rows:
             texts.append(forgetting[texts[0]] or "-")
         legend += (
-            "; second corpus: the same loss on the text of --forget, before -> after, mean over "
-            "seeds (- where the token head is new); a rise is forgetting"
+            f"; second corpus: the same loss on the text of --forget ({listing(sorted(names))}), "
+            "before -> after, mean over seeds (- where the head is not the checkpoint's own, or "
+            "predicts something else); a rise is forgetting"
         )
     return Block("did it learn?", header, rows, legend=legend) if rows else None
 
 
 def _forgetting(row: Row) -> str:
-    """The loss on a second corpus before and after; empty where it is unknown."""
+    """The loss on a second corpus before and after; empty where it is unknown or means nothing."""
     ends = []
     for end in ("before", "after"):
         mean = row.cost(lambda run, end=end: run.get("forgetting", {}).get(end))  # type: ignore[misc]
         ends.append(mean)
-    known = [run.data for run in row.runs if run.data.get("init", {}).get("has_head")]
-    if not known or None in ends:
+    is_kept = all(run.data.get("init", {}).get("keeps_head") for run in row.runs)
+    if not is_kept or None in ends:
         return ""
+    corpora = _second_corpora(row)
+    if len(corpora) > 1:
+        return f"of {listing(sorted(corpora.values()))}"
     return " -> ".join(f"{mean:.2f}" for mean in ends)
+
+
+def _second_corpora(row: Row) -> dict[str, str]:
+    """Fingerprint -> name of the texts of --forget."""
+    measured = [run.data["forgetting"] for run in row.finished if "forgetting" in run.data]
+    return {str(one.get("corpus_sha256")): str(one["corpus"]) for one in measured}
 
 
 def _overfits(run: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.corpus.preparation import PreparedCorpus, prepare_corpus
-from bench.errors import RefusedError, StoppedError
+from bench.errors import BenchError, RefusedError, StoppedError
 from bench.experiment import resolve
 from bench.pretraining.checkpoints.adapter import CheckpointEncoder, CheckpointHead
 from bench.pretraining.checkpoints.modules import initial_modules, load_checkpoint_modules
@@ -176,3 +177,116 @@ def test_the_loss_on_a_second_corpus_is_measured_before_and_after(tmp_path: Path
     losses = pq.read_table(folder / "curve.parquet").column("forget_loss").to_pylist()
     assert (forgetting["before"], forgetting["after"]) == (losses[0], losses[-1])
     assert losses[0] != losses[-1]
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "run.json").read_text()))
+
+
+def still(spec: RunSpec) -> RunSpec:
+    """The specification with a learning rate that moves no weight."""
+    return dataclasses.replace(
+        spec, training=dataclasses.replace(spec.training, learning_rate=1e-30)
+    )
+
+
+def test_an_objective_that_changes_with_progress_is_compared_with_itself(tmp_path: Path) -> None:
+    init = saved_model("bert", tmp_path)[1]
+    spec, objective, corpus = continuing(init, "biphasic", tmp_path / "cache")
+    folder = execute(still(spec), objective, corpus, tmp_path, lambda progress: None, forget=corpus)
+    record = record_of(folder)
+    losses = pq.read_table(folder / "curve.parquet").column("validation_loss").to_pylist()
+    assert losses[0] != pytest.approx(losses[-1], abs=0.01)  # causal at first, masked at the end
+    assert record["forgetting"]["before"] == pytest.approx(record["forgetting"]["after"], abs=1e-4)
+    assert record["init"]["start_loss"] == pytest.approx(losses[-1], abs=1e-4)
+    assert record["init"]["keeps_head"]
+
+
+@pytest.mark.parametrize("name", ["causal", "replaced_token", "t5_infilling", "mntp"])
+def test_another_head_or_another_prediction_is_not_the_checkpoints(
+    name: str, tmp_path: Path
+) -> None:
+    spec, objective, corpus = continuing(
+        saved_model("bert", tmp_path)[1], name, tmp_path / "cache", tokens=256
+    )
+    folder = execute(spec, objective, corpus, tmp_path, lambda progress: None)
+    assert record_of(folder)["init"]["keeps_head"] is False
+
+
+def test_another_second_corpus_is_said_and_never_mixed(tmp_path: Path) -> None:
+    spec, objective, corpus = continuing(
+        saved_model("bert", tmp_path)[1], "token", tmp_path / "cache"
+    )
+    second = prepare_corpus(
+        ListCorpus([f"{text} red gate" for text in TEXTS]),
+        corpus.folder / "tokenizer.json", spec.encoder.vocab_size, tmp_path / "cache",
+    )  # fmt: skip
+    done = lambda progress: None  # noqa: E731
+    with pytest.raises(StoppedError):
+        execute(spec, objective, corpus, tmp_path, done, stop_after(7), forget=second)
+    with pytest.raises(RefusedError, match="--forget changed since this run was started"):
+        execute(spec, objective, corpus, tmp_path, done, forget=corpus)
+    notes: list[str] = []
+    execute(spec, objective, corpus, tmp_path, done, forget=second)
+    execute(spec, objective, corpus, tmp_path, done, on_note=notes.append, forget=second)
+    assert notes == []
+    execute(spec, objective, corpus, tmp_path, done, on_note=notes.append, forget=corpus)
+    assert "was finished with --forget" in notes[0]
+
+
+def test_a_tokenizer_without_a_mask_is_refused(tmp_path: Path) -> None:
+    folder = saved_model("bert", tmp_path)[1]
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace("[MASK]", "[HIDE]"))
+    with pytest.raises(BenchError, match=r"has no \[MASK\]"):
+        open_checkpoint(str(folder))
+
+
+def _without_head_norm(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    for name in [name for name in weights if "predictions.transform.LayerNorm" in name]:
+        del weights[name]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def _with(key: str, value: Any) -> Any:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {key: value}))
+
+    return change
+
+
+def _cut(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _without_a_shard(folder: Path) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def _load(folder: Path) -> None:
+    checkpoint = open_checkpoint(str(folder))
+    load_checkpoint_modules(checkpoint.init, checkpoint.shape)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_without_head_norm, "do not fit its config.json: cls.predictions.transform.LayerNorm"),
+        (_with("num_hidden_layers", 1), r"do not fit its config.json: .*layer\."),
+        (_with("intermediate_size", 60), "do not fit its config.json"),
+        (_with("hidden_size", "24"), "no configuration of bert|fit no encoder|hidden_size"),
+        (_with("num_attention_heads", 5), "fit no encoder"),
+        (_with("max_position_embeddings", -1), "fit no encoder"),
+        (_cut, "is cut off"),
+        (_without_a_shard, "lacks model-2.safetensors"),
+    ],
+)
+def test_a_checkpoint_that_is_not_whole_is_refused(change: Any, words: str, tmp_path: Path) -> None:
+    folder = saved_model("bert", tmp_path)[1]
+    change(folder)
+    with pytest.raises((BenchError, RefusedError), match=words):
+        _load(folder)

@@ -92,3 +92,37 @@ def test_two_versions_of_a_task_do_not_decide_who_learned(tmp_path: Path) -> Non
     assert all(
         row.finished and row.is_ranked for row in found.tables[0].rows if row.name == "detect"
     )
+
+
+def continued(out: Path, name: str, seed: int = 0, **keys: Any) -> None:
+    """A run that continues a checkpoint, with its loss on a second corpus."""
+    init = {"name": "old", "has_head": True, "keeps_head": True, "start_loss": 2.0}
+    forgetting = {"corpus": "wiki", "corpus_sha256": "ab" * 32, "before": 3.0, "after": 3.5}
+    init, forgetting = init | keys.pop("init", {}), forgetting | keys.pop("forgetting", {})
+    folder = make_run(out, name, seed, init=init, forgetting=forgetting, **keys)
+    make_score(folder, "sense", answers(0.6, "sense", name, seed))
+
+
+def test_a_checkpoint_that_knows_the_text_already_is_ranked_and_named(tmp_path: Path) -> None:
+    for seed in range(2):
+        continued(tmp_path, "token", seed, validation_loss=2.1)
+        continued(tmp_path, "span", seed, validation_loss=1.5)
+    (table,) = compare(tmp_path).tables
+    assert all(row.is_ranked for row in table.rows)
+    warnings = [text for text in table.warnings if "NO LOWER LOSS" in text]
+    assert len(warnings) == 1
+    assert "NO LOWER LOSS: token predicts" in warnings[0]
+    assert "2.00 -> 2.10, 2.00 -> 2.10 nats" in warnings[0]
+
+
+def test_forgetting_is_shown_only_of_a_head_that_was_kept(tmp_path: Path) -> None:
+    continued(tmp_path, "token", validation_loss=1.5)
+    continued(tmp_path, "causal", validation_loss=1.5, init={"keeps_head": False})
+    other = {"corpus": "books", "corpus_sha256": "cd" * 32}
+    for seed, forgetting in enumerate(({}, other)):
+        continued(tmp_path, "span", seed, validation_loss=1.5, forgetting=forgetting)
+    text = " ".join(render(compare(tmp_path)).split())
+    assert "3.00 -> 3.50" in text
+    assert text.count("3.00 -> 3.50") == 1
+    assert "of books and wiki" in text
+    assert "the text of --forget (books and wiki)" in text
