@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, RefusedError, checked_keywords
+from bench.errors import BenchError, RefusedError, checked_keywords, unknown_name
 from bench.experiment import UNTRAINED, resolve
 from bench.experiment.objectives import variants as all_variants
 from bench.experiment.tasks import expand_suites, task_suites
 from bench.loaded_run import DEFAULT_OUT, Run, features, fill, load_run, records_folder
 from bench.registry import Registry
+from bench.settings import texts
 from bench.spec import Budget
 
 __all__ = ["Run", "compare", "features", "fill", "load_run", "run", "variants"]
@@ -165,7 +166,7 @@ def run(
 
 @checked_keywords
 def compare(
-    runs: str | Sequence[str] = (),
+    runs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     *,
     out: str | PathLike[str] = DEFAULT_OUT,
     baseline: str | None = None,
@@ -198,24 +199,30 @@ def compare(
     from bench._startup import paused_collection, without
     from bench.corpus.preparation import default_cache
     from bench.records.cache import read_cached_baselines, read_cached_runs
+    from bench.reporting.commands import compare_command
     from bench.reporting.comparison import Comparison
 
     if intervals not in ("moderated", "own"):
         raise BenchError(f"intervals: {intervals!r} is none of 'moderated', 'own'")
     folder, cache, suites = records_folder(out), default_cache(), task_suites(Registry())
-    selection = [runs] if isinstance(runs, str) else [str(run) for run in runs]
-    columns = expand_suites(tasks, suites)
+    selection = texts("runs", runs)
+    columns = expand_suites(tasks if isinstance(tasks, str) else texts("tasks", tasks), suites)
     with without("torch"), paused_collection():
         damaged: list[str] = []
+        found = read_cached_runs(folder, selection, cache, damaged)
+        # A selection may be of other folders of records, whose baselines belong to it.
+        roots = list(dict.fromkeys(run.folder.parents[1] for run in found)) or [folder]
+        if not selection or folder.resolve() in [root.resolve() for root in roots]:
+            roots = [folder, *(root for root in roots if root.resolve() != folder.resolve())]
         result = Comparison.from_records(
-            read_cached_runs(folder, selection, cache, damaged),
-            read_cached_baselines(folder, cache, damaged),
+            found,
+            [one for root in roots for one in read_cached_baselines(root, cache, damaged)],
             baseline=baseline,
             tasks=columns,
             suites=suites,
             watch=watch,
             intervals=intervals,  # type: ignore[arg-type]
-            out=str(out),
+            out=str(out) if folder in roots else str(roots[0]),
         )
     result = dataclasses.replace(result, damaged=tuple(damaged))
     if not result.tables:
@@ -224,11 +231,15 @@ def compare(
         raise BenchError(
             f"no finished runs under {folder / 'runs'} (--out {folder}); bench run makes them"
         )
-    if columns and not any(table.columns for table in result.tables):
+    scored = {column.task for table in result.tables for column in table.columns}
+    if columns and not scored:
         raise BenchError(
             f"--tasks {','.join(columns)}: no run has a score on any of them; bench run with the "
             "same --tasks adds scores to finished runs"
         )
+    for name in columns:
+        if name not in scored.union(*suites.values()):
+            raise unknown_name("scored task", name, scored, compare_command(str(out)))
     return result
 
 

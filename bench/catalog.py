@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from bench.errors import BenchError, unknown_name
+from bench.errors import BenchError, RefusedError, unknown_name
 from bench.experiment.tasks import task_suites
 from bench.registry import PLURALS, Kind, Plugin, Registry
 from bench.settings import Knob, as_mapping, knobs
@@ -195,17 +195,23 @@ def _suites(registry: Registry) -> list[Item]:
 
 
 def _runs(out: Path) -> list[Item]:
-    from bench.records.store import read_runs
+    from bench.records.store import read_run, selected_folders
 
-    return [
-        Item(
-            run.data["id"],
-            "run",
+    items = []
+    for folder in selected_folders(out, damaged=[]):
+        damaged: list[str] = []
+        try:
+            run = read_run(folder, damaged)
+        except RefusedError as error:
+            items.append(Item(folder.name, "run", f"damaged: {error}"))
+            continue
+        text = (
             f"{run.data['display_name']}, seed {run.data['seed']}, {run.data['size']}, "
-            f"{run.status}, {len(run.scores)} scores",
+            f"{run.status}, {len(run.scores)} scores"
         )
-        for run in read_runs(out)
-    ]
+        text += f"; {len(damaged)} damaged: {'; '.join(damaged)}" if damaged else ""
+        items.append(Item(run.data["id"], "run", text))
+    return items
 
 
 def render_list(items: dict[str, list[Item]]) -> str:

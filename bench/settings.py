@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -212,6 +213,26 @@ def whole_number(text: object) -> int | None:
     `str.isdigit` is true for "²", which `int` refuses, and `int` refuses 5,000 digits.
     """
     return int(str(text)) if re.fullmatch("[0-9]{1,18}", str(text)) else None
+
+
+def texts(argument: str, value: Any) -> list[str]:
+    """The texts or paths of an argument that takes one or several.
+
+    Args:
+        argument: Its name, for the message.
+        value: One text or path, several, or None.
+
+    Raises:
+        BenchError: It is something else.
+    """
+    many = [value] if isinstance(value, str | os.PathLike) else [] if value is None else value
+    if not isinstance(many, Iterable) or isinstance(many, bytes | Mapping):
+        raise BenchError(f"{argument}: give a text or a list of texts, got {value!r}")
+    listed = list(many)
+    wrong = [one for one in listed if not isinstance(one, str | os.PathLike)]
+    if wrong:
+        raise BenchError(f"{argument}: give a text or a list of texts, got {wrong[0]!r} in it")
+    return [os.fspath(one) for one in listed]
 
 
 def _refuse_huge(value: Any, where: str) -> None:

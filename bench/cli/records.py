@@ -70,6 +70,7 @@ def compare(
     for line in (line for result in results for line in result.lines):
         log(line)
     if any(result.failed for result in results):
+        name_damaged(comparison)
         raise typer.Exit(1)
     _end(comparison)
 

@@ -93,10 +93,10 @@ def run_race(
         states = _round(experiment, prepared, out, race, seeds, watch, allow_inexact, engine)
         result = dataclasses.replace(result, states=[*result.states, *states])
         race.spent += len(race.alive) * count
-        if any(state.status == "stopped" for state in states):
+        if any(state.status == "stopped" for state in states) or not result.run_ids:
             return result
         look += 1
-        is_decided = _look(result.run_ids, out, race, look, len(trained), detect)
+        is_decided = _look(result.run_ids, result.tasks, out, race, look, len(trained), detect)
         if progress:
             _report(race, look, used, grid, is_decided)
         if len(race.alive) < 2 or is_decided or race.spent + len(race.alive) > grid:
@@ -125,6 +125,7 @@ def _round(
 
 def _look(
     run_ids: Sequence[str],
+    tasks: Sequence[str],
     out: Path,
     race: Race,
     look: int,
@@ -145,13 +146,18 @@ def _look(
     with _startup.without("torch"):
         suites = task_suites(Registry())
         comparison = TableSet.from_records(
-            read_runs(out, run_ids), read_baselines(out), suites=suites
+            read_runs(out, run_ids),
+            read_baselines(out, damaged=[]),  # `compare` names those that are left out
+            tasks=tasks,
+            suites=suites,
         )
-    table = comparison.tables[0]
-    found_contest = contest(table)
-    rows = {row.objective_name: row for row in table.rows if row.attention == "native"}
-    if found_contest is None:
+    table = comparison.tables[0] if comparison.tables else None
+    found_contest = None if table is None else contest(table)
+    if table is None or found_contest is None:  # no objective learned, or none has a score
+        race.dropped |= dict.fromkeys(race.alive, look)
+        race.alive = []
         return False
+    rows = {row.objective_name: row for row in table.rows if row.attention == "native"}
     means = {name: found_contest.mean_of(table, rows[name]) for name in race.alive if name in rows}
     known = [name for name, mean in means.items() if mean is not None]
     for name in race.alive:

@@ -35,7 +35,7 @@ from bench.experiment.tasks import (
 )
 from bench.experiment.tuning import Choice, Tuning, read_tuning
 from bench.machine import cores, visible_gpus
-from bench.settings import as_mapping, code_sha256
+from bench.settings import as_mapping, code_sha256, texts
 from bench.sizes import Size, shape_and_training, size_named
 from bench.spec import (
     Budget,
@@ -234,7 +234,9 @@ def resolve(
     from bench.probing.task import DataRoot
 
     given = {name: value for name, value in locals().items() if name != "DataRoot"}
-    sizes = ladder.split(",") if isinstance(ladder, str) else [str(one) for one in ladder]
+    many = {"task": task, "tune": tune, "encoder": encoder}
+    task, tune, encoder = (texts(name, value) for name, value in many.items())
+    sizes = ladder.split(",") if isinstance(ladder, str) else texts("ladder", ladder)
     sizes = [one.strip() for one in sizes if one.strip()]
     checkpoint = None if init is None else read_checkpoint(init, "--init", Path(records))
     init = name_of(init, checkpoint)
@@ -265,8 +267,7 @@ def resolve(
         Budget.parse(chosen_size.budget if budget is None else budget), _whole("curve", curve)
     )
     instances = read_objectives(objectives, overrides, registry)
-    labels = [task] if isinstance(task, str) else list(task)
-    task_classes = read_tasks(tasks, labels, corpus, registry)
+    task_classes = read_tasks(tasks, task, corpus, registry)
     folder = None if data is None else _path("data", data)
     if folder is not None and not folder.is_dir():
         raise BenchError(f"--data {folder}: no such folder (looked up from {Path.cwd()})")

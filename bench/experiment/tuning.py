@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import BenchError
-from bench.settings import as_mapping, from_mapping
+from bench.settings import as_mapping, from_mapping, sha256_json
 
 if TYPE_CHECKING:
     from bench.pretraining.objective import Objective
@@ -118,10 +118,32 @@ def read_tuning(
                 "comparable; choose on the self-supervised tasks with --tune-on self"
             )
         bases = [training] if owner == "training" else named
+        values = (*settings.get((owner, name), ()), *values)
         settings[owner, name] = _canonical(values, name, owner, bases)
         if len(settings[owner, name]) < 2:
             raise form
+    _refuse_equal_variants(settings, objectives)
     return Tuning(settings, on) if settings else None  # type: ignore[arg-type]
+
+
+def _refuse_equal_variants(
+    settings: Iterable[tuple[str, str]], objectives: Mapping[str, Objective]
+) -> None:
+    """Refuse variants that differ in a tuned setting only: they would become one.
+
+    Raises:
+        BenchError: There are some.
+    """
+    tuned = {*settings}
+    known: dict[str, str] = {}
+    for shown, one in objectives.items():
+        rest = {k: v for k, v in as_mapping(one).items() if (one.name, k) not in tuned}
+        other = known.setdefault(sha256_json([one.name, rest]), shown)
+        if other != shown:
+            raise BenchError(
+                f"--tune chooses the setting in which {other} and {shown} differ, so both would "
+                "be one objective; name it once"
+            )
 
 
 def _canonical(

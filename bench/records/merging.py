@@ -14,7 +14,7 @@ import dataclasses
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,17 +134,14 @@ def _copies(root: Path, problems: list[str]) -> Iterator[_Copy]:
             continue
         try:
             refuse_outside(folder, root)
-            yield from list(_run_copies(folder))
+            yield from list(_run_copies(folder, problems))
         except RefusedError as error:
             problems.append(str(error))
-    try:
-        yield from [_score_copy(score, root, "baselines") for score in read_baselines(root)]
-    except RefusedError as error:
-        problems.append(str(error))
+    yield from _score_copies(read_baselines(root, problems), root, "baselines", problems)
 
 
-def _run_copies(folder: Path) -> Iterator[_Copy]:
-    run, files = read_whole_run(folder), read_manifest(folder)["files"]
+def _run_copies(folder: Path, problems: list[str]) -> Iterator[_Copy]:
+    run, files = read_whole_run(folder, problems), read_manifest(folder)["files"]
     weights = {name: facts for name, facts in files.items() if name not in _TIMED_FILES}
     place = f"runs/{folder.name}"
 
@@ -156,8 +153,21 @@ def _run_copies(folder: Path) -> Iterator[_Copy]:
             verify_manifest(new)
 
     yield _Copy("runs", folder, place, weights | _unmeasured(run.data), write)
-    for score in run.scores:
-        yield _score_copy(score, folder.parent.parent, "scores", place)
+    yield from _score_copies(run.scores, folder.parent.parent, "scores", problems, place)
+
+
+def _score_copies(
+    scores: Iterable[ScoreRecord],
+    root: Path,
+    kind: str,
+    problems: list[str],
+    owner: str | None = None,
+) -> Iterator[_Copy]:
+    for score in scores:
+        try:
+            yield _score_copy(score, root, kind, owner)
+        except RefusedError as error:
+            problems.append(str(error))
 
 
 def _score_copy(score: ScoreRecord, root: Path, kind: str, owner: str | None = None) -> _Copy:

@@ -95,6 +95,8 @@ def _reason_against(table: Table, column: Column, rows: Sequence[Row]) -> str | 
     untrained = _untrained(table, column)
     if untrained is None:
         return "there is neither a chance level nor an untrained encoder"
+    if untrained not in rows:
+        return f"{untrained.start}, which is its zero, lacks other scores"
     difference = table.difference(best, untrained.name, column.name)
     is_above = difference is not None and difference.low > 0
     return None if is_above else f"no objective is significantly above {untrained.start}"
@@ -138,12 +140,7 @@ def _aggregate(
         cells = [table.cells[row.name, column.name] for row in rows]
         floor = column.chance
         if floor is None:
-            untrained = _untrained(table, column)
-            places = [i for i, row in enumerate(rows) if row is untrained]
-            if not places:
-                left_out = {**left_out, column.name: "the untrained encoder lacks other scores"}
-                continue
-            floor = places[0]
+            floor = next(i for i, row in enumerate(rows) if row is _untrained(table, column))
         samples = [cell.sample for cell in cells if cell.sample is not None]
         tasks.append(TaskScores(column.name, samples, floor))
     names = [row.name for row in rows]

@@ -176,7 +176,8 @@ def _matching(side: Side, table: Table) -> list[Row]:
     known = [row for row in table.rows if row.attention == "native" and row.kind != "baseline"]
     if side.objective == _ANY:
         return [row for row in known if row.is_ranked]
-    named = [row for row in known if row.objective == side.objective]
+    counted = (row for row in known if row.kind == "untrained" or row.is_ranked)
+    named = [row for row in counted if row.objective == side.objective]
     if not side.settings:  # an untrained encoder has no settings, but a checkpoint renames it
         return [
             row

@@ -36,7 +36,7 @@ def _no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
 def look(out: Path, race: Race, number: int = 1, detect: float | None = None) -> bool:
     """One look of a race at all runs of a folder."""
     ids = [run.data["id"] for run in read_runs(out)]
-    return racing._look(ids, out, race, number, len(race.alive), detect)
+    return racing._look(ids, [], out, race, number, len(race.alive), detect)
 
 
 def experiment(objectives: str, seeds: str, tasks: str = "sense_left") -> Experiment:
@@ -57,7 +57,8 @@ def raced(
         for name, objective in part.objectives.items():
             for seed in part.seeds:
                 folder = make_run(out, name, seed, tokens=1000 * objective.trains)
-                make_score(folder, "sense", answers(levels.get(name, 0.1), "sense", name, seed))
+                level = levels.get(name, 0.1)
+                make_score(folder, "sense_left", answers(level, "sense", name, seed))
                 job = BaselinesJob(Evaluation(out, DataRoot()))
                 states.append(JobState(job, status="finished", run_id=folder.name))
         return RunResult(states, ["sense"])
@@ -194,3 +195,35 @@ def test_a_race_ends_in_the_table_of_its_runs(tmp_path: Path) -> None:
     assert column.task == "word_class"
     scored = {row.name: len(row.runs) for row in table.ranked(column.name) if row.runs}
     assert scored == runs
+
+
+def test_only_the_tasks_of_the_command_decide(tmp_path: Path) -> None:
+    for name, wanted, other in (("token", 0.3, 0.9), ("span", 0.8, 0.1)):
+        for seed in range(3):
+            folder = make_run(tmp_path, name, seed)
+            make_score(folder, "other", answers(other, "other", name, seed), is_own=True)
+            make_score(folder, "wanted", answers(wanted, "wanted", name, seed), is_own=True)
+    ids = [run.data["id"] for run in read_runs(tmp_path)]
+    race = Race(alive=["token", "span"], dropped={})
+    racing._look(ids, ["wanted"], tmp_path, race, 1, 2, None)
+    assert race.alive == ["span"]
+
+
+def test_a_race_in_which_nothing_can_be_compared_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_score(make_run(tmp_path, "causal"), "sense_left", [1.0, 0.0])  # of another command
+    rounds = []
+
+    def execute(*_: Any) -> RunResult:
+        rounds.append(1)
+        return RunResult([], ["sense_left"])
+
+    monkeypatch.setattr(racing, "execute", execute)
+    result = run_race(experiment("token,span", "0-3"), NOT_USED, tmp_path, progress=False)
+    assert result.run_ids == []
+    assert len(rounds) == 1
+    race = Race(alive=["token", "span"], dropped={})
+    ids = [run.data["id"] for run in read_runs(tmp_path)]
+    racing._look(ids, ["no_score"], tmp_path, race, 1, 2, None)
+    assert race.alive == []

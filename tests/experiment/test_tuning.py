@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 
@@ -90,3 +91,27 @@ def test_tuned_rows_share_a_table_and_not_with_others() -> None:
     assert spec(1e-3, ()).comparison != low.comparison
     assert spec(1e-3, (f"{RATES},8e-3",)).comparison != low.comparison
     assert RunSpec.from_json(low.to_json()) == low
+
+
+def test_lists_of_one_setting_are_united() -> None:
+    experiment = resolve(
+        "token", REGISTRY, tasks="none", device="cpu",
+        tune=["training.learning_rate=1e-3,2e-3", "training.learning_rate=2e-3,4e-3"],
+    )  # fmt: skip
+    assert experiment.tuning is not None
+    assert experiment.tuning.labels == ("training.learning_rate=0.001,0.002,0.004",)
+
+
+def test_variants_that_tuning_would_unite_are_refused() -> None:
+    with pytest.raises(BenchError, match="both would be one objective"):
+        resolve(
+            "token(rate=0.15|0.3)", REGISTRY, device="cpu",
+            tune="token.rate=0.15,0.3", tune_on="self",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["task", "tune", "encoder", "ladder"])
+@pytest.mark.parametrize("value", [5, [5], {"a": 1}])
+def test_an_argument_of_another_type_is_named(name: str, value: Any) -> None:
+    with pytest.raises(BenchError, match=f"{name}: give a text or a list of texts"):
+        resolve("token", REGISTRY, device="cpu", **{name: value})

@@ -203,3 +203,16 @@ def test_the_command_says_what_it_did_and_exits_with_3_for_a_conflict(tmp_path: 
     assert done.returncode == 3
     assert done.stderr.startswith("bench: left out 1 of the records, merged all others:\n  ")
     assert "Traceback" not in done.stderr
+
+
+def test_only_the_damaged_scores_are_left_out(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    folder = make_run(source)
+    for task in ("one", "two", "three"):
+        make_score(folder, task)
+        make_score(source, task, baseline="majority")
+    for path in (*folder.glob("scores/one-*.json"), *source.glob("baselines/majority-one-*.json")):
+        path.write_text(path.read_text().replace("{", "", 1))
+    merged = merge([source], out)
+    assert merged.copied == {"runs": 1, "scores": 2, "baselines": 2}
+    assert len(merged.problems) == 2

@@ -200,3 +200,15 @@ def test_an_objective_without_a_seed_on_every_task_is_left_out(tmp_path: Path) -
     (aggregate,) = compare(tmp_path, baseline=None).tables[0].aggregates
     assert set(aggregate.rows) == {"token", "causal"}
     assert aggregate.left_out["span"] == "no seed was scored on all tasks"
+
+
+def test_an_untrained_encoder_that_lacks_scores_is_no_zero(tmp_path: Path) -> None:
+    """Two tasks without a chance level; each seed of the untrained encoder has one of them."""
+    for name, level in (("token", 0.8), ("span", 0.6), ("untrained", 0.2)):
+        for seed in range(2):
+            folder = make_run(tmp_path, name, seed, tokens=1000 * (name != "untrained"))
+            for place, task in enumerate(("aa", "bb")):
+                if name != "untrained" or place == seed:
+                    make_score(folder, task, answers(level, task, name, seed), chance=None)
+    (table,) = compare(tmp_path).tables
+    assert table.aggregates == []

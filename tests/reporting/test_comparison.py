@@ -279,4 +279,22 @@ def test_a_failed_gate_is_true(two_tables: Comparison) -> None:
     assert two_tables.fail_if("sense: token < span")
     result = two_tables.fail_if("sense: span < token")
     assert not result
-    assert result.lines[0].startswith("sense: span - token = ")
+    assert result.lines[0].startswith("Table 2, sense: span - token = ")
+
+
+def test_a_folder_brings_its_baselines_and_its_name(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    for name, level in (("token", 0.7), ("span", 0.5), ("untrained", 0.1)):
+        for seed in range(3):
+            folder = make_run(there, name, seed, tokens=1000 * (name != "untrained"))
+            make_score(folder, "sense", answers(level, "sense", name, seed))
+    make_score(there, "sense", answers(0.95, "sense", "words", 0), baseline="bag_of_words")
+    by_out = bench.compare(out=there)
+    for selected in (str(there), there, [there]):
+        found = bench.compare(selected, out=tmp_path / "here")
+        assert found.verdict == by_out.verdict
+        assert "below bag_of_words" in str(found.verdict)
+    with pytest.raises(BenchError, match="no scored task named 'sens'; did you mean 'sense'"):
+        bench.compare(out=there, tasks="sense,sens")
+    with pytest.raises(BenchError, match="runs: give a text or a list of texts"):
+        bench.compare(5, out=there)  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ def next_step(table: Table, contest: Contest | None, out: str) -> NextStep:
         return NextStep("score tasks on these runs: the same command with --tasks or --task.")
     if contest.seeds < 2:
         text = f"two more seeds of each objective ({_cost(trained, 2 * _runs_of_a_seed(table))})"
-        return NextStep(text, command(table, trained, out, seeds="0-2"))
+        return NextStep(text, command(table, trained, out, seeds=_extended(trained, 2)))
     best = [contest.top, *contest.tied[:1]]
     if contest.obstacles:
         place = f"on {contest.column.name}" if contest.column else "over these tasks"

@@ -10,6 +10,7 @@ table, so the verdict never claims more than the table shows.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
 from bench.records.store import NOT_LEARNED
@@ -72,18 +73,35 @@ def contest(table: Table) -> Contest | None:
 
 
 def _failures(table: Table) -> list[str]:
-    """The objectives of which seeds did not learn."""
-    failed = []
+    """The objectives of which seeds did not learn, or did not end."""
+    failed: dict[str, list[str]] = {}
     for row in table.rows:
         if row.kind == "trained" and row.attention == "native":
-            count = sum(run.status == NOT_LEARNED for run in row.runs)
-            if count:
-                failed.append(f"{quoted(row.name)} ({count} of {len(row.runs)} seeds)")
-    return [f"Did not learn, so not counted: {listing(failed, 8)}."] if failed else []
+            for status, count in Counter(run.status for run in row.runs).items():
+                text = f"{quoted(row.name)} ({count} of {len(row.runs)} seeds)"
+                word = "did not learn" if status == NOT_LEARNED else status
+                if status != "finished":
+                    failed.setdefault(word, []).append(text)
+    return [
+        f"{word[0].upper()}{word[1:]}, so not counted: {listing(names, 8)}."
+        for word, names in failed.items()
+    ]
 
 
 def _on_task(table: Table, column: Column) -> str:
-    """The conclusion on one task."""
+    """The conclusion on one task, with the objectives that it does not compare."""
+    absent = [
+        quoted(row.name)
+        for row in table.rows
+        if row.is_ranked
+        and row.attention == "native"
+        and table.cells[row.name, column.name].status == "missing"
+    ]
+    note = f" Not compared, for want of a score: {listing(absent, 8)}." if absent else ""
+    return _leader_on(table, column) + note
+
+
+def _leader_on(table: Table, column: Column) -> str:
     contest = _contest_on(table, column)
     if contest is None:
         return "no objective has a score."

@@ -218,3 +218,24 @@ def test_a_suite_is_not_all_tasks(tmp_path: Path) -> None:
     found = verdict(TableSet.from_records(read_runs(tmp_path), suites=suites).tables[0])
     assert "together" not in found.lines[0]
     assert found.lines[0].startswith("On 3 tasks: significantly best: token on a and b")
+
+
+def test_what_is_not_compared_on_one_task_is_named(tmp_path: Path) -> None:
+    for objective, level in (("token", 0.9), ("span", 0.3), ("untrained", 0.1)):
+        for seed in range(3):
+            folder = make_run(tmp_path, objective, seed, tokens=1000 * (objective != "untrained"))
+            make_score(folder, "sense", answers(level, "sense", objective, seed))
+    for seed in range(3):
+        make_run(tmp_path, "causal", seed)
+        make_run(tmp_path, "rtd", seed, status="diverged")
+    first, second = verdict_of(tmp_path).lines
+    assert first == "Diverged, so not counted: rtd (3 of 3 seeds)."
+    assert second.endswith("Not compared, for want of a score: causal.")
+
+
+def test_more_seeds_are_other_seeds(tmp_path: Path) -> None:
+    for objective, level in (("token", 0.5), ("span", 0.6), ("untrained", 0.1)):
+        folder = make_run(tmp_path, objective, 5, tokens=1000 * (objective != "untrained"))
+        make_score(folder, "sense", answers(level, "sense", objective, 5))
+    command = shlex.split(verdict_of(tmp_path).next_step.command)
+    assert command[command.index("--seeds") + 1] == "0,1,5"
