@@ -209,20 +209,20 @@ def compare(
     columns = expand_suites(tasks if isinstance(tasks, str) else texts("tasks", tasks), suites)
     with without("torch"), paused_collection():
         damaged: list[str] = []
-        found = read_cached_runs(folder, selection, cache, damaged)
+        records = read_cached_runs(folder, selection, cache, damaged)
         # A selection may be of other folders of records, whose baselines belong to it.
-        roots = list(dict.fromkeys(run.folder.parents[1] for run in found)) or [folder]
-        if not selection or folder.resolve() in [root.resolve() for root in roots]:
-            roots = [folder, *(root for root in roots if root.resolve() != folder.resolve())]
+        roots = {} if selection else {folder.resolve(): folder}
+        for root in (run.folder.parents[1] for run in records):
+            roots.setdefault(root.resolve(), folder if root.resolve() == folder.resolve() else root)
         result = Comparison.from_records(
-            found,
-            [one for root in roots for one in read_cached_baselines(root, cache, damaged)],
+            records,
+            [one for at in roots.values() for one in read_cached_baselines(at, cache, damaged)],
             baseline=baseline,
             tasks=columns,
             suites=suites,
             watch=watch,
             intervals=intervals,  # type: ignore[arg-type]
-            out=str(out) if folder in roots else str(roots[0]),
+            out=str(out) if len(roots) != 1 else str(*roots.values()),
         )
     result = dataclasses.replace(result, damaged=tuple(damaged))
     if not result.tables:

@@ -49,7 +49,7 @@ class Run:
 
     @property
     def attention(self) -> Any:
-        """The attention pattern of its features; of an untouched checkpoint, that one's own."""
+        """The attention pattern of its features; of an untouched checkpoint, as it was trained."""
         return self.record.data.get("attention", self.objective.attention)
 
     def __repr__(self) -> str:

@@ -240,8 +240,8 @@ def _from_transformers(
 
 def _layer(name: str) -> int:
     """The layer that a weight belongs to; -1 if its name has none."""
-    found = re.search(r"\.layers?\.(\d+)\.", name)
-    return int(found[1]) if found else -1
+    number = re.search(r"\.layers?\.(\d+)\.", name)
+    return int(number[1]) if number else -1
 
 
 def _quiet() -> Any:
