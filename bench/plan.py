@@ -18,6 +18,7 @@ from bench.experiment.tuning import TRIAL_SHARE
 from bench.pretraining.ledger import TRAINING_FACTOR, encoder_parameters, encoder_row_flops
 from bench.reporting.formatting import duration
 from bench.settings import as_mapping
+from bench.storage import MANIFEST
 
 if TYPE_CHECKING:
     from bench.experiment import Experiment
@@ -311,7 +312,7 @@ def _count_finished(experiment: Experiment, out: Path, folder: Path | None) -> i
     if folder is None:
         return None
     specs = experiment.specs(open_prepared(folder))
-    return sum((out / "runs" / spec.id).is_dir() for spec in specs)
+    return sum((out / "runs" / spec.id / MANIFEST).is_file() for spec in specs)
 
 
 def render(plan: Plan) -> str:

@@ -60,5 +60,7 @@ def _no_such_corpus(name: str, known: Mapping[str, type[Corpus]], is_alone: bool
             f"--corpus {name} must stand alone; it cannot be mixed with other sources"
         )
     if looks_like_path or not is_alone:
-        return BenchError(f"no file or folder {name!r} (--corpus, relative to {Path.cwd()})")
+        return BenchError(
+            f"no file or folder {name!r} (--corpus, --forget; relative to {Path.cwd()})"
+        )
     return unknown_name("corpus or file", name, known, "bench list corpora")

@@ -70,7 +70,10 @@ def read_grid(file: Path, out: Path) -> list[Experiment]:
             raise BenchError(
                 f"{file}: no option {name!r}{hint} (known: {', '.join(sorted(known))})"
             )
-        options[argument] = value
+        if argument in options:
+            raise BenchError(f"{file}: {name} is given twice")
+        # As on the command line, where 3 is the seed 3; in Python a number is a count.
+        options[argument] = str(value) if argument == "seeds" and type(value) is int else value
     if "objectives" not in options:
         raise BenchError(f'{file}: no objective is named; add objective = ["token", "span"]')
     axes = [_values(file, name, options.pop(name, None)) for name in _LISTS]

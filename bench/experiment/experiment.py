@@ -234,8 +234,9 @@ def resolve(
     from bench.probing.task import DataRoot
 
     given = {name: value for name, value in locals().items() if name != "DataRoot"}
-    many = {"task": task, "tune": tune, "encoder": encoder}
-    task, tune, encoder = (texts(name, value) for name, value in many.items())
+    many = {"task": task, "tune": tune, "encoder": encoder, "probe": probe}
+    task, tune, encoder, probe = (texts(name, value) for name, value in many.items())
+    settings = settings if isinstance(settings, Mapping) else texts("settings", settings)
     sizes = ladder.split(",") if isinstance(ladder, str) else texts("ladder", ladder)
     sizes = [one.strip() for one in sizes if one.strip()]
     checkpoint = None if init is None else read_checkpoint(init, "--init", Path(records))

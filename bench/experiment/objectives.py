@@ -101,11 +101,16 @@ def variants(
         BenchError: An unknown name or setting, or a value out of range.
     """
     cls = registry.get("objective", objective) if isinstance(objective, str) else objective
+    if not isinstance(cls, type):
+        raise BenchError(f"give the name or the class of an objective, got {objective!r}")
     _check_loadable(cls, registry)
     values = {
         name: [*value] if isinstance(value, list | tuple | range) else [value]
         for name, value in settings.items()
     }
+    empty = [name for name, several in values.items() if not several]
+    if empty:
+        raise BenchError(f"{cls.name}: {empty[0]} has no value; give one value or a list of values")
     return [
         from_mapping(cls, dict(zip(values, combination, strict=True)), cls.name)
         for combination in itertools.product(*values.values())

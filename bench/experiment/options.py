@@ -6,6 +6,7 @@ They are kept in each run's record, so that a report can print commands that wor
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -30,9 +31,9 @@ def check_difference(points: float) -> None:
     """Refuse a difference (`--detect`) that nothing can show.
 
     Raises:
-        BenchError: It is not above 0.
+        BenchError: It is not above 0, or infinite.
     """
-    if not points > 0:
+    if not 0 < points < math.inf:
         raise BenchError(f"--detect {points}: give a difference above 0, in points")
 
 

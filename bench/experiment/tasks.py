@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.corpus import GENERATED
 from bench.errors import BenchError, unknown_name
+from bench.settings import texts
 
 if TYPE_CHECKING:
     from bench.probing.task import DataRoot, Probe, Task
@@ -89,7 +90,7 @@ def read_probes(probes: str | Iterable[str]) -> tuple[Probe, ...]:
     """
     from bench.probing.task import PROBES
 
-    parts = probes.split(",") if isinstance(probes, str) else [str(probe) for probe in probes]
+    parts = [part for one in texts("probe", probes) for part in one.split(",")]
     names = [part.strip() for part in parts if part.strip()]
     for name in names or [str(probes)]:
         if name not in PROBES:

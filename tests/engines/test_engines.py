@@ -370,6 +370,7 @@ def test_the_state_of_a_job(tmp_path: Path) -> None:
         ('objective = "token"\nbudget = []', "budget needs different values"),
         ('objective = "token"\nsize = ["tiny", "tiny"]', "size needs different values"),
         ('objective = "spam"', "no objective named 'spam'"),
+        ('objective = "token"\ntext-column = "a"\ntext_column = "b"', "is given twice"),
     ],
 )
 def test_a_grid_with_a_mistake(text: str, message: str, tmp_path: Path) -> None:
@@ -381,8 +382,11 @@ def test_a_grid_with_a_mistake(text: str, message: str, tmp_path: Path) -> None:
 
 def test_a_grid_is_every_size_with_every_budget(tmp_path: Path) -> None:
     file = tmp_path / "grid.toml"
-    file.write_text('objective = ["token"]\nsize = ["tiny", "mini"]\nbudget = ["20k", 40000]\n')
+    file.write_text(
+        'objective = ["token"]\nsize = ["tiny", "mini"]\nbudget = ["20k", 40000]\nseeds = 3\n'
+    )
     grid = read_grid(file, tmp_path)
+    assert [list(one.seeds) for one in grid] == [[3]] * 4  # as `--seeds 3`
     assert [(one.size.name, one.budget.amount) for one in grid] == [
         ("tiny", 20_000), ("tiny", 40_000), ("mini", 20_000), ("mini", 40_000),
     ]  # fmt: skip

@@ -10,6 +10,8 @@ import pytest
 
 from bench.errors import BenchError
 from bench.experiment import resolve
+from bench.experiment.objectives import variants
+from bench.experiment.options import check_difference
 from bench.experiment.tuning import applied, choose, read_tuning
 from bench.sizes import SIZES
 from bench.spec import RunSpec
@@ -110,8 +112,17 @@ def test_variants_that_tuning_would_unite_are_refused() -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["task", "tune", "encoder", "ladder"])
-@pytest.mark.parametrize("value", [5, [5], {"a": 1}])
+@pytest.mark.parametrize("name", ["task", "tune", "encoder", "ladder", "probe", "settings"])
+@pytest.mark.parametrize("value", [5, [5]])
 def test_an_argument_of_another_type_is_named(name: str, value: Any) -> None:
     with pytest.raises(BenchError, match=f"{name}: give a text or a list of texts"):
         resolve("token", REGISTRY, device="cpu", **{name: value})
+
+
+def test_values_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(BenchError, match="--detect inf"):
+        check_difference(math.inf)
+    with pytest.raises(BenchError, match="rate has no value"):
+        variants("span", REGISTRY, rate=[])
+    with pytest.raises(BenchError, match="the name or the class of an objective"):
+        variants(5, REGISTRY)  # type: ignore[arg-type]

@@ -67,10 +67,14 @@ def open_checkpoint(text: str) -> Checkpoint:
     if (folder / "run.json").is_file():
         return _of_run(folder.resolve())
     if not folder.is_dir():
+        is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not text.startswith(".")
+        hint = f"; did you mean {HUB_PREFIX}{text}?" if is_name else ""
         raise BenchError(
-            f"no checkpoint {text!r} (relative to {Path.cwd()}); give a folder with config.json, "
-            "the id or the folder of a run, or hf:NAME"
+            f"no checkpoint {text!r} (relative to {Path.cwd()}){hint}; give a folder with "
+            "config.json, the id or the folder of a run, or hf:NAME"
         )
+    if (folder / "runs").is_dir():
+        raise BenchError(f"{text} is a folder of runs; give one run, as {text}/runs/ID")
     return _of_transformers(folder.resolve(), _name_of(folder.resolve()))
 
 
