@@ -235,6 +235,12 @@ class Init:
         is_usual = predicts == {"scoring": "masked", "attention": "full"}
         return {"family": self.family, "sha256": self.sha256} | ({} if is_usual else predicts)
 
+    @property
+    def tag(self) -> str:
+        """A part of the name of its scores: another way to predict makes other scores."""
+        identity = self.identity()
+        return self.sha256[:8] if "scoring" not in identity else sha256_json(identity)[:8]
+
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:

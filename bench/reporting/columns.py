@@ -141,8 +141,12 @@ def is_public(score: ScoreRecord) -> bool:
 
 
 def name_of_baseline(score: ScoreRecord) -> str:
-    """The name of a baseline's row: that of a public encoder ends with a part of its sha256."""
+    """The name of a baseline's row: that of a public encoder ends with a part of its sha256.
+
+    One that predicts the next token, as a run of bench may, says so too.
+    """
     encoder = score.data.get("encoder")
     if encoder is None:
         return str(score.data["baseline"])
-    return f"{encoder['name']} ({encoder['sha256'][:4]})"
+    scoring = f", {encoder['scoring']}" if "scoring" in encoder else ""
+    return f"{encoder['name']} ({encoder['sha256'][:4]}{scoring})"

@@ -164,6 +164,7 @@ def test_a_causal_run_is_scored_as_it_was_trained(tmp_path: Path) -> None:
     found = bench.run("token", init=source, encoder=[source], **options)
     (table,) = found.tables
     (public,) = (row.name for row in table.rows if row.is_public)
+    assert public.endswith(", causal)")  # not the name of scores as a masked encoder
     (own,) = (t for t in bench.compare(out=tmp_path).tables if "continues nothing" in t.title)
     for column in table.columns:
         expected = own.cells["causal", column.name].interval

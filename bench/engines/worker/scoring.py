@@ -123,7 +123,7 @@ def encoder_subject(init: Init, device: str, out: Path) -> Subject:
 
     slug = re.sub(r"[^a-z0-9]+", "_", init.name.lower()).strip("_")[:40]
     whose = {
-        "baseline": f"encoder_{slug}_{init.sha256[:8]}",
+        "baseline": f"encoder_{slug}_{init.tag}",
         "encoder": {"name": init.name, **init.identity()},
     }
     return Subject(out, whose, ("native",), open_reader, is_pretrained_here=False)
